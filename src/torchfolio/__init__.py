@@ -1,0 +1,34 @@
+"""Torchfolio: the landmark networks of deep learning, exact, fast and put to work.
+
+The names below are loaded when they are first used, so that ``import torchfolio`` stays quick.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+__all__ = ["FolioError", "RequestError", "Run", "create", "list_networks", "open_data", "train"]
+
+if TYPE_CHECKING:
+    from torchfolio.errors import FolioError, RequestError
+    from torchfolio.networks.catalogue import list_networks
+    from torchfolio.run import Run, create, open_data, train
+
+_HOMES = {
+    "FolioError": "torchfolio.errors",
+    "RequestError": "torchfolio.errors",
+    "Run": "torchfolio.run",
+    "create": "torchfolio.run",
+    "list_networks": "torchfolio.networks.catalogue",
+    "open_data": "torchfolio.run",
+    "train": "torchfolio.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module that holds a public name when the name is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'torchfolio' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

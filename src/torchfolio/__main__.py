@@ -1,0 +1,6 @@
+"""``python -m torchfolio`` is ``folio``."""
+
+from torchfolio.cli import main
+
+if __name__ == "__main__":
+    main()

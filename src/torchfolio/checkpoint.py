@@ -1,0 +1,180 @@
+"""Files that are whole or absent: atomic writes, and state as safetensors with a JSON header.
+
+Every write goes to a temporary file beside the target, is flushed to the disk, and is renamed.
+Nothing here reads or writes a pickle.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchfolio.errors import FolioError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STATE_KEY = "state"  # the entry of a safetensors header that holds our JSON
+TENSOR, TUPLE, MAPPING = "__tensor__", "__tuple__", "__mapping__"
+SIMPLE = bool | int | float | str | None
+PART = ".part"  # the end of a temporary file's name
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside ``path``; rename it to ``path`` if the block ends well.
+
+    An ``OSError`` on the way is a ``FolioError``; whatever goes wrong, the file that was there
+    before stays as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{PART}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.open("xb").close()
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":  # the rename itself must reach the disk
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise FolioError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space, give yourself "
+            "the right to write there, or choose another folder; what was there is unchanged."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed; nobody may be writing there."""
+    for path in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text file atomically, with Unix line ends on every system."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; the error names the file and the place."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FolioError(f"{path} is missing.") from error
+    except OSError as error:
+        raise FolioError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise FolioError(f"{path} is damaged: it is not JSON ({error}).") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], state: Any = None) -> None:
+    """Write tensors, and a JSON value in the header, as one safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    seen: set[int] = set()
+    ready = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if tensor.untyped_storage().data_ptr() in seen:  # safetensors holds no shared memory
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        ready[name] = tensor
+    header = {STATE_KEY: json.dumps(state)} if state is not None else None
+    with replacing(path) as temporary:
+        try:
+            save_file(ready, temporary, metadata=header)
+        except SafetensorError as error:  # a full disk arrives in this dress
+            raise OSError(str(error)) from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
+    """Read a safetensors file: its tensors, and the JSON value of its header (or ``None``)."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(header[STATE_KEY]) if STATE_KEY in header else None
+    except FileNotFoundError as error:
+        raise FolioError(f"{path} is missing.") from error
+    except OSError as error:
+        raise FolioError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (SafetensorError, ValueError) as error:
+        raise FolioError(f"{path} is damaged or no safetensors file: {error}.") from error
+
+
+def pack(tree: Any, tensors: dict[str, "Tensor"], path: str = "") -> Any:
+    """Return a nested value as JSON, with its tensors moved into ``tensors``.
+
+    Dictionaries (their keys numbers, strings, booleans or None), lists, tuples, numbers, strings,
+    booleans and None pass; anything else is a ``TypeError``, so that nothing is lost silently.
+    """
+    from torch import Tensor
+
+    if isinstance(tree, Tensor):
+        name = path or "tensor"
+        while name in tensors:  # {"a/b": x, "a": {"b": y}} and {1: x, "1": y}
+            name += "'"
+        tensors[name] = tree
+        return {TENSOR: name}
+    if isinstance(tree, Mapping):
+        for key in tree:
+            if not isinstance(key, SIMPLE):
+                raise TypeError(f"{path or 'the state'} has a key {key!r}, which cannot be saved.")
+        return {MAPPING: [[key, pack(tree[key], tensors, f"{path}/{key}")] for key in tree]}
+    if isinstance(tree, list | tuple):
+        items = [pack(item, tensors, f"{path}/{i}") for i, item in enumerate(tree)]
+        return {TUPLE: items} if isinstance(tree, tuple) else items
+    if isinstance(tree, SIMPLE):
+        return tree
+    raise TypeError(f"{path or 'the state'} is a {type(tree).__name__}, which cannot be saved.")
+
+
+def unpack(tree: Any, tensors: Mapping[str, "Tensor"]) -> Any:
+    """Return what :func:`pack` was given."""
+    if isinstance(tree, list):
+        return [unpack(item, tensors) for item in tree]
+    if isinstance(tree, dict):
+        if TENSOR in tree:
+            return tensors[tree[TENSOR]]
+        if TUPLE in tree:
+            return tuple(unpack(item, tensors) for item in tree[TUPLE])
+        return {key: unpack(value, tensors) for key, value in tree[MAPPING]}
+    return tree
+
+
+def digest(tensors: Mapping[str, "Tensor"]) -> str:
+    """Return a SHA-256 over names, types, shapes and bytes, in the order of the names."""
+    from torch import uint8
+
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.flatten().view(uint8).numpy().data)
+    return total.hexdigest()

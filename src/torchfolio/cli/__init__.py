@@ -1,0 +1,5 @@
+"""The command ``folio``: one verb a file; settings become calls."""
+
+from torchfolio.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,94 @@
+"""The verbs of ``folio`` and how a request ends: output, errors and exit status."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from torchfolio import __version__
+from torchfolio.errors import FolioError, RequestError, unknown
+
+# verb: (module:function, its line in ``folio --help``)
+VERBS = {
+    "list": ("torchfolio.cli.list:list_", "Networks, tasks, parameters and papers."),
+    "show": ("torchfolio.cli.show:show", "The card of a network and its layer table."),
+    "verify": ("torchfolio.cli.verify:verify", "Exactness against the canonical implementation."),
+    "check": ("torchfolio.cli.check:check", "What is in the data, and what is wrong with it."),
+    "train": ("torchfolio.cli.train:train", "Train, evaluate and report."),
+    "resume": ("torchfolio.cli.resume:resume", "Go on where a training stopped, exactly."),
+    "evaluate": ("torchfolio.cli.evaluate:evaluate", "Metrics and report on held-out or other data."),
+    "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
+    "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
+}
+
+HELP = """Usage: folio VERB ...
+
+The landmark networks of deep learning: exact, fast, and put to work on your own data.
+
+{verbs}
+
+  folio VERB --help      the flags of a verb
+  folio --version        the version
+
+Example: folio train lenet5 digits
+Exit status: 0 done, 1 the work failed, 2 the request was wrong. --json prints one JSON document.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and leave with its exit status: 0 done, 1 failed, 2 wrong request."""
+    try:
+        status = run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one request and return its exit status."""
+    as_json = "--json" in arguments
+    try:
+        return int(dispatch(arguments) or 0)
+    except RequestError as error:
+        return fail(str(error), 2, as_json)
+    except FolioError as error:
+        return fail(str(error), 1, as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return fail(str(error), 1, as_json)
+    except KeyboardInterrupt:
+        return fail("Stopped by Ctrl-C.", 130, as_json)
+
+
+def dispatch(arguments: list[str]) -> Any:
+    """Hand the request to its verb; ``train`` reads its flags by itself (they depend on the data)."""
+    verb, rest = (arguments or ["--help"])[0], arguments[1:]
+    if verb in ("--help", "-h"):
+        lines = [f"  {name:<10} {line}" for name, (_, line) in VERBS.items()]
+        print(HELP.format(verbs="\n".join(lines)), end="")
+        return 0
+    if verb == "--version":
+        print(__version__)
+        return 0
+    if verb not in VERBS:
+        raise unknown("verb", verb, VERBS, "'folio --help' shows all of them.")
+    module, _, name = VERBS[verb][0].partition(":")
+    function = getattr(import_module(module), name)
+    if verb == "train":
+        return function(rest)
+    from torchfolio.cli.flags import run_verb
+
+    return run_verb(verb, function, rest)
+
+
+def fail(message: str, status: int, as_json: bool) -> int:
+    """Say what went wrong on stderr (and as JSON on stdout where that was asked for)."""
+    if as_json:
+        print(json.dumps({"error": message}, ensure_ascii=False))
+    print(f"error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,1 @@
+"""Data: readers, checks, splits, transforms and the feed of batches."""

@@ -1,0 +1,150 @@
+"""The cache folder: bounded, shared between processes, and never needed for a right answer."""
+
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.checkpoint import write_bytes
+from torchfolio.errors import FolioError, RequestError
+
+DEFAULT_LIMIT = 10 * 2**30
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+# A folder used within this time may be in use by a training that goes on: it is not evicted.
+SPARED_SECONDS = 24 * 3600
+
+
+def cache_folder() -> Path:
+    """Return the cache folder: ``TORCHFOLIO_CACHE``, or the platform's usual place."""
+    given = os.environ.get("TORCHFOLIO_CACHE")
+    if given:
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Local") / "torchfolio" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "torchfolio"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "torchfolio"
+
+
+def cache_limit() -> int:
+    """Return the largest size of the cache in bytes: ``TORCHFOLIO_CACHE_LIMIT``, or 10 GiB."""
+    text = os.environ.get("TORCHFOLIO_CACHE_LIMIT", "").strip().upper()
+    if not text:
+        return DEFAULT_LIMIT
+    number = text.removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:] in "KMGT" else ""
+    try:
+        limit = int(float(number.removesuffix(unit)) * UNITS[unit])
+    except (ValueError, OverflowError):
+        limit = -1
+    if limit < 0:
+        raise RequestError(
+            f"TORCHFOLIO_CACHE_LIMIT is {text!r}: it should be a size such as 500M, 20G or 1T."
+        )
+    return limit
+
+
+def read_arrays(kind: str, key: str) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays kept under a key, or ``None`` where there are none or they are damaged."""
+    path = cache_folder() / kind / f"{key}.npz"
+    try:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        os.utime(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError):
+        return None
+    return arrays
+
+
+def write_arrays(kind: str, key: str, arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Keep arrays under a key; return whether that was possible.
+
+    Where the folder cannot be written the work goes on without, only slower the next time.
+    """
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub misreads **
+    content = buffer.getvalue()
+    try:
+        make_room(len(content))
+        write_bytes(cache_folder() / kind / f"{key}.npz", content)
+    except (FolioError, OSError):
+        return False
+    return True
+
+
+def make_room(size: int) -> None:
+    """Remove what was used least recently until ``size`` more bytes fit under the limit.
+
+    An entry is a file or a folder two levels below the cache folder; its time of change is the
+    time of its last use. Raises ``FolioError`` where it cannot fit.
+    """
+    limit, folder = cache_limit(), cache_folder()
+    now = time.time()
+    entries = []
+    total = 0
+    for kind in _children(folder):
+        for entry in _children(kind):
+            used, bytes_held = _measure(entry)
+            if entry.name.startswith("."):  # unfinished: of a process at work, or of a dead one
+                if now - used > SPARED_SECONDS:
+                    remove(entry)
+                continue
+            total += bytes_held
+            entries.append((used, bytes_held, entry))
+    for used, bytes_held, entry in sorted(entries, key=lambda each: each[0]):
+        if total + size <= limit:
+            break
+        if entry.is_dir() and now - used < SPARED_SECONDS:
+            continue
+        remove(entry)
+        total -= bytes_held
+    if total + size > limit:
+        raise FolioError(
+            f"The cache folder {folder} may hold {limit / 2**30:.3g} GiB, of which "
+            f"{total / 2**30:.3g} GiB are in use, and {size / 2**30:.3g} GiB more are needed. "
+            "Set TORCHFOLIO_CACHE_LIMIT higher (20G), or remove what you no longer need there."
+        )
+
+
+def remove(entry: Path) -> None:
+    """Remove a file or folder of the cache; another process may do the same at the same time."""
+    if entry.is_dir():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink(missing_ok=True)
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir()) if folder.is_dir() else []
+    except OSError:
+        return []
+
+
+def _measure(entry: Path) -> tuple[float, int]:
+    """Return when an entry was last used, and its size in bytes."""
+    try:
+        stat = entry.stat()
+        if not entry.is_dir():
+            return stat.st_mtime, stat.st_size
+        note = entry / SIZE_NOTE
+        if note.is_file():  # written last, so that a large folder need not be walked
+            return stat.st_mtime, int(note.read_text(encoding="utf-8"))
+        files = (each for each in entry.rglob("*") if each.is_file())
+        return stat.st_mtime, sum(each.stat().st_size for each in files)
+    except (OSError, ValueError):
+        return 0.0, 0
+
+
+SIZE_NOTE = ".torchfolio-size"

@@ -1,0 +1,115 @@
+"""Readers: what recognises data behind a path, and opens them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchfolio.data.archives import is_archive, unpack
+from torchfolio.data.dataset import Dataset, Progress, Reader
+from torchfolio.data.downloads import SOURCES, find_known, known_name
+from torchfolio.data.folders import children, listing
+from torchfolio.data.readers.cifar import Cifar
+from torchfolio.data.readers.digits import Digits
+from torchfolio.data.readers.idx import Idx
+from torchfolio.data.readers.image_folder import ImageFolder
+from torchfolio.data.readers.image_table import ImageTable
+from torchfolio.data.readers.npz import Npz
+from torchfolio.errors import DataError, RequestError, normalise, unknown
+from torchfolio.options import read_options
+
+# Asked in this order; the first that recognises a path reads it.
+READERS: dict[str, type[Reader]] = {
+    each.name: each for each in (Idx, Cifar, Npz, ImageTable, ImageFolder, Digits)
+}
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    reader_options: Mapping[str, Any] | None = None,
+    on_error: str = "skip",
+    download: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read what is behind a path, or a data set that is known by its name.
+
+    ``reader`` and ``reader_options`` overrule what is recognised. ``on_error`` is "skip" (bad
+    files are reported in ``problems`` and left out) or "stop". A path that exists wins over a
+    name; ``download`` allows to fetch a known data set. ``progress(done, total)`` is called
+    while files are read.
+    """
+    if on_error not in ("skip", "stop"):
+        raise RequestError(f"--on-error is {on_error!r}; it is skip or stop.")
+    kind, place = find_reader(path, reader, download=download, progress=progress)
+    given = {key: value for key, value in (reader_options or {}).items() if value is not None}
+    options: Any = read_options(kind.Options, given, f"the reader {kind.name}")
+    dataset = kind(options).read(place, on_error=on_error, progress=progress)
+    asked = Path(path)
+    dataset.path = str(asked.resolve()) if asked.exists() else str(path)
+    dataset.name = short_name(path)
+    return dataset
+
+
+def find_reader(
+    path: str | Path,
+    reader: str | None = None,
+    *,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> tuple[type[Reader], Path]:
+    """Return the reader for a path and the folder or file it is to read; no picture is decoded.
+
+    An archive is unpacked into the cache folder the first time.
+    """
+    wanted = named_reader(reader) if reader is not None else None
+    asked = Path(path)
+    if not asked.exists():
+        if normalise(str(path)) == Digits.name:
+            return Digits, Path(Digits.name)
+        name = known_name(str(path))
+        if name is None:
+            raise RequestError(
+                f"There is no file or folder {str(path)!r}. Data sets known by name: "
+                f"{', '.join([Digits.name, *SOURCES])}."
+            )
+        asked = find_known(name, download=download, progress=progress)
+    place = unpack(asked) if is_archive(asked) else asked
+    found = wanted or recognise(place)
+    if asked.is_dir() and (found is None or found.recognise(place) is None):
+        inner = [each for each in children(asked) if is_archive(each)]
+        if len(inner) > 1 and found is None:
+            names = listing([each.name for each in inner])
+            raise DataError(f"{path} holds several archives: {names}. Give the path of one.")
+        if len(inner) == 1:
+            place = unpack(inner[0])
+            found = wanted or recognise(place)
+    if found is None:
+        expected = "\n".join(f"  {each.name}: {each.reads}" for each in READERS.values())
+        what = "is empty" if place.is_dir() and not children(place) else "is not recognised"
+        raise DataError(f"{path} {what}. The readers and what they read:\n{expected}")
+    return found, place
+
+
+def recognise(place: Path) -> type[Reader] | None:
+    """Return the first reader that recognises a path."""
+    return next((each for each in READERS.values() if each.recognise(place)), None)
+
+
+def named_reader(name: str) -> type[Reader]:
+    """Return the reader of a name."""
+    known = {normalise(each): each for each in READERS}
+    if normalise(name) not in known:
+        raise unknown("reader", name, READERS)
+    return READERS[known[normalise(name)]]
+
+
+def short_name(path: str | Path) -> str:
+    """Return a short name for data: the last part of the path, without the suffix of a file."""
+    asked = Path(path)
+    if not asked.exists():
+        return known_name(str(path)) or normalise(str(path))
+    name = asked.resolve().name
+    if asked.is_file():
+        name = name.removesuffix(".gz").split(".")[0] or name
+    return name or "data"

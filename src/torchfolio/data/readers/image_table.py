@@ -1,0 +1,197 @@
+"""A table of picture files and their classes."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
+from torchfolio.data.folders import SPLIT_OF, SPLITS, children, descend, nfc, stop_on
+from torchfolio.data.images import SUFFIXES
+from torchfolio.data.readers.pictures import picture_dataset
+from torchfolio.data.scan import IGNORED, scan
+from torchfolio.data.text_table import Table, find_column, read_table
+from torchfolio.errors import DataError, RequestError
+from torchfolio.options import option
+
+TABLES = (".csv", ".tsv")
+LABELS = (
+    "label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed",
+    "species", "diagnosis",
+)  # fmt: skip
+PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
+SPLIT_NAMES = ("split", "subset", "partition", "set")
+
+
+@dataclass(frozen=True)
+class ImageTableOptions:
+    """Which columns of the table hold what."""
+
+    path_column: str | None = option(None, "Column of the pictures' paths.")
+    label_column: str | None = option(None, "Column of the classes.")
+    split_column: str | None = option(None, "Column that says train, val or test.")
+    group_column: str | None = option(None, "Column whose equal values stay on one side.")
+
+
+class ImageTable(Reader):
+    """A CSV or TSV with a path and a class in each row; paths are relative to the table's folder.
+
+    Without a header row the columns are called 1, 2, 3. Record: path of the image, index of its
+    class.
+    """
+
+    name: ClassVar[str] = "image-table"
+    reads: ClassVar[str] = "a CSV or TSV of picture files and their classes"
+    kind: ClassVar[str] = "image-classification"
+    Options: ClassVar[type] = ImageTableOptions
+
+    @classmethod
+    def recognise(cls, path: Path) -> str | None:
+        file = find_table(path)
+        if file is None:
+            return None
+        table = read_table(file, SUFFIXES, rows=100)
+        column = path_column(table)
+        if column is None or (path.is_dir() and label_column(table, {column}) is None):
+            return None
+        if path.is_dir() and not any(
+            locate(file.parent, value) for value in table.columns[column][:10]
+        ):
+            return None
+        return f"a table of pictures: {file.name}, paths in {column!r}"
+
+    def read(
+        self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
+    ) -> Dataset:
+        file = find_table(path)
+        if file is None:
+            raise DataError(f"{path} is no table, or holds several: {self.reads} was expected.")
+        table = read_table(file, SUFFIXES)
+        columns = self._columns(table)
+        labels = [nfc(text.strip()) for text in table.columns[columns["label"]]]
+        rows, names, problems = [], [], []
+        for row, value in enumerate(table.columns[columns["path"]]):
+            found = locate(file.parent, value.strip())
+            if found is None:
+                problems.append(Problem(value, f"no such file ({table.place(row)})"))
+            elif not labels[row]:
+                problems.append(Problem(value, f"no class ({table.place(row)})"))
+            else:
+                rows.append(row)
+                names.append(found)
+        scanned = scan(file.parent, names, self.name, progress)
+        for row, name, error in zip(rows, names, scanned.errors, strict=True):
+            if error:
+                text = "no picture" if error == IGNORED else error
+                problems.append(Problem(name, f"{text} ({table.place(row)})"))
+        stop_on(problems, on_error, path)
+        groups = table.columns[columns["group"]] if "group" in columns else None
+        return picture_dataset(
+            reader=self,
+            path=path,
+            root=file.parent,
+            scan=scanned,
+            keep=np.array([not error for error in scanned.errors], bool),
+            class_names=np.array([labels[row] for row in rows], object),
+            split_names=np.array(self._splits(table, columns.get("split"), rows), object),
+            problems=problems,
+            groups=np.array([groups[row] for row in rows]) if groups is not None else None,
+        )
+
+    def _columns(self, table: Table) -> dict[str, str]:
+        """Return the column of each role, as asked for or as found."""
+        found = {}
+        options = self.options
+        for role in ("path", "label", "split", "group"):
+            asked = getattr(options, f"{role}_column")
+            if asked is not None:
+                found[role] = find_column(table, asked)
+        path = found.get("path") or path_column(table, set(found.values()))
+        if path is None:
+            raise RequestError(
+                f"{table.file} has no column of picture paths among {_list(table)}. Name it with "
+                "--path-column."
+            )
+        found["path"] = path
+        if "split" not in found:
+            split = split_column(table, set(found.values()))
+            if split is not None:
+                found["split"] = split
+        label = found.get("label") or label_column(table, set(found.values()))
+        if label is None:
+            raise RequestError(
+                f"{table.file}: which of {_list(table)} is the class? Name it with --label-column."
+            )
+        found["label"] = label
+        return found
+
+    def _splits(self, table: Table, column: str | None, rows: list[int]) -> list[str]:
+        if column is None:
+            return ["train"] * len(rows)
+        splits = []
+        for row in rows:
+            text = table.columns[column][row].strip().lower()
+            if text and text not in SPLIT_OF:
+                known = ", ".join(name for names in SPLITS.values() for name in names)
+                raise DataError(
+                    f"{table.place(row)}: the split is {text!r} in the column {column!r}; "
+                    f"it is one of {known}, or empty (train)."
+                )
+            splits.append(SPLIT_OF.get(text, "train"))
+        return splits
+
+
+def find_table(path: Path) -> Path | None:
+    """Return the table at a path: the file itself, or the only one in a folder."""
+    if path.is_file():
+        return path if path.suffix.lower() in (*TABLES, ".txt") else None
+    if not path.is_dir():
+        return None
+    files = [each for each in children(descend(path)) if each.suffix.lower() in TABLES]
+    return files[0] if len(files) == 1 else None
+
+
+def path_column(table: Table, taken: set[str] | None = None) -> str | None:
+    """Return the column whose values mostly end like pictures."""
+    best, most = None, 0.0
+    for name, values in table.columns.items():
+        if taken and name in taken:
+            continue
+        ends = [PurePosixPath(value.strip()).suffix.lower() in SUFFIXES for value in values[:100]]
+        share = sum(ends) / max(1, len(ends)) + (0.01 if name.lower() in PATHS else 0)
+        if share > max(most, 0.5):
+            best, most = name, share
+    return best
+
+
+def split_column(table: Table, taken: set[str]) -> str | None:
+    """Return the column that is called split and holds nothing but names of splits."""
+    for name, values in table.columns.items():
+        if name.lower() in SPLIT_NAMES and name not in taken:
+            held = {value.strip().lower() for value in values} - {""}
+            if held and held <= SPLIT_OF.keys():
+                return name
+    return None
+
+
+def label_column(table: Table, taken: set[str]) -> str | None:
+    """Return the column that is called label, or the only one that is left."""
+    for wanted in LABELS:
+        for name in table.columns:
+            if name.lower() == wanted and name not in taken:
+                return name
+    left = [name for name in table.columns if name not in taken]
+    return left[0] if len(left) == 1 else None
+
+
+def locate(folder: Path, value: str) -> str | None:
+    """Return a file's path relative to the table's folder, if it is there."""
+    for form in dict.fromkeys((value, value.replace("\\", "/"))):
+        if form and (folder / form).is_file():
+            return form
+    return None
+
+
+def _list(table: Table) -> str:
+    return ", ".join(repr(name) for name in table.columns)

@@ -1,0 +1,112 @@
+"""What every reader of classified pictures ends with: a dataset from a scan, or from arrays."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.dataset import Dataset, Indices, Problem, Reader
+from torchfolio.data.images import Pixels
+from torchfolio.data.records import ImageArray, ImageFiles, fingerprint, size_facts
+from torchfolio.data.scan import Scan
+from torchfolio.errors import DataError
+from torchfolio.options import plain
+
+KIND = "image-classification"
+
+
+def picture_dataset(
+    *,
+    reader: Reader,
+    path: Path,
+    root: Path,
+    scan: Scan,
+    keep: NDArray[np.bool_],
+    class_names: NDArray[Any],
+    split_names: NDArray[Any],
+    problems: list[Problem],
+    groups: NDArray[Any] | None = None,
+) -> Dataset:
+    """Return the dataset of the files that are good.
+
+    One channel if all pictures are grey by their format, three otherwise; a grey picture that
+    is stored as RGB counts as colour. More than 8 bits if most pictures have them.
+    """
+    rows = np.flatnonzero(keep)
+    if not len(rows):
+        raise DataError(
+            f"{path} has no picture that can be read: {reader.reads} was expected. "
+            + (f"The first problem: {problems[0].path}: {problems[0].problem}." if problems else "")
+        )
+    classes, labels = np.unique(class_names[rows].astype(str), return_inverse=True)
+    channels = int(scan.channels[rows].max())
+    depth = 16 if scan.deep[rows].mean() > 0.5 else 8
+    names = [scan.names[row] for row in rows]
+    splits = split_names[rows]
+    given = {
+        split: np.flatnonzero(splits == split)
+        for split in ("train", "val", "test")
+        if (splits == split).any()
+    }
+    if len(given) == 1:  # a single split is no split
+        given = {"train": np.arange(len(rows))}
+    return Dataset(
+        kind=KIND,
+        name=str(path),
+        path=str(path),
+        reader=reader.name,
+        records=ImageFiles(root, names, scan.digests[rows], channels, depth),
+        given=given,
+        fingerprint=fingerprint("\n".join(names), scan.digests[rows], labels.astype(np.int64)),
+        classes=tuple(str(each) for each in classes),
+        labels=labels.astype(np.int64),
+        groups=groups[rows] if groups is not None else None,
+        facts=size_facts(scan.sizes[rows], channels, depth),
+        problems=problems,
+        reader_options=plain(reader.options),
+    )
+
+
+def array_dataset(
+    *,
+    reader: Reader,
+    path: Path | str,
+    parts: Mapping[str, tuple[Pixels, Indices, Sequence[tuple[str, int]]]],
+    classes: Sequence[str],
+    problems: Sequence[Problem] = (),
+) -> Dataset:
+    """Return the dataset of pictures in memory.
+
+    ``parts`` holds for each split its pictures (count, height, width, channels), their labels
+    (count,) and the names of their sources with the count of each.
+    """
+    order = [split for split in ("train", "val", "test") if split in parts]
+    pictures = [parts[split][0] for split in order]
+    array = pictures[0] if len(order) == 1 else np.concatenate(pictures)
+    labels = np.concatenate([parts[split][1] for split in order]).astype(np.int64)
+    if not len(array):
+        raise DataError(f"{path} holds no pictures.")
+    ends = np.cumsum([len(each) for each in pictures])
+    given = {
+        split: np.arange(end - len(parts[split][0]), end, dtype=np.int64)
+        for split, end in zip(order, ends, strict=True)
+    }
+    if len(order) == 1:  # a single split is no split
+        given = {"train": np.arange(len(array), dtype=np.int64)}
+    sizes = np.array([array.shape[1:3]])
+    return Dataset(
+        kind=KIND,
+        name=str(path),
+        path=str(path),
+        reader=reader.name,
+        records=ImageArray(array, [source for split in order for source in parts[split][2]]),
+        given=given,
+        fingerprint=fingerprint(array, labels, "\n".join(classes)),
+        classes=tuple(classes),
+        labels=labels,
+        facts=size_facts(sizes, array.shape[3], 8 if array.dtype == np.uint8 else 16),
+        problems=list(problems),
+        reader_options=plain(reader.options),
+    )

@@ -1,0 +1,114 @@
+"""The records of pictures: in files, or in one array."""
+
+import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.images import Pixels, decode
+
+
+class ImageFiles:
+    """Pictures in files below one folder, decoded when they are asked for."""
+
+    array: None = None
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str],
+        digests: NDArray[np.uint64],
+        channels: int = 3,
+        depth: int = 8,
+    ) -> None:
+        self.root = root
+        self.names = list(names)  # relative to the root, with "/"
+        self.channels = channels
+        self.depth = depth
+        self._digests = digests
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        return self.names[index]
+
+    def path(self, index: int) -> Path:
+        """Return where the file is."""
+        return self.root / self.names[index]
+
+    def pixels(self, index: int) -> Pixels:
+        """Return one picture, (height, width, channels), uint8, or float32 at depth 16."""
+        return decode(self.path(index), self.channels, self.depth)
+
+    def digests(self) -> NDArray[np.uint64]:
+        return self._digests
+
+
+class ImageArray:
+    """Pictures of one size in memory; ``array`` (count, height, width, channels).
+
+    ``array`` is uint8, or float32 in [0, 1] for data of more than 8 bits. ``sources`` names
+    the files they came from, each with its number of pictures, in order.
+    """
+
+    def __init__(self, array: Pixels, sources: Sequence[tuple[str, int]]) -> None:
+        self._array = array
+        self.sources = [name for name, _ in sources]
+        self.starts = [0, *np.cumsum([count for _, count in sources]).tolist()]
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @property
+    def array(self) -> NDArray[np.uint8] | None:
+        """All pictures as uint8, or ``None`` where they are deeper than 8 bits."""
+        return self._array if self._array.dtype == np.uint8 else None
+
+    def name(self, index: int) -> str:
+        source = bisect_right(self.starts, index) - 1
+        return f"{self.sources[source]}[{index - self.starts[source]}]"
+
+    def pixels(self, index: int) -> Pixels:
+        """Return one picture, (height, width, channels), uint8 or float32."""
+        return self._array[index]
+
+    def digests(self) -> NDArray[np.uint64]:
+        rows = np.ascontiguousarray(self._array).reshape(len(self), -1)
+        return np.fromiter((digest(row.data) for row in rows), np.uint64, len(rows))
+
+
+def digest(content: Any) -> int:
+    """Return 64 bits of BLAKE2b of some bytes."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return one digest, as 32 hexadecimal digits, of arrays and texts."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            data = np.ascontiguousarray(part)
+            content = data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()
+        else:
+            content = str(part).encode("utf-8", "surrogateescape")
+        state.update(len(content).to_bytes(8, "little"))
+        state.update(content)
+    return state.hexdigest()
+
+
+def size_facts(sizes: NDArray[Any], channels: int, depth: int) -> dict[str, Any]:
+    """Return the facts of pictures. ``sizes`` is (count, 2): height and width."""
+    low, high = sizes.min(0), sizes.max(0)
+    return {
+        "channels": channels,
+        "depth": depth,
+        "size_min": [int(each) for each in low],
+        "size_median": [int(each) for each in np.median(sizes, axis=0)],
+        "size_max": [int(each) for each in high],
+        "uniform": bool((low == high).all()),
+    }

@@ -1,0 +1,183 @@
+"""Images to the size a network takes, and augmentation.
+
+Pictures are (channels, height, width), uint8 or, from deeper sources, float32 in [0, 1]; batches
+have the batch in front. What is random is drawn by :mod:`torchfolio.data.draws`: each row of
+``numbers`` belongs to one example.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+Draws = NDArray[np.float64]
+
+
+def resize(picture: Tensor, height: int, width: int) -> Tensor:
+    """Resize (channels, height, width) bilinearly with antialiasing; the type is kept."""
+    if picture.shape[1:] == (height, width):
+        return picture
+    resized = F.interpolate(
+        picture.unsqueeze(0), size=(height, width), mode="bilinear", antialias=True
+    )
+    return resized.squeeze(0)
+
+
+def resize_shorter(picture: Tensor, shorter: int, longest: int | None = None) -> Tensor:
+    """Resize the shorter side to ``shorter``; what exceeds ``longest`` is cut off evenly."""
+    height, width = picture.shape[1:]
+    scale = shorter / min(height, width)
+    if longest is not None and max(height, width) * scale > longest:
+        keep = math.ceil(longest / scale)
+        picture = crop_centre(picture, min(height, keep), min(width, keep))
+        height, width = picture.shape[1:]
+    return resize(picture, max(shorter, round(height * scale)), max(shorter, round(width * scale)))
+
+
+def crop_centre(picture: Tensor, height: int, width: int) -> Tensor:
+    """Cut the middle out of (..., height, width)."""
+    top = (picture.shape[-2] - height) // 2
+    left = (picture.shape[-1] - width) // 2
+    return picture[..., top : top + height, left : left + width]
+
+
+def pad_to(picture: Tensor, height: int, width: int, value: float) -> Tensor:
+    """Pad (..., height, width) evenly on all sides with one value."""
+    down, across = height - picture.shape[-2], width - picture.shape[-1]
+    if down == 0 and across == 0:
+        return picture
+    top, left = down // 2, across // 2
+    return F.pad(picture, (left, across - left, top, down - top), value=value)
+
+
+def fit(picture: Tensor, size: int, how: str, fill: float) -> Tensor:
+    """Return a picture as ``size`` x ``size``.
+
+    ``how``: "pad" surrounds it with ``fill``; "crop" resizes the shorter side to 8/7 of ``size``
+    (256 for 224: Krizhevsky et al., 2012, Section 2) and cuts out the middle; "squash" resizes
+    both sides; "whole" resizes the longer side and pads the rest.
+    """
+    height, width = picture.shape[1:]
+    if how == "pad" and max(height, width) <= size:
+        return pad_to(picture, size, size, fill)
+    if how == "squash" or height == width == size:
+        return resize(picture, size, size)
+    if how in ("whole", "pad"):
+        scale = size / max(height, width)
+        inside = resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+        return pad_to(inside, size, size, fill)
+    return crop_centre(
+        resize_shorter(picture, round(size * 8 / 7), round(size * 8 / 7)), size, size
+    )
+
+
+def shift(images: Tensor, pixels: int, fill: float, numbers: Draws) -> Tensor:
+    """Move each image by up to ``pixels`` in both directions. ``numbers``: (batch, 2)."""
+    offsets = np.floor(numbers * (2 * pixels + 1)).astype(np.int64)  # 0 .. 2 pixels
+    padded = F.pad(images, (pixels,) * 4, value=fill)
+    return windows(padded, offsets, images.shape[-2], images.shape[-1])
+
+
+def windows(images: Tensor, offsets: NDArray[np.int64], height: int, width: int) -> Tensor:
+    """Cut one window out of each image, at its (top, left) of ``offsets`` (batch, 2)."""
+    # (batch, channels, tops, lefts, height, width), a view: only the chosen windows are copied
+    views = images.unfold(2, height, 1).unfold(3, width, 1)
+    rows = torch.arange(len(images))
+    return views[rows, :, torch.from_numpy(offsets[:, 0]), torch.from_numpy(offsets[:, 1])]
+
+
+def flip(images: Tensor, numbers: Draws) -> Tensor:
+    """Mirror every other image left to right, on average. ``numbers``: (batch,)."""
+    chosen = torch.from_numpy(numbers < 0.5)
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+
+
+def random_window(
+    height: int, width: int, numbers: NDArray[np.float64], scale: tuple[float, float]
+) -> tuple[int, int, int, int]:
+    """Return (top, left, height, width) of a random crop, as in Szegedy et al., 2015, Section 6.
+
+    The area is a share of the picture's within ``scale``, the aspect ratio lies between 3/4 and
+    4/3; a crop that does not fit is shrunk until it does. ``numbers``: four in [0, 1).
+    """
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * numbers[0])
+    ratio = math.exp((2 * numbers[1] - 1) * math.log(4 / 3))
+    tall, wide = math.sqrt(area / ratio), math.sqrt(area * ratio)
+    shrink = min(1.0, height / tall, width / wide)
+    tall, wide = max(1, int(tall * shrink)), max(1, int(wide * shrink))
+    return int(numbers[2] * (height - tall + 1)), int(numbers[3] * (width - wide + 1)), tall, wide
+
+
+def rand_augment(picture: Tensor, numbers: NDArray[np.float64], fill: float) -> Tensor:
+    """Apply two random operations at magnitude 9 of 30 (Cubuk et al., 2019, Section 4).
+
+    The operations and their ranges are those of torchvision's ``RandAugment``; ``numbers``: two
+    for each operation.
+    """
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as V
+
+    level = 9 / 30
+    height, width = picture.shape[-2:]
+    for choice, sign_number in numbers.reshape(-1, 2):
+        sign = 1 if sign_number < 0.5 else -1
+        colour = max(0.0, 1 + sign * 0.9 * level)
+        name = OPERATIONS[int(choice * len(OPERATIONS))]
+        geometry: dict[str, Any] = {"angle": 0.0, "translate": [0, 0], "scale": 1.0}
+        geometry |= {"shear": [0.0, 0.0], "center": None}
+        if name == "shear-x":
+            geometry |= {"shear": [math.degrees(math.atan(0.3 * level * sign)), 0.0]}
+            geometry |= {"center": [0, 0]}  # the corner stays, as in Pillow and torchvision
+        elif name == "shear-y":
+            geometry |= {"shear": [0.0, math.degrees(math.atan(0.3 * level * sign))]}
+            geometry |= {"center": [0, 0]}
+        elif name == "translate-x":
+            geometry["translate"] = [int(150 / 331 * width * level * sign), 0]
+        elif name == "translate-y":
+            geometry["translate"] = [0, int(150 / 331 * height * level * sign)]
+        elif name == "rotate":
+            geometry["angle"] = -30.0 * level * sign
+        elif name == "brightness":
+            picture = V.adjust_brightness(picture, colour)
+        elif name == "saturation":
+            picture = V.adjust_saturation(picture, colour) if len(picture) == 3 else picture
+        elif name == "contrast":
+            picture = V.adjust_contrast(picture, colour)
+        elif name == "sharpness":
+            picture = V.adjust_sharpness(picture, colour)
+        elif name == "posterize" and picture.dtype == torch.uint8:
+            picture = V.posterize(picture, bits=8 - round(4 * level))
+        elif name == "solarize":
+            top = 255.0 if picture.dtype == torch.uint8 else 1.0
+            picture = V.solarize(picture, threshold=top * (1 - level))
+        elif name == "autocontrast":
+            picture = V.autocontrast(picture)
+        elif name == "equalize" and picture.dtype == torch.uint8:
+            picture = V.equalize(picture)
+        if name in GEOMETRIC:
+            picture = V.affine(
+                picture,
+                **geometry,
+                interpolation=InterpolationMode.BILINEAR,
+                fill=[fill] * len(picture),
+            )
+    return picture
+
+
+GEOMETRIC = ("shear-x", "shear-y", "translate-x", "translate-y", "rotate")
+OPERATIONS = (
+    "identity",
+    *GEOMETRIC,
+    "brightness",
+    "saturation",
+    "contrast",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+)

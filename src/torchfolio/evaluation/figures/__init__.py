@@ -1,0 +1,26 @@
+"""Figures as small SVG text that reads well in light and in dark, on paper and on a phone.
+
+Importing this imports matplotlib.
+"""
+
+from torchfolio.evaluation.figures.canvas import standalone
+from torchfolio.evaluation.figures.classes import class_balance, class_scores, confusion_matrix
+from torchfolio.evaluation.figures.curves import (
+    learning_curve,
+    precision_recall_curves,
+    reliability_diagram,
+    roc_curves,
+)
+from torchfolio.evaluation.figures.filters import first_layer_filters
+
+__all__ = [
+    "class_balance",
+    "class_scores",
+    "confusion_matrix",
+    "first_layer_filters",
+    "learning_curve",
+    "precision_recall_curves",
+    "reliability_diagram",
+    "roc_curves",
+    "standalone",
+]

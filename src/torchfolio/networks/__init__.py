@@ -1,0 +1,1 @@
+"""The networks, one paper a file, and the catalogue of their cards."""

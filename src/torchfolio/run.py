@@ -1,0 +1,437 @@
+"""The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchfolio.checkpoint import digest
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.readers import open_dataset
+from torchfolio.errors import FolioError, RequestError, unknown
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card
+from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
+from torchfolio.tasks.base import Context, Evaluation, Parts, Task
+from torchfolio.training.device import configure, resolve_device
+from torchfolio.training.folder import RunFolder
+from torchfolio.training.loop import Loop
+from torchfolio.training.start import Start, make_loop, make_parts, make_task, prepare, reopen
+
+SAVE_SECONDS = 10.0  # between two saved states
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    weights: str | Path | None = None,
+    **arguments: Any,
+) -> nn.Module:
+    """Build a network by its name: a plain ``nn.Module`` with float32 parameters on the CPU.
+
+    ``weights`` is a weight file, a run folder, or "imagenet" (downloaded through torchvision).
+    Other arguments are those of the network's page. Raises ``RequestError`` for an unknown name
+    or argument, ``FolioError`` for weights that do not fit.
+    """
+    network = build(name, num_classes=num_classes, in_channels=in_channels, **arguments)
+    if weights is not None:
+        tensors = (
+            imagenet_weights(find_card(name)) if weights == "imagenet" else read_weights(weights)
+        )
+        load_weights(network, tensors)
+    return network
+
+
+def open_data(
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    on_error: str = "skip",
+    download: bool = False,
+    **reader_options: Any,
+) -> Dataset:
+    """Read data of any kind that a reader recognises: a path, or a name such as "digits"."""
+    return open_dataset(
+        path, reader=reader, reader_options=reader_options, on_error=on_error, download=download
+    )
+
+
+def train(
+    network: str,
+    data: str | Path | Dataset,
+    *,
+    out: str | Path | None = None,
+    recipe: str | Path | None = None,
+    task: str | None = None,
+    report: bool = True,
+    monitor: "Monitor | None" = None,
+    **settings: Any,
+) -> "Run":
+    """Train a network on data, evaluate it on the test split, and return the run.
+
+    ``out`` is the run folder itself (``runs/<network>-<data>-<n>`` unless given); ``recipe`` is
+    "paper", "modern" or a file; ``settings`` are the flags of ``folio train`` with underscores
+    (``epochs=3, lr=0.1, image_size=64, set={"widths": [512]}``).
+    """
+    monitor = monitor or Monitor()
+    start = prepare(
+        network,
+        data,
+        settings,
+        which=str(recipe) if recipe else None,
+        wanted_task=task,
+        progress=monitor.reading,
+    )
+    folder = RunFolder.create(Path(out)) if out else new_run(start)
+    with folder.locked():
+        folder.write_preprocessing(start.task.state)
+        folder.write_data(
+            start.dataset, start.splits.indices, start.splits.rule, start.splits.digest
+        )
+        folder.write_environment(start.recipe.training.device, start.recipe.training.threads or 0)
+        folder.write_recipe(start.recipe)
+        loop = make_loop(start)
+        monitor.prepared(start, folder.path)
+        return fit(folder, start, loop, monitor, report)
+
+
+def new_run(start: Start) -> RunFolder:
+    """Make the first free ``runs/<network>-<data>-<n>``."""
+    name = f"{start.card.name}-{start.dataset.name}"
+    for number in range(1, 100_000):
+        path = Path("runs") / f"{name}-{number}"
+        if not path.exists():
+            return RunFolder.create(path)
+    raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
+
+
+def fit(
+    folder: RunFolder, start: Start, loop: Loop, monitor: "Monitor", report: bool
+) -> "Run":
+    """Run the loop to its end, then evaluate and report; a stopped one is left to be resumed."""
+    recorder = Recorder(folder, start, monitor)
+    with recorder:
+        reason = loop.run(recorder)
+    if reason == "stopped":
+        raise FolioError(
+            f"Stopped by Ctrl-C after {loop.progress.update:,} updates; everything is saved. "
+            f"Go on with 'folio resume {folder.path}'."
+        )
+    folder.log(f"ended: {reason}")
+    run = Run(folder.path)
+    run.finish(start, loop, reason, report, monitor.say)
+    return run
+
+
+class Monitor:
+    """Who watches a training: prints nothing; the command has one with a progress bar."""
+
+    def reading(self, done: int, total: int) -> None:
+        """So many of the data's files are read."""
+
+    def prepared(self, start: Start, path: Path) -> None:
+        """Everything is decided and the run folder made; the first step follows."""
+
+    def updated(self, loop: Loop, loss: float | None) -> None:
+        """One update was taken."""
+
+    def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
+        """One epoch ended, with this row of the history."""
+
+    def say(self, line: str) -> None:
+        """Something happened."""
+
+
+class Recorder:
+    """Keeps a run folder up to date while the loop runs, and turns Ctrl-C into a stop."""
+
+    def __init__(self, folder: RunFolder, start: Start, monitor: Monitor) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.board = None
+        self.tensorboard = start.recipe.training.tensorboard
+        self.stopping = False
+        self.saved_at = time.monotonic()
+        self._previous: Any = None
+
+    def __enter__(self) -> "Recorder":
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._interrupted)
+        if self.tensorboard:
+            self.board = open_tensorboard(self.folder.path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+        if self.board is not None:
+            self.board.close()
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:  # a second Ctrl-C does not wait for the update to end
+            raise KeyboardInterrupt
+        self.stopping = True
+
+    def started(self, loop: Loop) -> None:
+        """Save the beginning, so that there always is a good state to go back to."""
+        if loop.progress.update == 0:
+            self.write(loop)
+
+    def updated(self, loop: Loop, loss: float | None) -> None:
+        self.monitor.updated(loop, loss)
+        if time.monotonic() - self.saved_at > 30 * SAVE_SECONDS:  # within long epochs
+            self.write(loop)
+
+    def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
+        self.monitor.epoch_ended(loop, row)
+        if self.board is not None:
+            for name, value in row.items():
+                if isinstance(value, int | float):
+                    self.board.add_scalar(name, value, row["epoch"])
+
+    def should_stop(self) -> bool:
+        return self.stopping
+
+    def save(self, loop: Loop, *, final: bool) -> None:
+        if final or time.monotonic() - self.saved_at > SAVE_SECONDS:
+            self.write(loop)
+        if final:
+            states = {name: part.state_dict() for name, part in loop.usable_parts().items()}
+            self.folder.write_weights("last", states)
+
+    def write(self, loop: Loop) -> None:
+        """Write best weights first, the state last: an older state leads to the same best again."""
+        if loop.best is not None:
+            self.folder.write_weights("best", loop.best)
+            loop.best = None
+        if loop.progress.history:
+            self.folder.write_table("history.csv", loop.progress.history)
+        self.folder.write_state(loop.state_dict(), loop.progress.update)
+        self.saved_at = time.monotonic()
+
+
+def open_tensorboard(path: Path) -> Any:
+    """Return a TensorBoard writer into the run; the extra must be installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise RequestError(
+            "TensorBoard is not installed. Install torchfolio[tensorboard], or leave --tensorboard out."
+        ) from error
+    return SummaryWriter(path / "tensorboard")  # type: ignore[no-untyped-call]
+
+
+class Run:
+    """A trained run folder: the only thing that evaluating and predicting need."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.folder = RunFolder.open(path)
+        self.path = self.folder.path
+        self.recipe = self.folder.recipe()
+        self._loaded: tuple[Task, Parts] | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder."""
+        return self.path.absolute().name
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained network with its best weights, in evaluation mode."""
+        return self.load()[1].network
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds: the figures of the test split."""
+        return self.folder.metrics()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row an epoch."""
+        return self.folder.history()
+
+    def load(self) -> tuple[Task, Parts]:
+        """Return the task and its parts with the best weights, in evaluation mode."""
+        if self._loaded is None:
+            task = make_task(self.recipe, self.folder.preprocessing())
+            card = find_card(self.recipe.network["name"])
+            parts = task.parts(card, **self.recipe.network.get("set", {}))
+            self.folder.read_weights(parts)
+            self._loaded = (task, Parts({name: part.eval() for name, part in parts.items()}))
+        return self._loaded
+
+    def context(self, device: str = "auto", say: Callable[[str], None] = lambda _: None) -> Context:
+        """Return where measuring runs."""
+        from dataclasses import replace
+
+        options = resolve_device(replace(self.recipe.training, device=device, precision="auto"))
+        return Context(
+            device=configure(options),
+            batch_size=max(64, options.batch_size),
+            workers=options.workers or 0,
+            seed=options.seed,
+            say=say,
+        )
+
+    def resume(self, *, monitor: Monitor | None = None, report: bool = True) -> "Run":
+        """Go on where the training stopped; a finished one is only evaluated again."""
+        monitor = monitor or Monitor()
+        with self.folder.locked():
+            start = reopen(self.folder)
+            loop = make_loop(start)
+            state = self.folder.state()
+            if state is not None:
+                loop.load_state_dict(state)
+            monitor.prepared(start, self.path)
+            self.folder.log(f"resumed at update {loop.progress.update}")
+            return fit(self.folder, start, loop, monitor, report)
+
+    def finish(
+        self, start: Start, loop: Loop, reason: str, report: bool, say: Callable[[str], None]
+    ) -> None:
+        """Evaluate the test split with the best weights; write metrics, predictions and report."""
+        task, parts = self.load()
+        context = self.context(loop.options.device, say)
+        for part in parts.values():
+            part.to(context.device)
+        splits = start.splits.indices
+        say(f"evaluating {len(splits['test']):,} test examples")
+        evaluation = task.evaluate(
+            parts, start.dataset, splits["test"], splits["train"], context
+        )
+        training = {
+            "reason": reason,
+            "epochs": loop.progress.epoch,
+            "updates": loop.progress.update,
+            "seconds": round(loop.progress.seconds, 3),
+            "best_epoch": loop.progress.best_epoch,
+            "monitor": loop.monitor,
+            "best_value": loop.progress.best_value,
+        }
+        result = {
+            "run": self.name,
+            "task": task.name,
+            "split": "test",
+            "examples": len(splits["test"]),
+            "metrics": evaluation.metrics,
+            "baseline": evaluation.baseline,
+            "digest": digest(Loop.tensors(loop.parts)),
+            "training": training,
+            "details": evaluation.details,
+        }
+        self.folder.write_table("predictions/test.csv", evaluation.predictions)
+        self.folder.write_metrics(result)
+        if report:
+            self.write_report(self.path / "report.html", evaluation, result)
+
+    def write_report(self, path: Path, evaluation: Evaluation, result: dict[str, Any]) -> None:
+        """Write the report of one evaluation: the task's sections, and what made the run."""
+        from torchfolio.evaluation.report import Report, write_report
+        from torchfolio.training.report import run_sections
+
+        recipe, described = self.recipe, self.folder.data()
+        sections = [
+            *evaluation.sections,
+            *run_sections(recipe, described, self.folder.history(), result, self.folder.path),
+        ]
+        title = f"{recipe.network['name']} on {described['name']}"
+        write_report(path, Report(title=title, subtitle=result["task"], sections=sections))
+
+    def evaluate(
+        self,
+        data: str | Path | Dataset | None = None,
+        *,
+        split: str = "test",
+        device: str = "auto",
+        report: bool = True,
+        say: Callable[[str], None] = lambda _: None,
+        **reading: Any,
+    ) -> dict[str, Any]:
+        """Measure the run on its held-out split, or on other data; return the figures.
+
+        Figures on other data go to ``evaluations/<name>/`` of the run. ``split`` is "test",
+        "val" or "train" of the run's own data. ``reading`` are arguments of :func:`open_data`.
+        """
+        task, parts = self.load()
+        context = self.context(device, say)
+        for part in parts.values():
+            part.to(context.device)
+        if data is None:
+            start = reopen(self.folder)
+            dataset, splits = start.dataset, start.splits.indices
+            if split not in splits:
+                raise unknown("split", split, splits)
+            indices = splits[split]
+            target = self.path / "evaluations" / split
+        else:
+            dataset = data if isinstance(data, Dataset) else open_data(data, **reading)
+            if dataset.kind not in task.kinds:
+                raise RequestError(
+                    f"This run does {task.name}; {dataset.path} holds data for {dataset.kind}."
+                )
+            dataset = task.adapt(dataset)
+            splits = {"train": np.zeros(0, np.int64)}
+            indices = dataset.given.get("test")
+            if indices is None or not len(indices):
+                indices = np.arange(len(dataset))
+            target = self.path / "evaluations" / free_name(self.path / "evaluations", dataset.name)
+        if not len(indices):
+            raise RequestError(f"The {split} split of {self.path} holds no examples.")
+        evaluation = task.evaluate(parts, dataset, indices, splits["train"], context)
+        old = self.folder.metrics() if (self.path / "metrics.json").is_file() else {}
+        result = {
+            "run": self.name,
+            "task": task.name,
+            "data": str(dataset.path),
+            "split": split if data is None else "all",
+            "examples": len(indices),
+            "metrics": evaluation.metrics,
+            "baseline": evaluation.baseline,
+            "digest": old.get("digest"),
+            "training": old.get("training", {}),
+            "details": evaluation.details,
+        }
+        target.mkdir(parents=True, exist_ok=True)
+        relative = target.relative_to(self.path)
+        self.folder.write_table(str(relative / "predictions.csv"), evaluation.predictions)
+        self.folder.write_metrics(result, target)
+        if report:
+            self.write_report(target / "report.html", evaluation, result)
+        return result | {"folder": str(target)}
+
+    def predict(
+        self, inputs: Iterable[Any], *, device: str = "auto", pictures: Path | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Answer inputs (paths of files for image tasks), one row each, errors included.
+
+        A row holds "input", "prediction", "probability", "error" and more by task. With
+        ``pictures`` an annotated picture of each answer is written into that folder.
+        """
+        task, parts = self.load()
+        context = self.context(device)
+        for part in parts.values():
+            part.to(context.device)
+        items: Sequence[Any] = list(inputs)
+        for row in task.answer(parts, items, context):
+            if pictures is not None and row.get("error") is None:
+                written = task.picture(row, pictures)
+                row["picture"] = str(written) if written else None
+            yield row
+
+
+def free_name(folder: Path, name: str) -> str:
+    """Return the first of ``name``, ``name-2``, ``name-3`` ... that the folder does not hold."""
+    candidates = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
+    return next(each for each in candidates if not (folder / each).exists())
+
+
+__all__ = ["Monitor", "Run", "create", "open_data", "train"]

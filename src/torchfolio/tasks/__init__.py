@@ -1,0 +1,1 @@
+"""Tasks: how records become batches, batches steps, and outputs predictions and metrics."""

@@ -1,0 +1,198 @@
+"""What a task is: the one interface that the loop, the run and the command know.
+
+A task turns records into batches, batches into steps, and outputs into predictions, metrics
+and pictures. The loop names no task, and no task has a loop of its own.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchfolio.data.dataset import Dataset, Indices, NoOptions
+from torchfolio.data.draws import uniforms
+from torchfolio.networks.catalogue import Card
+
+if TYPE_CHECKING:
+    from torchfolio.evaluation.report import Section
+
+
+class Parts(dict[str, nn.Module]):
+    """The modules that are trained, each under its name: ``parts.network``."""
+
+    def __getattr__(self, name: str) -> nn.Module:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"there is no part {name!r}; there are {list(self)}") from None
+
+
+@dataclass
+class Step:
+    """One loss, and the names of the parts that it trains.
+
+    ``closure`` computes the loss (a mean over the batch's examples) and may be called again; it
+    may leave further figures in ``logs`` (means over the batch, detached).
+    """
+
+    closure: Callable[[], Tensor]
+    trains: tuple[str, ...] = ("network",)
+    name: str = "loss"
+    logs: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Batch(ABC):
+    """What a task's ``load`` returns: tensors that can move to a device, and a length."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def to(self, device: torch.device) -> "Batch": ...
+
+
+class Meter(ABC):
+    """Gathers outputs batch by batch and turns them into metrics."""
+
+    @abstractmethod
+    def update(self, outputs: Any, batch: Any) -> None:
+        """Take the outputs of one batch."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Return the metrics of all batches so far."""
+
+
+@dataclass
+class Evaluation:
+    """The full measurement of one split: what ``metrics.json`` and the report hold.
+
+    ``metrics`` maps names to ``{"value", "low", "high"}``; ``baseline`` likewise, of the trivial
+    answer; ``predictions`` are rows for ``predictions/``; ``sections`` are for the report.
+    """
+
+    metrics: dict[str, dict[str, float | None]]
+    baseline: dict[str, dict[str, float | None]]
+    predictions: list[dict[str, Any]]
+    sections: "list[Section]"
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """One kind of problem.
+
+    ``Options`` is a dataclass of the task's own flags. What ``prepare`` decides and fits on the
+    training split (sizes, means, vocabularies) lies in ``self.state``: plain values and tensors,
+    which the run keeps under ``preprocessing/`` and every later use reads back.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]  # the kinds of dataset that it takes
+    Options: ClassVar[type] = NoOptions
+    part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
+    monitor: ClassVar[str]  # the metric that chooses the best weights, unless another is named
+    higher_is_better: ClassVar[Mapping[str, bool]]  # of every metric of the meter
+
+    def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
+        self.options = options
+        self.state: dict[str, Any] = state or {}
+
+    # Before training
+
+    @abstractmethod
+    def prepare(self, card: Card, dataset: Dataset, train: Indices) -> list[str]:
+        """Decide sizes and fit the preprocessing on the training split, into ``self.state``.
+
+        Returns what was decided and why, one line each, to be printed.
+        """
+
+    @abstractmethod
+    def parts(self, card: Card, **arguments: Any) -> Parts:
+        """Build the modules for the prepared data; ``arguments`` are those of ``--set``."""
+
+    # Training
+
+    def batches(
+        self, dataset: Dataset, split: Indices, size: int, seed: int, epoch: int
+    ) -> list[Indices]:
+        """Return the batches of one epoch as arrays of record indices: a random permutation.
+
+        The order is drawn per example, so it does not depend on anything but seed and epoch.
+        A last batch of one example joins the one before: batch norm cannot train on it.
+        """
+        order = np.argsort(uniforms("order", seed, epoch, split, 1)[:, 0], kind="stable")
+        return in_batches(split[order], size)
+
+    @abstractmethod
+    def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> Any:
+        """Read records as one batch; ``epoch`` is None where nothing is random (evaluation).
+
+        Called from several threads at once.
+        """
+
+    @abstractmethod
+    def steps(self, parts: Parts, batch: Any) -> Iterator[Step]:
+        """Yield the steps of one batch, one after another; the loop takes each before the next."""
+
+    # Measuring
+
+    @abstractmethod
+    def predict(self, parts: Parts, batch: Any) -> Any:
+        """Return the outputs for a batch that was loaded without randomness."""
+
+    @abstractmethod
+    def meter(self) -> Meter:
+        """Return an empty meter for the figures of each epoch; it includes ``loss``."""
+
+    @abstractmethod
+    def evaluate(
+        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"
+    ) -> Evaluation:
+        """Measure one split fully: metrics with intervals, baseline, predictions, pictures."""
+
+    # Use
+
+    def adapt(self, dataset: Dataset) -> Dataset:
+        """Return other data of the same kind with this run's classes or columns, or say why not."""
+        return dataset
+
+    @abstractmethod
+    def answer(
+        self, parts: Parts, inputs: Sequence[Any], context: "Context"
+    ) -> Iterator[dict[str, Any]]:
+        """Answer inputs as people give them (paths), one row each, errors included."""
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        """Write an answer as a picture where the task has one; return its path."""
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the task remembers between batches (an image pool); most remember nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+
+
+def in_batches(order: Indices, size: int) -> list[Indices]:
+    """Cut an order into batches; a last batch of one example joins the one before."""
+    cuts = list(range(size, len(order), size))
+    if len(cuts) > 0 and size > 1 and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    return np.split(order, cuts)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how measuring runs: the device, the batch size, the seed of resampling."""
+
+    device: torch.device
+    batch_size: int = 64
+    workers: int = 1
+    seed: int = 0
+    say: Callable[[str], None] = print

@@ -1,0 +1,38 @@
+"""Which tasks there are, and which one a network and data call for."""
+
+from importlib import import_module
+from typing import Any
+
+from torchfolio.errors import RequestError, normalise, unknown
+from torchfolio.networks.catalogue import Card
+
+TASKS = {"image-classification": "image_classification:ImageClassification"}
+
+
+def find_task(name: str) -> Any:
+    """Return the class of a task; hyphens and underscores are the same."""
+    for key, home in TASKS.items():
+        if normalise(key) == normalise(name):
+            module, _, kind = home.partition(":")
+            return getattr(import_module(f"torchfolio.tasks.{module}"), kind)
+    raise unknown("task", name, TASKS)
+
+
+def task_for(card: Card, kind: str, wanted: str | None = None) -> Any:
+    """Return the task that a network can do and that takes data of this kind."""
+    if wanted is not None:
+        task = find_task(wanted)
+        if task.name not in card.tasks:
+            raise RequestError(f"{card.name} does {', '.join(card.tasks)}; not {task.name}.")
+        if kind not in task.kinds:
+            raise RequestError(
+                f"The task {task.name} takes {', '.join(task.kinds)}; these are {kind}."
+            )
+        return task
+    for name in card.tasks:
+        if name in TASKS and kind in find_task(name).kinds:
+            return find_task(name)
+    raise RequestError(
+        f"{card.name} does {', '.join(card.tasks)}; the data are for {kind}. "
+        f"'folio list --task {kind}' shows networks for them; --reader reads the data otherwise."
+    )

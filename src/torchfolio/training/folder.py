@@ -1,0 +1,325 @@
+"""The run folder: what a training leaves, written atomically, read without executing anything."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import platform
+import sys
+import time
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from torch import Tensor
+
+from torchfolio.checkpoint import (
+    pack,
+    read_json,
+    read_tensors,
+    unpack,
+    write_json,
+    write_tensors,
+    write_text,
+)
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.errors import FolioError, RequestError
+from torchfolio.tasks.base import Parts
+from torchfolio.training.recipes import Recipe
+
+FORMAT = 1
+KEPT_STATES = 2
+FOLDERS = ("weights", "state", "preprocessing", "predictions", "figures")
+# What a run holds before its recipe is written: left by a process that died, it may be used again.
+BEFORE = {*FOLDERS, "data.json", "split.csv", "environment.json", "log.txt"}
+
+
+class RunFolder:
+    """The files of one run, by what they are for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    # Making and opening
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make a new run folder; it must not hold a run."""
+        if (path / "recipe.toml").exists():
+            raise RequestError(
+                f"{path} holds a run already. Choose another --out, or go on with "
+                f"'folio resume {path}'."
+            )
+        if path.exists() and (not path.is_dir() or {each.name for each in path.iterdir()} - BEFORE):
+            raise RequestError(f"{path} exists and is not an empty folder. Choose another --out.")
+        try:
+            for name in FOLDERS:
+                (path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolioError(
+                f"{path} cannot be made: {error.strerror}. Choose another --out."
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Open an existing run folder."""
+        folder = Path(path)
+        if not (folder / "recipe.toml").is_file():
+            raise RequestError(
+                f"{folder} is no run: it has no recipe.toml. 'folio train' makes runs."
+            )
+        return cls(folder)
+
+    @contextlib.contextmanager
+    def locked(self) -> Any:
+        """Hold the run against a second training for the length of a block."""
+        file = (self.path / "state" / "lock").open("a+b")
+        try:
+            try:
+                if sys.platform == "win32":
+                    import msvcrt
+
+                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                else:
+                    import fcntl
+
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RequestError(
+                    f"Another process is training into {self.path}. Wait for it, or choose "
+                    "another --out."
+                ) from error
+            yield
+        finally:
+            file.close()
+
+    def log(self, line: str) -> None:
+        """Add a line to ``log.txt``."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    # Recipe, data, environment
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        write_text(self.path / "recipe.toml", tomli_w.dumps(recipe.as_toml()))
+
+    def recipe(self) -> Recipe:
+        path = self.path / "recipe.toml"
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FolioError(f"{path} is damaged: {error}.") from error
+        return Recipe.from_toml(table, str(path))
+
+    def write_data(
+        self, dataset: Dataset, splits: dict[str, Indices], rule: str, digest: str
+    ) -> None:
+        """Write ``data.json``, and ``split.csv`` where the splits are no plain ranges."""
+        ranges = as_ranges(splits)
+        write_json(
+            self.path / "data.json",
+            {
+                "format_version": FORMAT,
+                "path": str(Path(dataset.path).absolute())
+                if Path(dataset.path).exists()
+                else dataset.path,
+                "name": dataset.name,
+                "kind": dataset.kind,
+                "reader": dataset.reader,
+                "reader_options": dataset.reader_options,
+                "fingerprint": dataset.fingerprint,
+                "examples": len(dataset),
+                "classes": list(dataset.classes),
+                "facts": dataset.facts,
+                "problems": [{"path": p.path, "problem": p.problem} for p in dataset.problems],
+                "split": {
+                    "rule": rule,
+                    "digest": digest,
+                    "counts": {name: len(indices) for name, indices in splits.items()},
+                    "ranges": ranges,
+                },
+            },
+        )
+        if ranges is not None:
+            return
+        names = np.empty(len(dataset), object)
+        for name, indices in splits.items():
+            names[indices] = name
+        rows = [
+            {"index": index, "split": name, "example": dataset.records.name(index)}
+            for index, name in enumerate(names)
+            if name is not None
+        ]
+        self.write_table("split.csv", rows)
+
+    def data(self) -> dict[str, Any]:
+        return read_json(self.path / "data.json")
+
+    def splits(self) -> dict[str, Indices]:
+        """Return the split as it was made."""
+        ranges = self.data()["split"]["ranges"]
+        if ranges is not None:
+            return {name: np.arange(first, end) for name, (first, end) in ranges.items()}
+        found: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+        with (self.path / "split.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                found[row["split"]].append(int(row["index"]))
+        return {name: np.array(indices, np.int64) for name, indices in found.items()}
+
+    def write_environment(self, device: str, threads: int) -> None:
+        """Write ``environment.json``: versions and machine."""
+        names = ("torchfolio", "torch", "torchvision", "numpy", "pillow", "safetensors")
+        versions = {}
+        for name in names:
+            with contextlib.suppress(PackageNotFoundError):
+                versions[name] = version(name)
+        write_json(
+            self.path / "environment.json",
+            {
+                "format_version": FORMAT,
+                "python": sys.version.split()[0],
+                "platform": platform.platform(),
+                "machine": platform.machine(),
+                "processors": os.cpu_count(),
+                "device": device,
+                "threads": threads,
+                "versions": versions,
+                "command": sys.argv,
+            },
+        )
+
+    # Preprocessing
+
+    def write_preprocessing(self, state: dict[str, Any]) -> None:
+        """Write what the task prepared: plain values as JSON, tensors as safetensors."""
+        tensors: dict[str, Tensor] = {}
+        packed = pack(state, tensors)
+        write_tensors(self.path / "preprocessing" / "task.safetensors", tensors)
+        write_json(
+            self.path / "preprocessing" / "task.json", {"format_version": FORMAT, "state": packed}
+        )
+
+    def preprocessing(self) -> dict[str, Any]:
+        packed = read_json(self.path / "preprocessing" / "task.json")["state"]
+        tensors, _ = read_tensors(self.path / "preprocessing" / "task.safetensors")
+        return unpack(packed, tensors)
+
+    # Weights and state
+
+    def write_weights(self, name: str, parts: dict[str, dict[str, Tensor]]) -> None:
+        """Write ``weights/<name>.safetensors``; a run of one part keeps its names as they are."""
+        if list(parts) == ["network"]:
+            tensors = parts["network"]
+        else:
+            tensors = {
+                f"{part}.{key}": t for part, each in parts.items() for key, t in each.items()
+            }
+        header = {"format_version": FORMAT, "parts": list(parts)}
+        write_tensors(self.path / "weights" / f"{name}.safetensors", tensors, header)
+
+    def read_weights(self, parts: Parts, name: str | None = None) -> str:
+        """Load the best weights (or the named ones) into the parts; return which they were."""
+        if name is None:
+            name = next((each for each in ("best", "last") if self.has_weights(each)), None)
+            if name is None:
+                raise FolioError(
+                    f"{self.path} has no weights yet. Go on with 'folio resume {self.path}'."
+                )
+        path = self.path / "weights" / f"{name}.safetensors"
+        tensors, _ = read_tensors(path)
+        for part, module in parts.items():
+            prefix = "" if list(parts) == ["network"] else f"{part}."
+            own = {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
+            try:
+                module.load_state_dict(own)
+            except RuntimeError as error:
+                raise FolioError(
+                    f"{path} does not belong to this run's network: {error}"
+                ) from error
+        return name
+
+    def has_weights(self, name: str) -> bool:
+        return (self.path / "weights" / f"{name}.safetensors").is_file()
+
+    def write_state(self, state: dict[str, Any], update: int) -> None:
+        """Write all that exact resume needs as one file; the one before is kept too."""
+        tensors: dict[str, Tensor] = {}
+        packed = pack(state, tensors)
+        write_tensors(self.path / "state" / f"update-{update:09d}.safetensors", tensors, packed)
+        for old in self.states()[:-KEPT_STATES]:
+            old.unlink(missing_ok=True)
+
+    def states(self) -> list[Path]:
+        """Return the files of saved states, oldest first."""
+        return sorted((self.path / "state").glob("update-*.safetensors"))
+
+    def state(self) -> dict[str, Any] | None:
+        """Return the newest whole state, or ``None`` if there is none yet."""
+        errors = []
+        for path in reversed(self.states()):
+            try:
+                tensors, packed = read_tensors(path)
+                return unpack(packed, tensors)
+            except FolioError as error:
+                errors.append(str(error))
+        if errors:
+            raise FolioError(
+                f"Every saved state of {self.path} is damaged: {' '.join(errors)} The weights in "
+                f"{self.path / 'weights'} may be whole: start again with --weights."
+            )
+        return None
+
+    # Tables and results
+
+    def write_table(self, name: str, rows: list[dict[str, Any]]) -> Path:
+        """Write rows as CSV; the columns are those of all rows, in order of appearance."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path / name, text.getvalue())
+        return self.path / name
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return the rows of ``history.csv``, numbers as numbers."""
+        path = self.path / "history.csv"
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                {key: number(value) for key, value in row.items()} for row in csv.DictReader(file)
+            ]
+
+    def metrics(self) -> dict[str, Any]:
+        return read_json(self.path / "metrics.json")
+
+    def write_metrics(self, value: dict[str, Any], folder: Path | None = None) -> None:
+        write_json((folder or self.path) / "metrics.json", {"format_version": FORMAT} | value)
+
+
+def as_ranges(splits: dict[str, Indices]) -> dict[str, list[int]] | None:
+    """Return [first, end) of each split, or ``None`` if any is not a run of neighbours.
+
+    Chronological splits are such runs: ten million rows need no list of ten million lines.
+    """
+    ranges = {}
+    for name, indices in splits.items():
+        if len(indices) and (np.diff(indices) != 1).any():
+            return None
+        ranges[name] = [int(indices[0]), int(indices[-1]) + 1] if len(indices) else [0, 0]
+    return ranges
+
+
+def number(text: str) -> Any:
+    """Return a cell of a table as the number it is, or as text."""
+    with contextlib.suppress(ValueError, json.JSONDecodeError):
+        return json.loads(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text or None

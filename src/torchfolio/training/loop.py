@@ -1,0 +1,354 @@
+"""The loop: it serves every task and names none.
+
+It owns backward, accumulation, clipping, precision, schedules, the average of the weights, early
+stopping and checkpoints; the task yields steps, and each is taken before the next is asked for.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchfolio.checkpoint import digest
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.feed import Feed
+from torchfolio.errors import FolioError, RequestError, unknown
+from torchfolio.tasks.base import Parts, Task
+from torchfolio.training.average import moving_average
+from torchfolio.training.device import place, seed_for
+from torchfolio.training.failures import diverged, explained
+from torchfolio.training.measure import measure
+from torchfolio.training.optimizers import OptimizerGroup
+from torchfolio.training.options import TrainingOptions
+from torchfolio.training.progress import Listener, Progress
+from torchfolio.training.schedules import Plateau, Schedule
+from torchfolio.training.transfer import frozen_modules
+from torchfolio.training.update import Updater
+
+EXPLODED = 1e4  # a loss this many times the first one (or 1) stops the training
+
+
+class Loop:
+    """One training: parts, their optimizers, the data, and where it stands."""
+
+    def __init__(
+        self,
+        task: Task,
+        parts: Parts,
+        optimizers: dict[str, OptimizerGroup],
+        dataset: Dataset,
+        splits: dict[str, Indices],
+        options: TrainingOptions,
+    ) -> None:
+        self.task = task
+        self.optimizers = optimizers
+        self.dataset = dataset
+        self.splits = splits
+        self.options = options
+        self.device = torch.device(options.device)
+        self.parts = Parts({name: place(part, options) for name, part in parts.items()})
+        self.running = self.parts  # what is called in training: compiled where asked for
+        if options.compile:
+            compiled = {name: torch.compile(part) for name, part in self.parts.items()}
+            self.running = Parts(cast("dict[str, nn.Module]", compiled))
+        self.frozen = [each for part in self.parts.values() for each in frozen_modules(part)]
+        self.averages = {}
+        if options.ema is not None:
+            self.averages = {
+                name: moving_average(part, options.ema) for name, part in self.parts.items()
+            }
+        self.monitor = options.monitor or task.monitor
+        self.check_request()
+        better = task.higher_is_better[self.monitor]
+        self.sign = 1.0 if better else -1.0
+        self.plateau = Plateau(options.gamma, options.plateau_patience, better)
+        self.updater = Updater(task, self.running, optimizers, options)
+        self.progress = Progress()
+        self.best: dict[str, dict[str, Tensor]] | None = None  # kept until it is saved
+        self.updates_an_epoch = len(self.plan(0))
+        self.schedule = Schedule(
+            kind=options.schedule,
+            milestones=options.milestones,
+            gamma=options.gamma,
+            power=options.power,
+            warmup=min(0.5, options.warmup / options.epochs),
+        )
+        # (examples, losses of the steps, further figures) of updates not yet added up
+        self._pending: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
+
+    def check_request(self) -> None:
+        """Refuse settings that this task, these data or these optimizers cannot follow."""
+        options = self.options
+        if self.monitor not in self.task.higher_is_better:
+            raise unknown("metric", self.monitor, self.task.higher_is_better)
+        if not len(self.splits["train"]):
+            raise RequestError("There are no training examples. Take a smaller --test-split.")
+        if not len(self.splits["val"]):
+            needing = {
+                "--patience": options.patience is not None,
+                "--monitor": options.monitor is not None,
+                "--schedule plateau": options.schedule == "plateau",
+            }
+            if any(needing.values()):
+                names = " and ".join(name for name, given in needing.items() if given)
+                raise RequestError(
+                    f"There are no validation examples, which {names} would watch. Leave it out, "
+                    "or give --val-split."
+                )
+        closures = [name for name, each in self.optimizers.items() if each.closure_based]
+        if options.precision == "fp16" and closures:
+            raise RequestError(
+                f"L-BFGS ({closures[0]}) has no loss scaling, which fp16 needs. Take --precision "
+                "bf16 or fp32."
+            )
+
+    # The training
+
+    def run(self, listener: Listener) -> str:
+        """Train to the end; return why it ended: "finished", "patience", "minutes", "stopped"."""
+        with explained(self.options, lambda: self.progress.update + 1):
+            listener.started(self)
+            reason = self.reason_to_end()
+            while reason is None:
+                if not self.run_epoch(listener):
+                    reason = "stopped" if listener.should_stop() else "minutes"
+                    if reason == "minutes":
+                        self.finish_epoch(listener)
+                    break
+                self.finish_epoch(listener)
+                reason = self.reason_to_end()
+                if reason is None:
+                    listener.save(self, final=False)
+            listener.save(self, final=True)
+            return reason
+
+    def reason_to_end(self) -> str | None:
+        """Return why no further epoch starts, or ``None``."""
+        options, progress = self.options, self.progress
+        if options.patience is not None and progress.bad_epochs >= options.patience:
+            return "patience"
+        if progress.epoch >= options.epochs:
+            return "finished"
+        return "minutes" if self.out_of_time() else None
+
+    def out_of_time(self) -> bool:
+        minutes = self.options.minutes
+        return minutes is not None and self.progress.seconds >= 60 * minutes
+
+    def plan(self, epoch: int) -> list[Indices]:
+        """Return the batches of an epoch."""
+        options = self.options
+        return self.task.batches(
+            self.dataset, self.splits["train"], options.batch_size, options.seed, epoch
+        )
+
+    def run_epoch(self, listener: Listener) -> bool:
+        """Take the (remaining) updates of one epoch; False if it was broken off between two."""
+        progress, options = self.progress, self.options
+        self.set_training_mode()
+        feed = Feed(self.load, self.plan(progress.epoch)[progress.batch :], options.workers or 0)
+        mark, waited = time.perf_counter(), 0.0
+        for pieces in feed:
+            self.take_update(pieces)
+            now = time.perf_counter()
+            progress.seconds += now - mark
+            progress.epoch_seconds += now - mark
+            progress.waited += feed.waited - waited
+            mark, waited = now, feed.waited
+            loss = self.flush() if self.device.type == "cpu" or progress.update % 50 == 0 else None
+            listener.updated(self, loss)
+            if listener.should_stop() or self.out_of_time():
+                self.flush()
+                return False
+        self.flush()
+        return True
+
+    def load(self, indices: Indices) -> list[Any]:
+        """Load one update's examples, in the pieces that it is computed in.
+
+        A last, smaller batch has fewer pieces, not smaller ones: batch norm cannot train on one
+        example.
+        """
+        options, epoch = self.options, self.progress.epoch
+        size = math.ceil(options.batch_size / options.accumulate)
+        pieces = np.array_split(indices, math.ceil(len(indices) / size))
+        return [self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces]
+
+    def take_update(self, pieces: Sequence[Any]) -> None:
+        """Take one update from the pieces that :meth:`load` returned."""
+        self.set_rates()
+        self._pending.append(self.updater.take(pieces, self.progress.update))
+        for name, average in self.averages.items():
+            average.update_parameters(self.parts[name])
+        self.progress.update += 1
+        self.progress.batch += 1
+        self.progress.examples += self._pending[-1][0]
+
+    def set_rates(self) -> None:
+        """Set every learning rate for the next update."""
+        factor = self.plateau.factor if self.options.schedule == "plateau" else 1.0
+        factor *= self.schedule.factor(self.share_done(), self.warmed())
+        for group in self.optimizers.values():
+            group.set_factor(factor)
+
+    def warmed(self) -> float:
+        """Return how much of the warm-up is done: it lasts its epochs, or half of the training."""
+        updates = self.options.warmup * self.updates_an_epoch
+        return max(self.progress.update / updates, 2 * self.share_done()) if updates else 1.0
+
+    def share_done(self) -> float:
+        """Return how much of the training is done, in [0, 1]: by updates, or by time."""
+        share = self.progress.update / (self.updates_an_epoch * self.options.epochs)
+        if self.options.minutes is not None:
+            share = max(share, self.progress.seconds / (60 * self.options.minutes))
+        return min(1.0, share)
+
+    def set_training_mode(self) -> None:
+        """Put the parts into training mode, and what is frozen into evaluation mode."""
+        for part in self.parts.values():
+            part.train()
+        for module in self.frozen:
+            module.eval()
+
+    def flush(self) -> float | None:
+        """Add the figures of the last updates up, and stop if a loss is no number.
+
+        Returns the last update's first loss, or ``None`` if there was no update.
+        """
+        last = None
+        first = self.progress.update - len(self._pending) + 1
+        pending, self._pending = self._pending, []
+        for update, (examples, losses, logs) in enumerate(pending, first):
+            numbers = {name: float(value) for name, value in losses.items()}
+            for name, number in numbers.items():
+                self.check_loss(name, number, update)
+            numbers |= {name: float(value) for name, value in logs.items()}
+            for name, number in numbers.items():
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + number * examples
+            last = next(iter(numbers.values()))
+        return last
+
+    def check_loss(self, name: str, loss: float, update: int) -> None:
+        """Stop if a loss is not finite or has grown beyond all measure."""
+        first = self.progress.first_losses.setdefault(name, loss)
+        if not math.isfinite(loss) or abs(loss) > EXPLODED * max(abs(first), 1.0):
+            raise self.diverged(f"The {name} became {loss:.3g}", update)
+
+    def check_weights(self) -> None:
+        """Stop if a weight is not finite, before such weights are measured or saved."""
+        for part, module in self.parts.items():
+            for name, parameter in module.named_parameters():
+                if not bool(parameter.isfinite().all()):
+                    raise self.diverged(f"{part}.{name} is no longer finite", self.progress.update)
+
+    def diverged(self, what: str, update: int) -> FolioError:
+        rates = {name: group.rate for name, group in self.optimizers.items()}
+        return diverged(what, update, self.progress, rates, self.options)
+
+    # After an epoch
+
+    def finish_epoch(self, listener: Listener) -> None:
+        """Validate, remember the best weights, and write the epoch's row."""
+        progress = self.progress
+        self.check_weights()
+        row: dict[str, Any] = {
+            "epoch": progress.epoch + 1,
+            "updates": progress.update,
+            "lr": next(iter(self.optimizers.values())).rate,
+        }
+        for name, total in progress.sums.items():
+            row[f"train_{name}"] = total / progress.examples
+        if len(self.splits["val"]):
+            start = time.perf_counter()
+            metrics = self.validate()
+            progress.seconds += time.perf_counter() - start
+            row |= {f"val_{name}": value for name, value in metrics.items()}
+            if self.monitor not in metrics:
+                raise FolioError(
+                    f"monitor is {self.monitor!r}; this task measures {', '.join(metrics)}."
+                )
+            self.remember(metrics[self.monitor])
+        row["digest"] = digest(self.tensors(self.parts))[:16]
+        row["examples_per_second"] = round(progress.examples / max(1e-9, progress.epoch_seconds), 1)
+        row["data_wait"] = round(progress.waited / max(1e-9, progress.epoch_seconds), 4)
+        row["seconds"] = round(progress.seconds, 3)
+        progress.history.append(row)
+        progress.epoch += 1
+        progress.batch = progress.examples = 0
+        progress.waited = progress.epoch_seconds = 0.0
+        progress.sums = {}
+        listener.epoch_ended(self, row)
+
+    def validate(self) -> dict[str, float]:
+        """Return the metrics of the validation split, with the averaged weights where kept."""
+        seed_for("validation", self.options.seed, self.progress.epoch)
+        return measure(
+            self.task, self.usable_parts(), self.dataset, self.splits["val"], self.options
+        )
+
+    def remember(self, value: float) -> None:
+        """Compare the monitored metric with the best so far; keep the weights of a new best."""
+        progress = self.progress
+        self.plateau.update(value)
+        best = progress.best_value
+        if not math.isnan(value) and (best is None or self.sign * value > self.sign * best):
+            progress.best_value, progress.best_epoch = value, progress.epoch + 1
+            progress.bad_epochs = 0
+            self.best = {
+                name: {
+                    key: tensor.detach().cpu().clone() for key, tensor in part.state_dict().items()
+                }
+                for name, part in self.usable_parts().items()
+            }
+        else:
+            progress.bad_epochs += 1
+
+    def usable_parts(self) -> Parts:
+        """Return the parts to measure and use: the averaged ones where an average is kept."""
+        if self.averages:
+            return Parts({name: average.module for name, average in self.averages.items()})
+        return self.parts
+
+    @staticmethod
+    def tensors(parts: Parts) -> dict[str, Tensor]:
+        """Return every parameter and buffer, as ``part.name``."""
+        return {
+            f"{name}.{key}": tensor
+            for name, part in parts.items()
+            for key, tensor in part.state_dict().items()
+        }
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that an exact continuation needs; raise if the weights are not finite."""
+        self.flush()
+        self.check_weights()
+        return {
+            "progress": asdict(self.progress),
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "averages": {name: each.state_dict() for name, each in self.averages.items()},
+            "optimizers": {name: each.state_dict() for name, each in self.optimizers.items()},
+            "plateau": self.plateau.state_dict(),
+            "scaler": self.updater.scaler.state_dict(),
+            "task": self.task.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state."""
+        self.progress = Progress(**copy.deepcopy(state["progress"]))
+        for name, part in self.parts.items():
+            part.load_state_dict(state["parts"][name])
+        for name, average in self.averages.items():
+            average.load_state_dict(state["averages"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.plateau.load_state_dict(state["plateau"])
+        self.updater.scaler.load_state_dict(state["scaler"])
+        self.task.load_state_dict(state["task"])

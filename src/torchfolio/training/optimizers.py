@@ -1,0 +1,196 @@
+"""torch's optimizers by their names, and the group of several that one part may have."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from torchfolio.errors import RequestError, unknown
+from torchfolio.training.recipes import spelling
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "asgd": torch.optim.ASGD,
+    "adadelta": torch.optim.Adadelta,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "rprop": torch.optim.Rprop,
+    "sparse_adam": torch.optim.SparseAdam,
+    "adafactor": torch.optim.Adafactor,
+    "lbfgs": torch.optim.LBFGS,
+    "muon": torch.optim.Muon,
+}
+FUSED = ("sgd", "adam", "adamw", "adagrad")  # have one kernel for all parameters, CPU and CUDA
+OURS = ("name", "decay_norms")  # keys of an [optimizer] section that are not torch's
+
+
+class OptimizerGroup:
+    """The optimizer of one part: one of torch's, or several over different parameters.
+
+    The rate of each parameter group is its own base rate times the schedule's factor.
+    """
+
+    def __init__(self, name: str, optimizers: list[Optimizer]) -> None:
+        self.name = name
+        self.optimizers = optimizers
+        self.base = [[group["lr"] for group in each.param_groups] for each in optimizers]
+        self.closure_based = any(isinstance(each, torch.optim.LBFGS) for each in optimizers)
+
+    def parameters(self) -> list[Tensor]:
+        """Return every parameter that this group trains."""
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        return [parameter for group in groups for parameter in group["params"]]
+
+    def zero_grad(self) -> None:
+        for each in self.optimizers:
+            each.zero_grad(set_to_none=True)
+
+    def step(self) -> None:
+        for each in self.optimizers:
+            each.step()
+
+    def step_closure(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Take a step that evaluates the loss several times; return the loss it began with."""
+        return torch.as_tensor(self.optimizers[0].step(closure))  # type: ignore[arg-type]
+
+    def set_factor(self, factor: float) -> None:
+        """Set every rate to its base rate times ``factor``."""
+        for optimizer, bases in zip(self.optimizers, self.base, strict=True):
+            for group, base in zip(optimizer.param_groups, bases, strict=True):
+                group["lr"] = base * factor
+
+    @property
+    def rate(self) -> float:
+        """The current rate of the first group."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
+    def state_dict(self) -> list[Any]:
+        return [each.state_dict() for each in self.optimizers]
+
+    def load_state_dict(self, states: list[Any]) -> None:
+        """Take back a state; moments get the memory layout of their parameters.
+
+        A file holds plain tensors, and fused kernels walk parameter and moment side by side.
+        """
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+            for parameter, values in optimizer.state.items():
+                for key, value in values.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        values[key] = torch.empty_like(
+                            parameter, dtype=value.dtype, device=value.device
+                        ).copy_(value)
+
+
+def canonical(name: str) -> str:
+    """Return our spelling of an optimizer's name, which may be torch's own ("AdamW", "L-BFGS")."""
+    spellings = {spelling(each): each for each in OPTIMIZERS}
+    if spelling(name) not in spellings:
+        raise unknown("optimizer", name, OPTIMIZERS)
+    return spellings[spelling(name)]
+
+
+def allowed_settings(name: str) -> list[str]:
+    """Return the settings that torch's optimizer of this name takes."""
+    parameters = inspect.signature(OPTIMIZERS[canonical(name)]).parameters
+    hidden = ("params", "foreach", "fused", "capturable", "differentiable", "maximize")
+    return [each for each in parameters if each not in hidden]
+
+
+def make_optimizer(
+    part: str, module: nn.Module, settings: Mapping[str, Any], factor: float = 1.0
+) -> OptimizerGroup:
+    """Make the optimizer of one part from its section of the recipe.
+
+    ``settings`` holds ``name``, ``decay_norms`` (whether weight decay reaches norms, biases and
+    other parameters of one dimension; true unless said) and torch's own settings. Rates are
+    multiplied by ``factor``. Parameters that require no gradient are left out.
+    """
+    name = canonical(str(settings["name"]))
+    kind = OPTIMIZERS[name]
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in settings.items()
+        if key not in OURS
+    }
+    allowed = allowed_settings(name)
+    for key in given:
+        if key not in allowed:
+            raise unknown(f"setting of the optimizer {name}", key, allowed)
+    default_rate = inspect.signature(kind).parameters["lr"].default
+    given["lr"] = float(given.get("lr", default_rate)) * factor
+    trained = {key: each for key, each in module.named_parameters() if each.requires_grad}
+    if not trained:
+        raise RequestError(f"Nothing of {part} is trained: every parameter is frozen.")
+    spare = not settings.get("decay_norms", True)
+    try:
+        if name == "muon":
+            return OptimizerGroup(name, muon_with_adamw(module, trained, given, spare))
+        if name == "sparse_adam":
+            refuse_dense_gradients(part, module, trained)
+        if name == "lbfgs":
+            return OptimizerGroup(name, [kind(list(trained.values()), **given)])
+        if name in FUSED:
+            given["fused"] = True
+        return OptimizerGroup(name, [kind(decay_groups(trained.values(), spare), **given)])
+    except (ValueError, TypeError) as error:  # torch checks the values
+        raise RequestError(f"{name} of {part} does not take its settings: {error}") from error
+
+
+def decay_groups(parameters: Iterable[Tensor], spare: bool) -> list[dict[str, Any]]:
+    """Return one parameter group, or two: weight decay spares what has one dimension."""
+    parameters = list(parameters)
+    spared = [each for each in parameters if spare and each.ndim <= 1]
+    decayed = [each for each in parameters if not (spare and each.ndim <= 1)]
+    groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
+    return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
+
+
+def muon_with_adamw(
+    module: nn.Module, trained: Mapping[str, Tensor], settings: Mapping[str, Any], spare: bool
+) -> list[Optimizer]:
+    """Muon for the hidden matrices, AdamW for everything else (Jordan et al., 2024).
+
+    Muon takes matrices only. Embeddings, the last matrix, which makes the outputs, and all that is
+    no matrix (norms, biases, convolutions) go to AdamW. Muon's steps are scaled to AdamW's size
+    (``adjust_lr_fn = "match_rms_adamw"``), so that one rate serves both.
+    """
+    embeddings = {
+        id(each.weight)
+        for each in module.modules()
+        if isinstance(each, nn.Embedding | nn.EmbeddingBag)
+    }
+    matrices = [each for each in trained.values() if each.ndim == 2 and id(each) not in embeddings]
+    hidden = {id(each) for each in matrices[:-1]}
+    rest = [each for each in trained.values() if id(each) not in hidden]
+    shared = {key: settings[key] for key in ("lr", "weight_decay") if key in settings}
+    made: list[Optimizer] = []
+    if hidden:
+        made.append(
+            torch.optim.Muon(matrices[:-1], **{"adjust_lr_fn": "match_rms_adamw", **settings})
+        )
+    made.append(torch.optim.AdamW(decay_groups(rest, spare), **shared, fused=True))
+    return made
+
+
+def refuse_dense_gradients(part: str, module: nn.Module, trained: Mapping[str, Tensor]) -> None:
+    """Say which parameters have gradients that SparseAdam cannot take."""
+    sparse = {
+        id(each.weight)
+        for each in module.modules()
+        if isinstance(each, nn.Embedding | nn.EmbeddingBag) and each.sparse
+    }
+    dense = [name for name, each in trained.items() if id(each) not in sparse]
+    if dense:
+        raise RequestError(
+            "sparse_adam takes sparse gradients only, which embeddings made with sparse=True have; "
+            f"those of {len(dense)} parameters of {part} are dense, first {dense[0]}. Take adam."
+        )

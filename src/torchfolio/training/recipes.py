@@ -1,0 +1,244 @@
+"""The recipe: every setting of one training, in sections, and where each value comes from.
+
+A value comes from the person, else from the network's recipe (``[paper]`` or ``[modern]`` of a
+file in ``networks/recipes``, or a file of the person's), else from the default of its dataclass.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torchfolio.data.splits import SplitOptions
+from torchfolio.errors import RequestError, normalise, unknown
+from torchfolio.networks.catalogue import Card, recipe_file
+from torchfolio.options import option, plain, read_options
+from torchfolio.training.options import TrainingOptions
+
+UPDATES_AN_EPOCH = 50  # small data: the batch is halved until an epoch has as many updates
+SMALLEST_BATCH = 16
+ADAPTIVE = ("adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "adafactor", "muon")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network, how it is built, and the weights it starts from."""
+
+    set: dict[str, Any] | None = option(None, "Arguments of the network's constructor, KEY=VALUE.")
+    weights: str | None = option(
+        None, "A weight file, a run folder, or imagenet (downloaded when asked for)."
+    )
+    transfer: str = option("all", "What is trained from given weights: all, head, last:N, none.")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the data are read."""
+
+    reader: str | None = option(None, "The reader, where the layout could be two things.")
+    on_error: str = option("skip", "What unreadable examples do: skip (and report) or stop.")
+    download: bool = option(False, "Download a data set given by name.")
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """The settings of an optimizer that have a flag; a recipe file may hold any of torch's."""
+
+    optimizer: str | None = option(None, "torch's optimizer by its name: sgd, adam, adamw, ...")
+    lr: float | None = option(None, "Learning rate.", low=0)
+    momentum: float | None = option(None, "Momentum (sgd, rmsprop, muon).", low=0, high=1)
+    nesterov: bool | None = option(None, "Nesterov's momentum (sgd).")
+    weight_decay: float | None = option(None, "Weight decay.", low=0)
+    decay_norms: bool | None = option(None, "Let weight decay reach norms and biases.")
+
+
+@dataclass
+class Recipe:
+    """Every setting of one training. ``notes`` says what was scaled, and why."""
+
+    network: dict[str, Any]
+    data: dict[str, Any]
+    task: dict[str, Any]
+    training: TrainingOptions
+    optimizers: dict[str, dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+
+    def as_toml(self) -> dict[str, Any]:
+        """Return the recipe as the sections of ``recipe.toml``."""
+        return {
+            "format_version": 1,
+            "notes": self.notes,
+            "network": clean(self.network),
+            "data": clean(self.data),
+            "task": clean(self.task),
+            "training": plain(self.training),
+            "optimizer": {name: clean(values) for name, values in self.optimizers.items()},
+        }
+
+    @classmethod
+    def from_toml(cls, table: Mapping[str, Any], where: str) -> "Recipe":
+        """Read a whole recipe back."""
+        if table.get("format_version") != 1:
+            raise RequestError(
+                f"{where} has format version {table.get('format_version')}; this release reads 1."
+            )
+        for section in ("network", "data", "task", "training", "optimizer"):
+            if section not in table:
+                raise RequestError(f"{where} lacks its section [{section}].")
+        return cls(
+            network=dict(table["network"]),
+            data=dict(table["data"]),
+            task=dict(table["task"]),
+            training=read_options(TrainingOptions, table["training"], f"[training] of {where}"),
+            optimizers={name: dict(values) for name, values in table["optimizer"].items()},
+            notes=list(table.get("notes", [])),
+        )
+
+
+def clean(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what TOML cannot hold: None."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def sort_settings(
+    settings: Mapping[str, Any], task_options: type, reader_options: type
+) -> dict[str, dict[str, Any]]:
+    """Sort flat settings (flags, keyword arguments) by the dataclass that has them."""
+    homes = {
+        "network": NetworkOptions,
+        "data": DataOptions,
+        "split": SplitOptions,
+        "reader": reader_options,
+        "task": task_options,
+        "training": TrainingOptions,
+        "optimizer": OptimizerOptions,
+    }
+    known = {
+        each.name: section for section, kind in homes.items() for each in dataclasses.fields(kind)
+    }
+    sections: dict[str, dict[str, Any]] = {section: {} for section in homes}
+    for key, value in settings.items():
+        name = normalise(key)
+        if name not in known:
+            raise unknown("setting", key, known)
+        if value is not None:
+            sections[known[name]][name] = value
+    return sections
+
+
+def recipe_table(card: Card, which: str | None) -> tuple[dict[str, Any], str]:
+    """Return a recipe's sections: of the network's ("paper", "modern"), or of a file."""
+    if which is None or normalise(which) in ("paper", "modern"):
+        path = recipe_file(card)
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        name = normalise(which or "paper")
+        if name not in table:
+            raise RequestError(f"{card.name} has no {name} recipe; it has: {', '.join(table)}.")
+        return table[name], f"[{name}] of {path.name}"
+    path = Path(which)
+    if not path.is_file():
+        raise RequestError(
+            f"recipe is {which!r}; it should be paper, modern or a TOML file that exists."
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}.") from error
+
+
+def resolve(
+    card: Card,
+    data: Mapping[str, Any],
+    task_name: str,
+    task_options: type,
+    sections: Mapping[str, dict[str, Any]],
+    examples: int,
+    sheet: tuple[dict[str, Any], str],
+    parts: tuple[str, ...] = ("network",),
+) -> Recipe:
+    """Put a recipe together for a training split of ``examples``; nothing is left open but speed.
+
+    ``sheet`` is what :func:`recipe_table` returned; ``sections`` are the person's settings.
+    """
+    table, where = sheet
+    known = {"source", "note", "notes", "format_version", "network", "data", "task", "training"}
+    for key in set(table) - known - {"optimizer"}:
+        raise unknown(f"section in {where}", key, known | {"optimizer"})
+    notes = [str(table[key]) for key in ("note",) if key in table]
+    if "source" in table:
+        notes.insert(0, f"recipe: {where} ({table['source']})")
+    given = sections["training"]
+    read_options(TrainingOptions, given, "the settings")
+    read_options(OptimizerOptions, sections["optimizer"], "the settings")
+    read_options(task_options, sections["task"], "the settings")
+    values = dict(table.get("training", {})) | given
+    if "minutes" in given and "epochs" not in given:
+        values["epochs"] = 1_000_000  # the budget ends it
+    training = read_options(TrainingOptions, values, f"[training] of {where}")
+    for part in table.get("optimizer", {}):
+        if part not in parts:
+            raise unknown(f"part in [optimizer] of {where}", part, parts)
+    optimizers = {}
+    for part in parts:
+        section = table.get("optimizer", {}).get(part, {"name": "adam"})
+        optimizers[part] = optimizer_section(section, sections["optimizer"])
+    settled = "format_version" in table  # the recipe of a run: nothing is scaled again
+    if "batch_size" not in given and not settled:
+        size = training.batch_size
+        while size > SMALLEST_BATCH and examples / size < UPDATES_AN_EPOCH:
+            size = max(SMALLEST_BATCH, size // 2)
+        if size < training.batch_size:
+            notes.append(
+                f"batch size {training.batch_size} -> {size}: {examples:,} examples give "
+                f"{examples // size} updates an epoch"
+            )
+            training = replace(training, batch_size=size)
+    reference = training.reference_batch
+    if reference and "lr" not in sections["optimizer"] and training.batch_size != reference:
+        for part, section in optimizers.items():
+            scale_rate(part, section, training.batch_size / reference, notes)
+    training = replace(training, reference_batch=None)
+    network = dict(table.get("network", {})) | sections["network"]
+    settings = dict(table.get("network", {}).get("set", {})) | (
+        sections["network"].get("set") or {}
+    )
+    network |= {"name": card.name, "set": settings}
+    task_settings = {key: value for key, value in table.get("task", {}).items() if key != "name"}
+    options: Any = read_options(
+        task_options, task_settings | sections["task"], f"[task] of {where}"
+    )
+    return Recipe(
+        network=network,
+        data=dict(data),
+        task={"name": task_name} | plain(options),
+        training=training,
+        optimizers=optimizers,
+        notes=notes,
+    )
+
+
+def spelling(name: str) -> str:
+    """Return the form under which names of optimizers are compared: "L-BFGS" is "lbfgs"."""
+    return normalise(name).replace("_", "")
+
+
+def optimizer_section(section: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimizer's settings: the recipe's, or torch's defaults for another optimizer."""
+    given = dict(given)
+    name = given.pop("optimizer", None)
+    if name is None or spelling(name) == spelling(str(section.get("name"))):
+        return dict(section) | given
+    return {"name": normalise(name)} | given
+
+
+def scale_rate(part: str, section: dict[str, Any], ratio: float, notes: list[str]) -> None:
+    """Scale a rate with the batch: linearly (Goyal et al., 2017), by the root for Adam's kind."""
+    if "lr" not in section or ratio >= 1:
+        return
+    adaptive = spelling(section["name"]) in ADAPTIVE
+    rate = section["lr"] * (ratio**0.5 if adaptive else ratio)
+    how = "by the root of the batch" if adaptive else "linearly with the batch"
+    notes.append(f"learning rate of {part} {section['lr']:g} -> {rate:g}: scaled {how}")
+    section["lr"] = rate

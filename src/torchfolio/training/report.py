@@ -1,0 +1,92 @@
+"""The sections of a report that every run has: learning curves, recipe, data, environment."""
+
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from torchfolio.checkpoint import read_json
+from torchfolio.evaluation.report import Code, Section, Table
+from torchfolio.training.recipes import Recipe
+
+
+def run_sections(
+    recipe: Recipe,
+    data: dict[str, Any],
+    history: list[dict[str, Any]],
+    result: dict[str, Any],
+    folder: Path,
+) -> list[Section]:
+    """Return how the run was trained, on what, and with which settings."""
+    training = result["training"]
+    blocks: list[Any] = curves(history, training)
+    rows = [
+        ["ended by", training.get("reason", "")],
+        ["epochs", f"{training.get('epochs', 0):,}"],
+        ["updates", f"{training.get('updates', 0):,}"],
+        ["best epoch", f"{training.get('best_epoch') or 'the last'}"],
+        ["time in training", duration(training.get("seconds", 0.0))],
+        ["digest of the last weights", (result.get("digest") or "")[:16]],
+    ]
+    blocks.append(Table("Course of the training", ["", ""], rows))
+    split = data["split"]
+    counts = [[name, f"{count:,}"] for name, count in split["counts"].items()]
+    environment = read_json(folder / "environment.json")
+    machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
+    machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
+    machine += [[name, number] for name, number in environment["versions"].items()]
+    problems = [[each["path"], each["problem"]] for each in data["problems"][:50]]
+    described: list[Any] = [
+        Table(
+            "What was read",
+            ["", ""],
+            [
+                ["path", data["path"]],
+                ["reader", data["reader"]],
+                ["examples", f"{data['examples']:,}"],
+                ["classes", f"{len(data['classes'])}"],
+                ["split", split["rule"]],
+            ],
+        ),
+        Table("Splits", ["split", "examples"], counts),
+    ]
+    if problems:
+        described.append(Table(f"Left out: {len(data['problems'])}", ["file", "problem"], problems))
+    return [
+        Section("Training", blocks),
+        Section("Data", described),
+        Section(
+            "Recipe and environment",
+            [
+                Code("recipe.toml: train it again with --recipe", tomli_w.dumps(recipe.as_toml())),
+                Table("Environment", ["", ""], machine),
+            ],
+        ),
+    ]
+
+
+def curves(history: list[dict[str, Any]], training: dict[str, Any]) -> list[Any]:
+    """Return the learning curves: loss, and the monitored metric, of training and validation."""
+    from torchfolio.evaluation.figures import learning_curve
+    from torchfolio.evaluation.report import Figure
+
+    monitor = training.get("monitor", "loss")
+    found = []
+    for name in dict.fromkeys(("loss", monitor)):
+        series = {
+            label: [row.get(f"{split}_{name}") for row in history]
+            for split, label in (("train", "training"), ("val", "validation"))
+            if any(row.get(f"{split}_{name}") is not None for row in history)
+        }
+        if series:
+            drawing = learning_curve(series, ylabel=name, best=training.get("best_epoch"))
+            found.append(Figure(name.replace("_", " ").capitalize(), drawing))
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person reads them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"

@@ -1,0 +1,209 @@
+"""From settings to a training that is ready to run: data, task, recipe, parts, optimizers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from torchfolio.data.dataset import Dataset, Progress
+from torchfolio.data.readers import open_dataset
+from torchfolio.data.splits import SplitOptions, Splits, make_splits
+from torchfolio.errors import FolioError
+from torchfolio.networks.catalogue import Card, find_card
+from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
+from torchfolio.options import plain, read_options
+from torchfolio.tasks.base import Parts, Task
+from torchfolio.tasks.registry import find_task, task_for
+from torchfolio.training.device import configure, resolve_device, seed_for
+from torchfolio.training.folder import RunFolder
+from torchfolio.training.loop import Loop
+from torchfolio.training.optimizers import make_optimizer
+from torchfolio.training.recipes import (
+    DataOptions,
+    NetworkOptions,
+    Recipe,
+    recipe_table,
+    resolve,
+    sort_settings,
+)
+from torchfolio.training.transfer import freeze
+
+
+@dataclass
+class Start:
+    """Everything a training needs; ``lines`` say what was decided, and why."""
+
+    card: Card
+    dataset: Dataset
+    splits: Splits
+    task: Task
+    recipe: Recipe
+    lines: list[str]
+
+
+def open_recipe_data(data: Mapping[str, Any]) -> Dataset:
+    """Open the data that a recipe names."""
+    return open_dataset(
+        data["path"],
+        reader=data.get("reader"),
+        reader_options=data.get("reader_options"),
+        on_error=data.get("on_error", "skip"),
+        download=data.get("download", False),
+    )
+
+
+def prepare(
+    network: str,
+    data: str | Path | Dataset,
+    settings: Mapping[str, Any],
+    *,
+    which: str | None = None,
+    wanted_task: str | None = None,
+    progress: Progress | None = None,
+) -> Start:
+    """Read the data, split them, resolve the recipe and fit the preprocessing.
+
+    ``settings`` are flat, as flags or keyword arguments give them; ``which`` is the recipe.
+    """
+    card = find_card(network)
+    table, where = recipe_table(card, which)
+    task_kind, reader_options = homes(card, data, settings, wanted_task)
+    sections = sort_settings(settings, task_kind.Options, reader_options)
+    add_data_settings(sections, table.get("data", {}))
+    data_options = read_options(DataOptions, sections["data"], "the settings")
+    read_options(NetworkOptions, sections["network"], "the settings")
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        dataset = open_dataset(
+            data,
+            reader=data_options.reader,
+            reader_options=sections["reader"],
+            on_error=data_options.on_error,
+            download=data_options.download,
+            progress=progress,
+        )
+    task_kind = task_for(card, dataset.kind, wanted_task)
+    split_options = read_options(SplitOptions, sections["split"], "the settings")
+    seed = sections["training"].get("seed", table.get("training", {}).get("seed", 0))
+    splits = make_splits(dataset, split_options, int(seed))
+    described = (
+        {"path": str(dataset.path), "reader": dataset.reader}
+        | ({"reader_options": dataset.reader_options} if dataset.reader_options else {})
+        | plain(split_options)
+        | {"on_error": data_options.on_error}
+    )
+    adapt_to_weights(sections)
+    recipe = resolve(
+        card,
+        described,
+        task_kind.name,
+        task_kind.Options,
+        sections,
+        len(splits.indices["train"]),
+        (table, where),
+        task_kind.part_names,
+    )
+    recipe.training = resolve_device(recipe.training)
+    configure(recipe.training)
+    task = make_task(recipe)
+    lines = [*recipe.notes, splits.rule, *task.prepare(card, dataset, splits.indices["train"])]
+    return Start(card, dataset, splits, task, recipe, lines)
+
+
+def homes(
+    card: Card, data: str | Path | Dataset, settings: Mapping[str, Any], wanted: str | None
+) -> tuple[Any, type]:
+    """Return the task and the reader's options that apply, before any data are read."""
+    from torchfolio.data.dataset import NoOptions
+    from torchfolio.data.readers import READERS, find_reader
+
+    if isinstance(data, Dataset):
+        reader = READERS.get(data.reader)
+        return task_for(card, data.kind, wanted), reader.Options if reader else NoOptions
+    download = bool(settings.get("download"))
+    found, _ = find_reader(data, settings.get("reader"), download=download)
+    return task_for(card, found.kind, wanted), found.Options
+
+
+def add_data_settings(sections: dict[str, dict[str, Any]], data: Mapping[str, Any]) -> None:
+    """Take from a recipe how the data are split and read, where the person did not say it.
+
+    Its path and reader are left out: the person names the data.
+    """
+    for field in fields(SplitOptions):
+        if field.name in data:
+            sections["split"].setdefault(field.name, data[field.name])
+    if "on_error" in data:
+        sections["data"].setdefault("on_error", data["on_error"])
+
+
+def make_task(recipe: Recipe, state: dict[str, Any] | None = None) -> Task:
+    """Make the task of a recipe, with its prepared state if there is one."""
+    kind = find_task(recipe.task["name"])
+    values = {key: value for key, value in recipe.task.items() if key != "name"}
+    return kind(read_options(kind.Options, values, "[task]"), state)
+
+
+def adapt_to_weights(sections: dict[str, dict[str, Any]]) -> None:
+    """Let given weights choose channels and normalisation where the person did not."""
+    network, task = sections["network"], sections["task"]
+    if not network.get("weights") or network.get("transfer") == "none":
+        return
+    if network["weights"] == "imagenet":
+        task.setdefault("normalize", "imagenet")
+        task.setdefault("channels", 3)
+        return
+    tensors = read_weights(network["weights"])
+    channels = next((t.shape[1] for t in tensors.values() if t.ndim == 4), None)
+    if channels in (1, 3):
+        task.setdefault("channels", int(channels))
+
+
+def make_parts(card: Card, task: Task, recipe: Recipe, lines: list[str]) -> Parts:
+    """Build the parts from the seed, load given weights, and freeze what is not trained."""
+    seed_for("initial weights", recipe.training.seed)
+    parts = task.parts(card, **recipe.network.get("set", {}))
+    weights, transfer = recipe.network.get("weights"), recipe.network.get("transfer", "all")
+    if weights and transfer != "none":
+        tensors: dict[str, Tensor]
+        tensors = imagenet_weights(card) if weights == "imagenet" else read_weights(weights)
+        report = load_weights(parts.network, tensors)
+        lines.append(f"weights from {weights}")
+        lines.extend(report.lines())
+        trained = freeze(parts.network, transfer)
+        if transfer != "all":
+            lines.append(f"trained: {', '.join(trained)}; everything else is frozen")
+    return parts
+
+
+def make_loop(start: Start) -> Loop:
+    """Make the loop, its parts and their optimizers from a prepared training."""
+    parts = make_parts(start.card, start.task, start.recipe, start.lines)
+    optimizers = {
+        name: make_optimizer(name, part, start.recipe.optimizers[name])
+        for name, part in parts.items()
+    }
+    return Loop(
+        start.task, parts, optimizers, start.dataset, start.splits.indices, start.recipe.training
+    )
+
+
+def reopen(folder: RunFolder) -> Start:
+    """Return the training of a run folder as it was prepared, with its data read again."""
+    recipe, described = folder.recipe(), folder.data()
+    recipe.data["path"] = described["path"]
+    dataset = open_recipe_data(recipe.data)
+    if dataset.fingerprint != described["fingerprint"]:
+        raise FolioError(
+            f"The data at {described['path']} have changed since the run began: {len(dataset):,} "
+            f"examples now, {described['examples']:,} then, or other contents. Restore them, or "
+            "train anew (with --weights to begin where this run stopped)."
+        )
+    splits = Splits(folder.splits(), described["split"]["rule"], described["split"]["digest"])
+    recipe.training = resolve_device(replace(recipe.training))
+    configure(recipe.training)
+    task = make_task(recipe, folder.preprocessing())
+    return Start(find_card(recipe.network["name"]), dataset, splits, task, recipe, [])

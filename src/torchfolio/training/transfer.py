@@ -1,0 +1,66 @@
+"""Which modules a training from given weights trains, and which stay as they are."""
+
+from torch import nn
+
+from torchfolio.errors import RequestError
+
+
+def freeze(network: nn.Module, transfer: str) -> list[str]:
+    """Freeze what ``transfer`` leaves alone; return the names of the modules that train.
+
+    "all" trains everything, "head" the last top-level module that has parameters, "last:N" the
+    last N of them. Frozen parameters require no gradient, and the loop keeps modules without any
+    trained parameter in evaluation mode, so that their buffers rest too.
+    """
+    names = [
+        name for name, child in network.named_children() if any(True for _ in child.parameters())
+    ]
+    count = count_trained(transfer, len(names))
+    trained = names[len(names) - count :]
+    if count < len(names):
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.split(".", 1)[0] in trained)
+    return trained
+
+
+def count_trained(transfer: str, modules: int) -> int:
+    """Return how many of the last modules are trained."""
+    if transfer in ("all", "none"):
+        return modules
+    if transfer == "head":
+        return min(1, modules)
+    word, _, number = transfer.partition(":")
+    if word == "last" and number.isdigit() and int(number) >= 1:
+        if int(number) > modules:
+            raise RequestError(
+                f"transfer is {transfer}; the network has {modules} top-level modules that have "
+                "parameters."
+            )
+        return int(number)
+    raise RequestError(f"transfer is {transfer!r}; it should be all, head, last:N or none.")
+
+
+def frozen_modules(part: nn.Module) -> list[nn.Module]:
+    """Return the modules that stay in evaluation mode, so that their statistics rest too.
+
+    They are those of which no parameter is trained, and, in front of the first module that is
+    trained, those which have buffers only (a batch norm without scale and shift).
+    """
+    if all(each.requires_grad for each in part.parameters()):
+        return []
+    frozen = [
+        module
+        for module in part.modules()
+        if any(True for _ in module.parameters()) and not is_trained(module)
+    ]
+    for child in part.children():
+        if is_trained(child):
+            break
+        if any(True for _ in child.buffers()) and child not in frozen:
+            frozen.append(child)
+    return frozen
+
+
+def is_trained(module: nn.Module) -> bool:
+    """Return whether any parameter of a module is trained."""
+    return any(each.requires_grad for each in module.parameters())

@@ -1,0 +1,135 @@
+"""One update: the steps of its pieces in lock-step, gradients, clipping, and the optimizers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchfolio.tasks.base import Parts, Step, Task
+from torchfolio.training.device import autocast, seed_for
+from torchfolio.training.optimizers import OptimizerGroup
+from torchfolio.training.options import TrainingOptions
+
+
+class Updater:
+    """Takes the updates of a training; ``parts`` are what the task calls."""
+
+    def __init__(
+        self,
+        task: Task,
+        parts: Parts,
+        optimizers: Mapping[str, OptimizerGroup],
+        options: TrainingOptions,
+    ) -> None:
+        self.task = task
+        self.parts = parts
+        self.optimizers = optimizers
+        self.options = options
+        self.device = torch.device(options.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
+
+    def take(
+        self, pieces: Sequence[Any], update: int
+    ) -> tuple[int, dict[str, Tensor], dict[str, Tensor]]:
+        """Take every step of one update, each before the next is asked for.
+
+        ``pieces`` are the batches that it is computed in. Returns the number of examples, the
+        losses of the steps by their names, and what else the steps logged.
+        """
+        pieces = [piece.to(self.device) for piece in pieces]
+        examples = sum(len(piece) for piece in pieces)
+        shares = [len(piece) / examples for piece in pieces]
+        losses: dict[str, Tensor] = {}
+        logs: dict[str, Tensor] = {}
+
+        def seed(number: int, piece: int) -> None:  # of what a task draws between steps (noise)
+            seed_for("step", self.options.seed, update, number, piece)
+
+        streams = [self.task.steps(self.parts, piece) for piece in pieces]
+        for number, steps in enumerate(lock_step(streams, seed)):
+            losses[steps[0].name] = self.take_step(steps, shares, update, number)
+            for key in steps[0].logs:
+                values = [step.logs[key] * share for step, share in zip(steps, shares, strict=True)]
+                logs[key] = torch.stack(values).sum()
+        return examples, losses, logs
+
+    def take_step(
+        self, steps: Sequence[Step], shares: Sequence[float], update: int, number: int
+    ) -> Tensor:
+        """Take one step (of all pieces) of an update; return its loss.
+
+        Where an optimizer evaluates the loss several times (L-BFGS) it is the first value, and
+        dropout is the same in each.
+        """
+        groups = [self.optimizers[name] for name in steps[0].trains]
+
+        def closure() -> Tensor:
+            for group in groups:
+                group.zero_grad()
+            total = torch.zeros((), device=self.device)
+            for piece, (step, share) in enumerate(zip(steps, shares, strict=True)):
+                seed_for("update", self.options.seed, update, number, piece)
+                with autocast(self.options):
+                    loss = step.closure()
+                torch.autograd.backward(self.scaler.scale(loss * share))
+                total += loss.detach() * share
+            self.clip(groups)
+            return total
+
+        losses = []
+        plain = [group for group in groups if not group.closure_based]
+        if plain:
+            losses.append(closure())
+            self.step(plain)
+        for group in groups:
+            if group.closure_based:
+                losses.append(group.step_closure(closure))
+        for name in steps[0].trains:
+            constrain = getattr(self.parts[name], "constrain", None)
+            if constrain is not None:
+                constrain()
+        return losses[0].detach()
+
+    def clip(self, groups: Sequence[OptimizerGroup]) -> None:
+        """Bring the gradients of a step, together, to the largest norm that is allowed."""
+        if self.options.grad_clip is None:
+            return
+        if self.scaler.is_enabled():  # fp16 gradients are scaled up: back to their size
+            for group in groups:
+                for optimizer in group.optimizers:
+                    self.scaler.unscale_(optimizer)
+        parameters = [each for group in groups for each in group.parameters()]
+        nn.utils.clip_grad_norm_(parameters, self.options.grad_clip)
+
+    def step(self, groups: Sequence[OptimizerGroup]) -> None:
+        """Step the optimizers, through the scaler under fp16."""
+        for group in groups:
+            if self.scaler.is_enabled():
+                for optimizer in group.optimizers:
+                    self.scaler.step(optimizer)
+            else:
+                group.step()
+        if self.scaler.is_enabled():
+            self.scaler.update()
+
+
+def lock_step(
+    streams: Sequence[Iterator[Step]], before: Callable[[int, int], None] = lambda *_: None
+) -> Iterator[list[Step]]:
+    """Yield the first step of every stream, then the second of every stream, and so on.
+
+    ``before`` is called with the number of the step and of the stream before each is asked for.
+    """
+    number = 0
+    while True:
+        steps = []
+        for piece, stream in enumerate(streams):
+            before(number, piece)
+            steps += [step for step in [next(stream, None)] if step is not None]
+        if not steps:
+            return
+        if len(steps) < len(streams):
+            raise ValueError("The pieces of one batch have different numbers of steps.")
+        yield steps
+        number += 1

@@ -1,0 +1,1 @@
+"""Comparison of our networks with their canonical implementations."""

@@ -1,0 +1,121 @@
+"""Two observations side by side: how far apart, and where first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from torchfolio.verification.observation import Observation
+
+# A gradient that should be zero (a bias before a batch norm) is rounding error; it is measured
+# against a tenth of the largest gradient of its layer.
+GRADIENT_FLOOR = 0.1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one tensor is from the reference's, relative to the largest value there.
+
+    ``kind`` is "layer", "outputs", "gradient" or "buffer"; ``note`` says what a number cannot.
+    """
+
+    kind: str
+    name: str
+    relative: float
+    note: str = ""
+    side: str = ""
+
+
+def relative(expected: Tensor, found: Tensor, floor: float = 0.0) -> tuple[float, str]:
+    """Return max|a - b| / max|a| (infinite where shapes or finiteness differ), and a note."""
+    if expected.shape != found.shape:
+        return float("inf"), f"its shape is {_shown(found)}, not {_shown(expected)}"
+    if expected.numel() == 0:
+        return 0.0, ""
+    largest = max(float(expected.abs().max()), floor)
+    distance = float((expected.double() - found.double()).abs().max())
+    if distance != distance:  # NaN
+        return float("inf"), "it is not finite"
+    if distance == 0:
+        return 0.0, ""
+    return (distance / largest if largest > 0 else float("inf")), ""
+
+
+def _shown(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape)
+
+
+def compare(expected: Observation, found: Observation) -> Iterator[Difference]:
+    """Yield the difference of every layer, in the reference's order, then of everything else.
+
+    Layers that only one of the two has are passed over: what they do shows in the next.
+    """
+    for (name, side, call), tensor in expected.layers.items():
+        other = found.layers.get((name, side, call))
+        if other is not None:
+            yield Difference("layer", name, *relative(tensor, other), side=side)
+    if expected.outputs is not None and found.outputs is not None:
+        yield Difference("outputs", "outputs", *relative(expected.outputs, found.outputs))
+    if found.error:
+        return
+    largest: dict[str, float] = {}
+    for name, tensor in expected.gradients.items():
+        layer = name.rpartition(".")[0]
+        largest[layer] = max(largest.get(layer, 0.0), float(tensor.abs().max()))
+    for name, tensor in expected.gradients.items():
+        other = found.gradients.get(name)
+        if other is None:
+            yield Difference("gradient", name, float("inf"), "it is missing: nothing reaches it")
+            continue
+        floor = GRADIENT_FLOOR * largest[name.rpartition(".")[0]]
+        yield Difference("gradient", name, *relative(tensor, other, floor))
+    for name, tensor in expected.buffers.items():
+        other = found.buffers.get(name)
+        if other is not None:
+            yield Difference("buffer", name, *relative(tensor, other))
+
+
+def first_layer(differences: list[Difference], tolerance: float) -> str:
+    """Say where the layers first differ by more than the tolerance; empty where they agree."""
+    agreed = ""
+    for each in differences:
+        if each.kind != "layer":
+            continue
+        if each.relative <= tolerance:
+            if each.side == "output":
+                agreed = each.name
+            continue
+        if each.side == "output" and agreed.startswith(f"{each.name}."):
+            place = f"{each.name}, after {agreed}: the output"
+        elif each.side == "output":
+            place = f"{each.name}: the output"
+        elif agreed:
+            place = f"between {agreed} and {each.name}: the input of {each.name}"
+        else:
+            place = f"before {each.name}: its input"
+        return f"{place} differs{_amount(each)}"
+    return ""
+
+
+def others(differences: list[Difference], tolerance: float) -> list[str]:
+    """Name the outputs, gradients and buffers that differ by more than the tolerance."""
+    result = []
+    for kind in ("outputs", "gradient", "buffer"):
+        wrong = [each for each in differences if each.kind == kind and each.relative > tolerance]
+        if not wrong:
+            continue
+        first = wrong[0]
+        name = "the outputs" if kind == "outputs" else f"{kind} of {first.name}"
+        if kind == "buffer":
+            name = f"buffer {first.name} after the pass"
+        more = f" (and {len(wrong) - 1} more {kind}s)" if len(wrong) > 1 else ""
+        result.append(
+            f"{name} differs{_amount(first)}{more}".replace("outputs differs", "outputs differ")
+        )
+    return result
+
+
+def _amount(difference: Difference) -> str:
+    if difference.note:
+        return f": {difference.note}"
+    return f" by {difference.relative:.1e} of its largest value"

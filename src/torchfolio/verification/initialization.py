@@ -1,0 +1,112 @@
+"""Whether fresh weights have the distribution that the paper, or the canonical code, gives them.
+
+A sample tells a distribution only up to chance: each test allows six standard deviations of its
+statistic, about one false alarm in 10^9 layers. Small layers therefore prove little, large ones a
+lot; bounds and constants are checked for every value.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+ALLOWED = 6.0  # standard deviations of a statistic
+ENOUGH = 1000  # values, before the shape of a distribution is judged (by its kurtosis)
+
+Size = Callable[[Mapping[str, Tensor], str], float]  # a number from the values and a name
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What values start as: ``kind`` is "normal" (size: deviation), "uniform" (bound), "constant".
+
+    ``names`` is a regular expression for whole names; ``source`` says where the rule stands.
+    """
+
+    names: str
+    kind: str
+    size: Size
+    source: str
+
+
+def constant(names: str, value: float, source: str = "") -> Rule:
+    """Every value is this one."""
+    return Rule(names, "constant", lambda values, name: value, source)
+
+
+def normal(names: str, deviation: Size, source: str) -> Rule:
+    """Gaussian around zero."""
+    return Rule(names, "normal", deviation, source)
+
+
+def uniform(names: str, bound: Size, source: str) -> Rule:
+    """Uniform between minus and plus a bound."""
+    return Rule(names, "uniform", bound, source)
+
+
+def fan_in(values: Mapping[str, Tensor], name: str) -> int:
+    """Return how many values each output reads (for a bias: those of the layer's weight)."""
+    weight = values[f"{name.rpartition('.')[0]}.weight"]
+    return weight[0].numel()
+
+
+def fan_out(values: Mapping[str, Tensor], name: str) -> int:
+    """Return how many outputs each value reaches."""
+    weight = values[f"{name.rpartition('.')[0]}.weight"]
+    return weight.shape[0] * weight[0, 0].numel()
+
+
+def torch_bound(values: Mapping[str, Tensor], name: str) -> float:
+    """Return 1 / sqrt(fan-in): torch's default for linear layers and convolutions."""
+    return fan_in(values, name) ** -0.5
+
+
+def batch_norm_rules(names: str) -> list[Rule]:
+    """Scale 1, shift 0, mean 0, variance 1, nothing counted: torch's start of a batch norm."""
+    ones, zeros = "(weight|running_var)", "(bias|running_mean|num_batches_tracked)"
+    source = "batch norm starts as the identity"
+    return [
+        constant(f"{names}\\.{ones}", 1, source),
+        constant(f"{names}\\.{zeros}", 0, source),
+    ]
+
+
+def check_initial(values: Mapping[str, Tensor], rules: Sequence[Rule]) -> list[str]:
+    """Return what is wrong with fresh values; the first rule that knows a name decides."""
+    wrong = []
+    for name, value in values.items():
+        rule = next((each for each in rules if re.fullmatch(each.names, name)), None)
+        if rule is not None and (fault := _fault(value.double().flatten(), rule, values, name)):
+            source = f" ({rule.source})" if rule.source else ""
+            wrong.append(f"{name} starts wrong: {fault}{source}")
+    return wrong
+
+
+def _fault(value: Tensor, rule: Rule, values: Mapping[str, Tensor], name: str) -> str:
+    """Return what is wrong with one tensor; empty where nothing is."""
+    size, count = float(rule.size(values, name)), value.numel()
+    if rule.kind == "constant":
+        far = float((value - size).abs().max())
+        return "" if far == 0 else f"its values are off {size:g} by up to {far:.2g}"
+    if rule.kind == "uniform":
+        largest, deviation, kurtosis = float(value.abs().max()), size / math.sqrt(3), 1.8
+        if largest > size * (1 + 1e-6):
+            return f"it reaches {largest:.3g}, beyond the bound {size:.3g}"
+        if largest < size * (1 - 40 / count):  # the chance of that is below e^-40
+            return f"it reaches only {largest:.3g}, the bound is {size:.3g}"
+    else:
+        deviation, kurtosis = size, 3.0
+    mean, spread = float(value.mean()), float(value.square().mean().sqrt())
+    if abs(mean) > ALLOWED * deviation / math.sqrt(count):
+        return f"its mean is {mean:.3g}, not 0"
+    # relative standard error of a deviation: sqrt((kurtosis - 1) / n) / 2
+    if abs(spread / deviation - 1) > ALLOWED * math.sqrt((kurtosis - 1) / count) / 2:
+        return f"its deviation is {spread:.3g}, not {deviation:.3g}"
+    if count >= ENOUGH:
+        found = float((value / spread).pow(4).mean())
+        allowed = ALLOWED * math.sqrt((24 if rule.kind == "normal" else 3) / count)
+        if abs(found - kurtosis) > allowed:
+            return f"it is not {rule.kind} (its kurtosis is {found:.2f}, not {kurtosis:g})"
+    return ""

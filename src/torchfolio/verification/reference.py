@@ -1,0 +1,143 @@
+"""What a network is compared with: another library's module, or our own calculation.
+
+Both speak in our names, so that values, layers, gradients and buffers can be laid side by side.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from torchfolio.verification.calculation import Calculation
+from torchfolio.verification.observation import IMAGES, SEED, Observation, observe, scalar
+
+State = dict[str, Tensor]
+Rename = tuple[str, str | Callable[[re.Match[str]], str]]  # a pattern, and what replaces it
+
+
+class Reference(ABC):
+    """An implementation to compare with; ``title`` names it, with its version.
+
+    ``ordered`` says that the order of the names is canonical too.
+    """
+
+    title: str
+    ordered: bool
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return its values, in our names and in its order."""
+
+    @abstractmethod
+    def parameters(self) -> set[str]:
+        """Return the names of the values that are trained."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take values; they must be exactly those of :meth:`state` by name and shape."""
+
+    @abstractmethod
+    def observe(self, images: Tensor, training: bool) -> Observation:
+        """Run forward and backward in the type of the images."""
+
+
+class ModuleReference(Reference):
+    """A module of another library. ``renames`` are patterns that turn its names into ours."""
+
+    def __init__(
+        self,
+        title: str,
+        module: nn.Module,
+        renames: Sequence[Rename] = (),
+        ordered: bool = False,
+    ) -> None:
+        self.title, self.module, self.ordered = title, module, ordered
+        self.renames = renames
+        self.names: dict[str, str] = {}
+
+    def name(self, theirs: str) -> str:
+        """Return our name for one of the module's."""
+        if theirs not in self.names:
+            ours = theirs
+            for pattern, replacement in self.renames:
+                ours = re.sub(pattern, replacement, ours)
+            self.names[theirs] = ours
+        return self.names[theirs]
+
+    def state(self) -> State:
+        return {self.name(key): value for key, value in self.module.state_dict().items()}
+
+    def parameters(self) -> set[str]:
+        return {self.name(key) for key, _ in self.module.named_parameters()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.module.load_state_dict({k: state[self.name(k)] for k in self.module.state_dict()})
+
+    def observe(self, images: Tensor, training: bool) -> Observation:
+        self.module.to(images.dtype)
+        seen = observe(self.module, images, training, self.name)
+        if seen.error:
+            raise RuntimeError(f"{self.title} failed in {seen.stopped_in}: {seen.error}")
+        return seen
+
+
+class CalculatedReference(Reference):
+    """Our own calculation: the names and shapes of its values, and a function of the images.
+
+    ``buffers`` are the names that are not trained. Values start as zeros.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        title: str,
+        shapes: Mapping[str, tuple[int, ...]],
+        forward: Callable[[Calculation, Tensor], Tensor],
+        buffers: set[str] | None = None,
+    ) -> None:
+        self.title, self.forward = title, forward
+        statistics = ("running_mean", "running_var", "num_batches_tracked")
+        self.fixed = {name for name in shapes if name.endswith(statistics)} | (buffers or set())
+        self.values: State = {
+            name: torch.zeros(
+                shape, dtype=torch.int64 if name.endswith("tracked") else torch.float64
+            )
+            for name, shape in shapes.items()
+        }
+
+    def state(self) -> State:
+        return self.values
+
+    def parameters(self) -> set[str]:
+        return set(self.values) - self.fixed
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.values = {name: state[name].clone() for name in self.values}
+
+    def observe(self, images: Tensor, training: bool) -> Observation:
+        values = {
+            name: value.to(images.dtype) if value.is_floating_point() else value
+            for name, value in self.values.items()
+        }
+        leaves = {
+            name: value.detach().clone().requires_grad_(name not in self.fixed)
+            for name, value in values.items()
+            if value.is_floating_point()
+        }
+        images = images.clone().requires_grad_()
+        calculation = Calculation(values | leaves, training)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            outputs = self.forward(calculation, images)
+        names = [name for name, leaf in leaves.items() if leaf.requires_grad]
+        gradients = torch.autograd.grad(scalar(outputs), [images, *(leaves[n] for n in names)])
+        kept = {name: values[name] for name in self.fixed if name not in calculation.buffers}
+        return Observation(
+            calculation.layers,
+            outputs.detach(),
+            dict(zip([IMAGES, *names], gradients, strict=True)),
+            calculation.buffers | kept,
+        )

@@ -1,0 +1,258 @@
+"""Judging a network: counts, names, initial values, every layer, gradients and buffers."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchfolio.networks.build import build, settings
+from torchfolio.networks.catalogue import Card, find_card
+from torchfolio.verification.comparison import Difference, compare, first_layer, others
+from torchfolio.verification.criteria import Criteria, Form, find_criteria
+from torchfolio.verification.draw import calibrate, draw
+from torchfolio.verification.initialization import check_initial
+from torchfolio.verification.observation import observe
+from torchfolio.verification.reference import Reference
+
+# Relative to the largest value of a tensor. For float32 the usual bound for convolutional networks
+# on the CPU; float64 tells rounding from a wrong layer.
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
+TYPES = {torch.float32: "float32", torch.float64: "float64"}
+OTHER_FORM = Form(num_classes=7, in_channels=2, image_size=(29, 23))
+
+
+@dataclass
+class Layer:
+    """The largest relative difference of one layer's output, by type."""
+
+    name: str
+    float32: float = 0.0
+    float64: float = 0.0
+
+
+@dataclass
+class Verification:
+    """The verdict on one network.
+
+    ``reference`` names what it was compared with, with versions. ``max_difference`` is the largest
+    relative difference of any layer, output, gradient or buffer in float32, ``max_difference_64``
+    in float64; None where names or shapes did not allow a comparison. ``failures`` say what is
+    wrong and in which layer.
+    """
+
+    name: str
+    reference: str = ""
+    max_difference: float | None = None
+    max_difference_64: float | None = None
+    tolerance: float = TOLERANCES[torch.float32]
+    tolerance_64: float = TOLERANCES[torch.float64]
+    parameters: int = 0
+    failures: list[str] = field(default_factory=list)
+    layers: list[Layer] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found wrong."""
+        return not self.failures
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict as plain values; a difference that is not finite becomes None."""
+        return {
+            "name": self.name,
+            "passed": self.passed,
+            "reference": self.reference,
+            "max_difference": _finite(self.max_difference),
+            "tolerance": self.tolerance,
+            "max_difference_float64": _finite(self.max_difference_64),
+            "tolerance_float64": self.tolerance_64,
+            "parameters": self.parameters,
+            "failures": self.failures,
+            "notes": self.notes,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "float32": _finite(layer.float32),
+                    "float64": _finite(layer.float64),
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and value < float("inf") else None
+
+
+def verify(name: str, *, network: nn.Module | None = None) -> Verification:
+    """Compare a network with its canonical implementation and its paper.
+
+    Without ``network`` the catalogue's own is built and judged, and, where its structure depends on
+    the image, once more with other sizes. Given a ``network`` (freshly built, float32, on the CPU),
+    it is judged as the form of that name, whoever wrote it; it is left with other weights. Raises
+    ``RequestError`` for an unknown name. A wrong network is no error: its faults are listed.
+    """
+    card = find_card(name)
+    form = Form(_num_classes(card), card.input[0], (card.input[1], card.input[2]))
+    given = network is not None
+    if network is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = build(name)
+    verdict = Verification(card.name, parameters=sum(p.numel() for p in network.parameters()))
+    if verdict.parameters != card.parameters:
+        verdict.failures.append(
+            f"there are {verdict.parameters:,} parameters; its card says {card.parameters:,}"
+        )
+    judge(network, find_criteria(card, form), form, verdict)
+    if not given and "image_size" in settings(card):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = build(
+                name,
+                num_classes=OTHER_FORM.num_classes,
+                in_channels=OTHER_FORM.in_channels,
+                image_size=OTHER_FORM.image_size,
+            )
+        judge(network, find_criteria(card, OTHER_FORM), OTHER_FORM, verdict)
+    return verdict
+
+
+def _num_classes(card: Card) -> int:
+    """Return the number of classes that a card's network has unless told otherwise."""
+    return int(settings(card)["num_classes"])
+
+
+def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verification) -> None:
+    """Add what the criteria show about a network to a verdict."""
+    failures = verdict.failures
+    values = network.state_dict()
+    failures += check_initial(values, criteria.initial)
+    for top, count in criteria.counts.items():
+        found = sum(p.numel() for n, p in network.named_parameters() if n.split(".")[0] == top)
+        if found != count:
+            failures.append(f"{top} has {found:,} parameters; the paper's has {count:,}")
+    for check in criteria.checks:
+        failures += check(network)
+    verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
+    titles = [verdict.reference] if verdict.reference else []
+    for make in criteria.references:
+        reference = make()
+        if reference.title not in titles:
+            titles.append(reference.title)
+        faults = check_names(network, reference)
+        if faults:
+            failures += [fault for fault in faults if fault not in failures]
+        else:
+            _compare_with(network, reference, criteria, form, verdict)
+    verdict.reference = "; ".join(titles)
+
+
+def check_names(network: nn.Module, reference: Reference) -> list[str]:
+    """Compare names, shapes, what is trained and, where it is canonical, the order."""
+    expected, found = reference.state(), network.state_dict()
+    trained = reference.parameters()
+    parameters = dict(network.named_parameters())
+    wrong = [f"{name} is missing" for name in expected if name not in found]
+    wrong += [f"{name} is one too many" for name in found if name not in expected]
+    for name in expected:
+        if name not in found:
+            continue
+        ours, theirs = tuple(found[name].shape), tuple(expected[name].shape)
+        if ours != theirs:
+            wrong.append(f"{name} has the shape {ours}, not {theirs}")
+        elif name in trained and name not in parameters:
+            wrong.append(f"{name} is a buffer, not a parameter")
+        elif name in trained and not parameters[name].requires_grad:
+            wrong.append(f"{name} is frozen: it takes no gradient")
+        elif name not in trained and name in parameters:
+            wrong.append(f"{name} is a parameter, not a buffer")
+    if not wrong and reference.ordered and list(expected) != list(found):
+        first = next(a for a, b in zip(found, expected, strict=True) if a != b)
+        wrong.append(f"the order of the names differs from the reference's, first at {first}")
+    if len(wrong) > 6:
+        wrong = [*wrong[:6], f"and {len(wrong) - 6} more names differ"]
+    return wrong
+
+
+def _compare_with(
+    network: nn.Module,
+    reference: Reference,
+    criteria: Criteria,
+    form: Form,
+    verdict: Verification,
+) -> None:
+    """Compare every pass: both modes, both types, weights carried both ways."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn(
+        criteria.batch, form.in_channels, *criteria.image, generator=generator
+    ).double()
+    values = draw(reference.state(), seed=1)
+    reference.load(values)
+    if any(name.endswith("running_mean") for name in values):
+        calibrate(values, reference.observe(images, training=True), seed=2)
+    layers = {layer.name: layer for layer in verdict.layers}
+    told: set[str] = set()
+    for kind in (torch.float64, torch.float32):
+        network.to(kind)
+        for training in (False, True):
+            if training:  # from the network to the reference; in eval mode the other way
+                network.load_state_dict(_like(values, network))
+                reference.load(network.state_dict())
+            else:
+                reference.load(values)
+                network.load_state_dict(_like(reference.state(), network))
+            expected = reference.observe(images.to(kind), training)
+            found = observe(network, images.to(kind), training)
+            differences = list(compare(expected, found))
+            _record(differences, kind, verdict, layers)
+            mode = f"{TYPES[kind]}, {'train' if training else 'eval'} mode"
+            for where, fault in _faults(differences, found.error, found.stopped_in, kind):
+                if where not in told:
+                    told.add(where)
+                    verdict.failures.append(f"{fault} ({mode}, against {reference.title})")
+    network.float()
+    verdict.layers = list(layers.values())
+
+
+def _like(values: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Return values in the order of a network's names."""
+    return {name: values[name] for name in network.state_dict()}
+
+
+def _faults(
+    differences: list[Difference], error: str, stopped_in: str, kind: torch.dtype
+) -> Iterator[tuple[str, str]]:
+    """Yield each fault of a pass, and before it the place that it is told once for."""
+    tolerance = TOLERANCES[kind]
+    layer = first_layer(differences, tolerance)
+    if layer:
+        yield layer.split(" differs")[0], layer
+    if error:
+        yield "error", f"{stopped_in or 'the network'} failed: {error}"
+    if not layer and not error:
+        for fault in others(differences, tolerance):
+            yield fault.split(" differ")[0], fault
+
+
+def _record(
+    differences: list[Difference],
+    kind: torch.dtype,
+    verdict: Verification,
+    layers: dict[str, Layer],
+) -> None:
+    """Keep the largest differences."""
+    for each in differences:
+        if each.kind == "layer" and each.side == "output":
+            layer = layers.setdefault(each.name, Layer(each.name))
+            if kind == torch.float32:
+                layer.float32 = max(layer.float32, each.relative)
+            else:
+                layer.float64 = max(layer.float64, each.relative)
+    largest = max((each.relative for each in differences), default=0.0)
+    if kind == torch.float32:
+        verdict.max_difference = max(verdict.max_difference or 0.0, largest)
+    else:
+        verdict.max_difference_64 = max(verdict.max_difference_64 or 0.0, largest)

@@ -1,0 +1,85 @@
+"""The command as a whole: verbs, exit status, JSON, and how quickly it answers."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from torchfolio.cli.app import VERBS, run
+
+
+def folio(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "torchfolio", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    assert f"Example: folio {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "no verb named 'trian'. The nearest: train"),
+        (["list", "--tsk", "x"], "Unknown option: --tsk"),
+        (["show", "resnet51"], "no network named 'resnet51'. The nearest: resnet5"),
+        (["train", "lenet", "digits"], "no network named 'lenet'. The nearest: lenet5"),
+        (["train", "lenet5", "digits", "--epoch", "3"], "--epoch"),
+        (["train", "lenet5", "no-such-folder"], "no-such-folder"),
+        (["resume", "no-such-run"], "no-such-run is no run"),
+        (["predict", "no-such-run"], "predict needs an input"),
+    ],
+)
+def test_a_wrong_request_exits_with_2_and_says_what_to_do(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "lenet5", "--json"]) == 0
+    names = [each["name"] for each in json.loads(capsys.readouterr().out)]
+    assert "lenet5" in names
+    assert run(["list", "no-such", "--json"]) == 2
+    assert "no-such" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_hyphen_and_underscore_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "LENET5-original", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "lenet5_original"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]])
+def test_help_and_list_import_neither_torch_nor_numpy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom torchfolio.cli.app import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        "sys.exit(bool({'torch', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]])
+def test_help_and_list_answer_within_300_milliseconds(arguments: list[str]) -> None:
+    folio(*arguments)  # compiles the bytecode
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        assert folio(*arguments).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.3

@@ -1,0 +1,48 @@
+"""Speed and size."""
+
+import time
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchfolio.evaluation.speed import measure_speed
+
+
+class Slow(nn.Module):
+    """Takes a known time: 2 ms a call and 1 ms an example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(10, 5)  # 55 parameters
+        self.norm = nn.BatchNorm1d(5)  # 10 parameters, buffers 5 + 5 float32 and one int64
+
+    def forward(self, rows: Tensor) -> Tensor:
+        time.sleep(0.002 + 0.001 * len(rows))
+        return self.norm(self.linear(rows))
+
+
+def test_times_and_sizes_of_a_network_of_known_speed() -> None:
+    network = Slow().train()
+    start = time.perf_counter()
+    found = measure_speed(network, torch.zeros(4, 10))
+    assert time.perf_counter() - start < 3
+    assert found["latency_ms"] == pytest.approx(3, rel=0.35)
+    assert found["latency_low_ms"] <= found["latency_ms"] <= found["latency_high_ms"]
+    assert found["throughput_batch"] == 32
+    assert found["throughput"] == pytest.approx(32 / 0.034, rel=0.35)
+    assert found["parameters"] == 65
+    assert found["megabytes"] == pytest.approx((65 * 4 + 10 * 4 + 8) / 1e6)
+    assert found["device"] == "cpu"
+    assert network.training
+
+
+def test_a_slow_network_is_timed_in_smaller_batches() -> None:
+    class Slower(nn.Module):
+        def forward(self, rows: Tensor) -> Tensor:
+            time.sleep(0.2 * len(rows))
+            return rows
+
+    found = measure_speed(Slower(), torch.zeros(1, 3))
+    assert found["throughput_batch"] == 4
+    assert found["throughput"] == pytest.approx(5, rel=0.1)
