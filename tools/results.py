@@ -25,7 +25,12 @@ RESULTS = ROOT / "docs" / "results"
 
 # name: (section, what it is, the mark to reach, arguments of folio train, {run} of another training)
 TRAININGS: dict[str, tuple[str, str, str, str]] = {
-    "mnist_softmax": ("MNIST", "softmax regression", "about 92 %", "softmax_regression {data}/mnist"),
+    "mnist_softmax": (
+        "MNIST",
+        "softmax regression",
+        "about 92 %",
+        "softmax_regression {data}/mnist",
+    ),
     "mnist_mlp": (
         "MNIST",
         "MLP 784-512-512-10",
@@ -45,7 +50,8 @@ TRAININGS: dict[str, tuple[str, str, str, str]] = {
         "ResNet-18, split 50/30/20 plainly, as the source did",
         "94.00 % published",
         "resnet18 {data}/notmnist_small/notMNIST_small.tar.gz --val-split 0.3 --test-split 0.2 "
-        "--duplicates ignore --epochs 12 --batch-size 128 --lr 0.01 --schedule cosine --augment none",
+        "--duplicates ignore --epochs 12 --batch-size 128 --lr 0.01 --schedule cosine "
+        "--augment none",
     ),
     "notmnist_together": (
         "notMNIST-small",
@@ -98,7 +104,10 @@ TRAININGS: dict[str, tuple[str, str, str, str]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Read the request."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("what", choices=["run", "write"])
     parser.add_argument("names", nargs="*", help=f"of: {', '.join(TRAININGS)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -138,7 +147,9 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     result = json.loads(done.stdout)
     entry = {
         "seed": seed,
-        "command": "folio train " + template.format(data="DATA", cifar_resnet18="RUN") + f" --seed {seed}",
+        "command": "folio train "
+        + template.format(data="DATA", cifar_resnet18="RUN")
+        + f" --seed {seed}",
         "seconds": round(time.perf_counter() - start, 1),
         "metrics": result["metrics"],
         "baseline": result["baseline"],
@@ -171,9 +182,9 @@ def page() -> str:
     lines = [
         "# Results",
         "",
-        "Each row is the command below it, run once a seed (which also draws the split where the data "
-        "have none); figures are those of the test split, read once, with the weights that were best "
-        "on validation data. "
+        "Each figure comes from the command below it, run once a seed (which also draws the split "
+        "where the data have none), and is that of the test split, read once, with the weights "
+        "that were best on validation data. "
         "Intervals are 95 % bootstrap intervals over test pictures, of the first seed. "
         "`python tools/results.py run` makes them anew, `python tools/results.py write` this page. "
         "`DATA` is the folder with the public data.",
@@ -184,7 +195,9 @@ def page() -> str:
         path = RESULTS / f"{name}.json"
         if not path.exists():
             continue
-        entries = sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda each: each["seed"])
+        entries = sorted(
+            json.loads(path.read_text(encoding="utf-8")), key=lambda each: each["seed"]
+        )
         if title != section:
             section = title
             lines += [f"## {title}", ""]

@@ -92,8 +92,7 @@ def read_json(path: Path) -> Any:
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], state: Any = None) -> None:
     """Write tensors, and a JSON value in the header, as one safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     seen: set[int] = set()
     ready = {}
@@ -104,11 +103,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], state: Any = None
         seen.add(tensor.untyped_storage().data_ptr())
         ready[name] = tensor
     header = {STATE_KEY: json.dumps(state)} if state is not None else None
-    with replacing(path) as temporary:
-        try:
-            save_file(ready, temporary, metadata=header)
-        except SafetensorError as error:  # a full disk arrives in this dress
-            raise OSError(str(error)) from error
+    write_bytes(path, save(ready, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:

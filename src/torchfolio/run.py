@@ -1,5 +1,6 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -9,11 +10,11 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from torchfolio.checkpoint import digest
-from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.checkpoint import digest, write_text
+from torchfolio.data.cache import keep_matplotlib_inside
+from torchfolio.data.dataset import Dataset
 from torchfolio.data.readers import open_dataset
 from torchfolio.errors import FolioError, RequestError, unknown
 from torchfolio.networks.build import build
@@ -23,9 +24,12 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
-from torchfolio.training.start import Start, make_loop, make_parts, make_task, prepare, reopen
+from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
 
-SAVE_SECONDS = 10.0  # between two saved states
+# A state is saved after an epoch, and within long ones, but no sooner than so many seconds after
+# the last, and never so often that saving takes more than its share of the time.
+SAVE_AFTER_EPOCH, SAVE_WITHIN_EPOCH = 1.0, 30.0
+SAVE_SHARE = 0.02
 
 
 def create(
@@ -91,6 +95,7 @@ def train(
         wanted_task=task,
         progress=monitor.reading,
     )
+    loop = make_loop(start)
     folder = RunFolder.create(Path(out)) if out else new_run(start)
     with folder.locked():
         folder.write_preprocessing(start.task.state)
@@ -99,7 +104,6 @@ def train(
         )
         folder.write_environment(start.recipe.training.device, start.recipe.training.threads or 0)
         folder.write_recipe(start.recipe)
-        loop = make_loop(start)
         monitor.prepared(start, folder.path)
         return fit(folder, start, loop, monitor, report)
 
@@ -109,18 +113,26 @@ def new_run(start: Start) -> RunFolder:
     name = f"{start.card.name}-{start.dataset.name}"
     for number in range(1, 100_000):
         path = Path("runs") / f"{name}-{number}"
-        if not path.exists():
-            return RunFolder.create(path)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:  # perhaps just made, by a training that started with this one
+            continue
+        except OSError as error:
+            raise FolioError(f"{path} cannot be made: {error.strerror}. Choose --out.") from error
+        return RunFolder.create(path)
     raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
 
 
-def fit(
-    folder: RunFolder, start: Start, loop: Loop, monitor: "Monitor", report: bool
-) -> "Run":
+def fit(folder: RunFolder, start: Start, loop: Loop, monitor: "Monitor", report: bool) -> "Run":
     """Run the loop to its end, then evaluate and report; a stopped one is left to be resumed."""
     recorder = Recorder(folder, start, monitor)
     with recorder:
-        reason = loop.run(recorder)
+        try:
+            reason = loop.run(recorder)
+        except FolioError as error:
+            folder.log(str(error))
+            recorder.keep_best(loop)
+            raise
     if reason == "stopped":
         raise FolioError(
             f"Stopped by Ctrl-C after {loop.progress.update:,} updates; everything is saved. "
@@ -161,13 +173,14 @@ class Recorder:
         self.tensorboard = start.recipe.training.tensorboard
         self.stopping = False
         self.saved_at = time.monotonic()
+        self.cost = 0.0  # seconds that the last save took
         self._previous: Any = None
 
     def __enter__(self) -> "Recorder":
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._interrupted)
         if self.tensorboard:
             self.board = open_tensorboard(self.folder.path)
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._interrupted)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,11 +201,12 @@ class Recorder:
 
     def updated(self, loop: Loop, loss: float | None) -> None:
         self.monitor.updated(loop, loss)
-        if time.monotonic() - self.saved_at > 30 * SAVE_SECONDS:  # within long epochs
+        if self.is_due(SAVE_WITHIN_EPOCH):
             self.write(loop)
 
     def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
         self.monitor.epoch_ended(loop, row)
+        self.folder.log(", ".join(f"{name} {value}" for name, value in row.items()))
         if self.board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float):
@@ -202,21 +216,37 @@ class Recorder:
         return self.stopping
 
     def save(self, loop: Loop, *, final: bool) -> None:
-        if final or time.monotonic() - self.saved_at > SAVE_SECONDS:
+        if final or self.is_due(SAVE_AFTER_EPOCH):
             self.write(loop)
         if final:
             states = {name: part.state_dict() for name, part in loop.usable_parts().items()}
             self.folder.write_weights("last", states)
 
+    def is_due(self, seconds: float) -> bool:
+        """Return whether the last save is long enough ago."""
+        return time.monotonic() - self.saved_at > max(seconds, self.cost / SAVE_SHARE)
+
     def write(self, loop: Loop) -> None:
         """Write best weights first, the state last: an older state leads to the same best again."""
+        began = time.monotonic()
+        state = loop.state_dict()
+        self.write_best(loop)
+        self.folder.write_state(state, loop.progress.update)
+        self.saved_at = time.monotonic()
+        self.cost = self.saved_at - began
+
+    def write_best(self, loop: Loop) -> None:
+        """Write the best weights, where they are new, and the history."""
         if loop.best is not None:
             self.folder.write_weights("best", loop.best)
             loop.best = None
         if loop.progress.history:
             self.folder.write_table("history.csv", loop.progress.history)
-        self.folder.write_state(loop.state_dict(), loop.progress.update)
-        self.saved_at = time.monotonic()
+
+    def keep_best(self, loop: Loop) -> None:
+        """Keep the best weights of a training that failed; its state stays the last good one."""
+        with contextlib.suppress(FolioError):
+            self.write_best(loop)
 
 
 def open_tensorboard(path: Path) -> Any:
@@ -225,9 +255,10 @@ def open_tensorboard(path: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise RequestError(
-            "TensorBoard is not installed. Install torchfolio[tensorboard], or leave --tensorboard out."
+            "TensorBoard is not installed. Install torchfolio[tensorboard], or leave --tensorboard "
+            "out."
         ) from error
-    return SummaryWriter(path / "tensorboard")  # type: ignore[no-untyped-call]
+    return SummaryWriter(path / "tensorboard")
 
 
 class Run:
@@ -287,10 +318,7 @@ class Run:
         monitor = monitor or Monitor()
         with self.folder.locked():
             start = reopen(self.folder)
-            loop = make_loop(start)
-            state = self.folder.state()
-            if state is not None:
-                loop.load_state_dict(state)
+            loop = make_loop(start, self.folder.state())
             monitor.prepared(start, self.path)
             self.folder.log(f"resumed at update {loop.progress.update}")
             return fit(self.folder, start, loop, monitor, report)
@@ -299,15 +327,14 @@ class Run:
         self, start: Start, loop: Loop, reason: str, report: bool, say: Callable[[str], None]
     ) -> None:
         """Evaluate the test split with the best weights; write metrics, predictions and report."""
+        keep_matplotlib_inside()
         task, parts = self.load()
         context = self.context(loop.options.device, say)
         for part in parts.values():
             part.to(context.device)
         splits = start.splits.indices
         say(f"evaluating {len(splits['test']):,} test examples")
-        evaluation = task.evaluate(
-            parts, start.dataset, splits["test"], splits["train"], context
-        )
+        evaluation = task.evaluate(parts, start.dataset, splits["test"], splits["train"], context)
         training = {
             "reason": reason,
             "epochs": loop.progress.epoch,
@@ -334,15 +361,21 @@ class Run:
             self.write_report(self.path / "report.html", evaluation, result)
 
     def write_report(self, path: Path, evaluation: Evaluation, result: dict[str, Any]) -> None:
-        """Write the report of one evaluation: the task's sections, and what made the run."""
-        from torchfolio.evaluation.report import Report, write_report
+        """Write the report of one evaluation, and its drawings as files of their own."""
+        from torchfolio.evaluation.figures import standalone
+        from torchfolio.evaluation.report import Figure, Report, write_report
         from torchfolio.training.report import run_sections
 
         recipe, described = self.recipe, self.folder.data()
-        sections = [
-            *evaluation.sections,
-            *run_sections(recipe, described, self.folder.history(), result, self.folder.path),
-        ]
+        result_section, *pictures = evaluation.sections
+        training, *origin = run_sections(
+            recipe, described, self.folder.history(), result, self.folder.path
+        )
+        sections = [result_section, training, *pictures, *origin]
+        drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
+        for drawing in drawings:
+            name = drawing.title.lower().replace(" ", "-")
+            write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
         title = f"{recipe.network['name']} on {described['name']}"
         write_report(path, Report(title=title, subtitle=result["task"], sections=sections))
 
@@ -361,6 +394,7 @@ class Run:
         Figures on other data go to ``evaluations/<name>/`` of the run. ``split`` is "test",
         "val" or "train" of the run's own data. ``reading`` are arguments of :func:`open_data`.
         """
+        keep_matplotlib_inside()
         task, parts = self.load()
         context = self.context(device, say)
         for part in parts.values():
@@ -380,9 +414,8 @@ class Run:
                 )
             dataset = task.adapt(dataset)
             splits = {"train": np.zeros(0, np.int64)}
-            indices = dataset.given.get("test")
-            if indices is None or not len(indices):
-                indices = np.arange(len(dataset))
+            held_out = dataset.given.get("test", np.zeros(0, np.int64))
+            indices = held_out if len(held_out) else np.arange(len(dataset))
             target = self.path / "evaluations" / free_name(self.path / "evaluations", dataset.name)
         if not len(indices):
             raise RequestError(f"The {split} split of {self.path} holds no examples.")

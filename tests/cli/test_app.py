@@ -12,7 +12,10 @@ from torchfolio.cli.app import VERBS, run
 
 def folio(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "torchfolio", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "torchfolio", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

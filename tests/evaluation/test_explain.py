@@ -144,8 +144,8 @@ def test_an_overlay_keeps_the_picture_where_it_is_cold() -> None:
     found = overlay(picture, heat)
     assert found.dtype == np.uint8
     assert (found[1:] == 100).all()
-    # 65 % of (250, 245, 120), 35 % of 100
-    assert found[0, 0].tolist() == [round(0.65 * each + 35) for each in (250, 245, 120)]
+    # 75 % of (250, 245, 120), 25 % of 100
+    assert found[0, 0].tolist() == [round(0.75 * each + 25) for each in (250, 245, 120)]
 
 
 def test_an_overlay_takes_grey_pictures_and_stretches_heat() -> None:

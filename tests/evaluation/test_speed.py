@@ -26,11 +26,12 @@ def test_times_and_sizes_of_a_network_of_known_speed() -> None:
     network = Slow().train()
     start = time.perf_counter()
     found = measure_speed(network, torch.zeros(4, 10))
-    assert time.perf_counter() - start < 3
-    assert found["latency_ms"] == pytest.approx(3, rel=0.35)
+    assert time.perf_counter() - start < 4
+    # asleep no shorter than asked for; a busy machine wakes late
+    assert 3 <= found["latency_ms"] <= 6
     assert found["latency_low_ms"] <= found["latency_ms"] <= found["latency_high_ms"]
     assert found["throughput_batch"] == 32
-    assert found["throughput"] == pytest.approx(32 / 0.034, rel=0.35)
+    assert 32 / 0.068 <= found["throughput"] <= 32 / 0.034
     assert found["parameters"] == 65
     assert found["megabytes"] == pytest.approx((65 * 4 + 10 * 4 + 8) / 1e6)
     assert found["device"] == "cpu"
@@ -45,4 +46,4 @@ def test_a_slow_network_is_timed_in_smaller_batches() -> None:
 
     found = measure_speed(Slower(), torch.zeros(1, 3))
     assert found["throughput_batch"] == 4
-    assert found["throughput"] == pytest.approx(5, rel=0.1)
+    assert found["throughput"] == pytest.approx(5, rel=0.15)

@@ -82,19 +82,32 @@ def test_weights_start_within_a_two_hundredth() -> None:
 
 
 def test_dropout_keeps_four_fifths_of_the_input_and_half_of_the_rest() -> None:
-    network = MaxoutMLP(image_size=(100, 100)).train()
+    network = MaxoutMLP(image_size=(60, 60)).train()
     seen = []
     for layer in (network.h0, network.h1, network.y):
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         network.h0.linear.bias.fill_(1.0)  # so that no unit is zero by itself
         network.h1.linear.bias.fill_(1.0)
-    network(torch.ones(20, 1, 100, 100))
+    network(torch.ones(20, 1, 60, 60))
     shares = [(each == 0).float().mean().item() for each in seen]
     assert shares == [
         pytest.approx(0.2, abs=0.01), pytest.approx(0.5, abs=0.05), pytest.approx(0.5, abs=0.05)
     ]  # fmt: skip
     assert seen[0].max().item() == pytest.approx(1 / 0.8)
+
+
+def test_the_convolutional_network_drops_the_same_shares() -> None:
+    network = MaxoutConvNet(image_size=(40, 40)).train()
+    seen = []
+    for layer in (network.h0, network.h1, network.h2, network.y):
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        for layer in (network.h0, network.h1, network.h2):
+            layer.bias.fill_(1.0)  # so that no unit is zero by itself
+    network(torch.ones(20, 1, 40, 40))
+    shares = [(each == 0).float().mean().item() for each in seen]
+    assert shares == [pytest.approx(share, abs=0.02) for share in (0.2, 0.5, 0.5, 0.5)]
 
 
 def test_the_mlp_in_eval_mode_is_two_maxout_layers_and_a_linear_one() -> None:

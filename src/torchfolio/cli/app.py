@@ -18,7 +18,10 @@ VERBS = {
     "check": ("torchfolio.cli.check:check", "What is in the data, and what is wrong with it."),
     "train": ("torchfolio.cli.train:train", "Train, evaluate and report."),
     "resume": ("torchfolio.cli.resume:resume", "Go on where a training stopped, exactly."),
-    "evaluate": ("torchfolio.cli.evaluate:evaluate", "Metrics and report on held-out or other data."),
+    "evaluate": (
+        "torchfolio.cli.evaluate:evaluate",
+        "Metrics and report on held-out or other data.",
+    ),
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }

@@ -10,7 +10,9 @@ from torchfolio.cli.output import Json, Output, Quiet
 
 def demo(
     *,
-    out: Annotated[Path | None, Parameter(help="The run folder; runs/lenet5-digits-<n> unless given.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="The run folder; runs/lenet5-digits-<n> unless given.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

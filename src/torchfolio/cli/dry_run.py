@@ -6,7 +6,12 @@ from torchfolio.cli.output import Output
 
 
 def dry_run(
-    network: str, data: str, settings: dict[str, Any], recipe: str | None, task: str | None, output: Output
+    network: str,
+    data: str,
+    settings: dict[str, Any],
+    recipe: str | None,
+    task: str | None,
+    output: Output,
 ) -> None:
     """Resolve everything, time a few updates, and print; nothing is written."""
     from torchfolio.cli.progress import describe

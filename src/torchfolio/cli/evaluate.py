@@ -16,7 +16,9 @@ def evaluate(
         Literal["train", "val", "test"], Parameter(help="Which split of the run's own data.")
     ] = "test",
     reader: Annotated[str | None, Parameter(help="The reader of other data.")] = None,
-    on_error: Annotated[Literal["skip", "stop"], Parameter(help="What unreadable files do.")] = "skip",
+    on_error: Annotated[
+        Literal["skip", "stop"], Parameter(help="What unreadable files do.")
+    ] = "skip",
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     report: Annotated[bool, Parameter(help="Write report.html.")] = True,
     json: Json = False,
@@ -38,7 +40,12 @@ def evaluate(
 
     output = Output(json, quiet)
     result = Run(run).evaluate(
-        data, split=split, device=device, report=report, say=output.say, **reading(data, reader, on_error)
+        data,
+        split=split,
+        device=device,
+        report=report,
+        say=output.say,
+        **reading(data, reader, on_error),
     )
     keys = ("task", "metrics", "baseline", "digest", "data", "split", "examples", "folder")
     output.document({"run": str(run)} | {key: result[key] for key in keys})

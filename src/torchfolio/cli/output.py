@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
-Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Print results and errors only.")]
+Quiet = Annotated[
+    bool, Parameter(name="--quiet", negative="", help="Print results and errors only.")
+]
 
 
 @dataclass

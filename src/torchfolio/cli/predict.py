@@ -17,8 +17,10 @@ IGNORED = ("thumbs.db", "desktop.ini")
 
 def predict(
     run: Path,
-    *inputs: str,
-    out: Annotated[Path | None, Parameter(help="Write the answers to this CSV or JSON file.")] = None,
+    *inputs: Annotated[str, Parameter(allow_leading_hyphen=True)],  # "-" is standard input
+    out: Annotated[
+        Path | None, Parameter(help="Write the answers to this CSV or JSON file.")
+    ] = None,
     pictures: Annotated[
         Path | None, Parameter(help="Write annotated pictures into this folder.")
     ] = None,
@@ -41,7 +43,12 @@ def predict(
         Files, folders (with all that is in them), patterns, or - for paths on standard input.
     """
     if not inputs:
-        raise RequestError("predict needs an input: a file, a folder, a pattern, or - for standard input.")
+        raise RequestError(
+            "predict needs an input: a file, a folder, a pattern, or - for standard input."
+        )
+    for item in inputs:
+        if item.startswith("-") and item != "-" and not Path(item).exists():
+            raise RequestError(f"Unknown option: {item}. 'folio predict --help' shows the flags.")
     if top < 1:
         raise RequestError(f"--top is {top}; it should be 1 or more.")
     if out is not None and out.suffix.lower() not in (".csv", ".json"):

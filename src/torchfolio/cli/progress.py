@@ -98,7 +98,13 @@ class TrainingMonitor(Monitor):
             )
         elif now - self.began >= LINE_SECONDS:
             taken = loop.progress.update - self.first_update
-            left = (now - self.began) / max(1, taken) * loop.progress.update * (1 - done) / max(done, 1e-6)
+            left = (
+                (now - self.began)
+                / max(1, taken)
+                * loop.progress.update
+                * (1 - done)
+                / max(done, 1e-6)
+            )
             self.output.say(f"  {done:.0%} {figures} time left {left / 60:.1f} min")
 
     def figures(self, loop: "Loop") -> str:
@@ -155,7 +161,9 @@ def describe(start: "Start") -> list[str]:
 
 def one_line(values: dict[str, Any]) -> str:
     """Return settings as one line."""
-    return ", ".join(f"{key} {shown(value)}" for key, value in values.items() if value not in ({}, []))
+    return ", ".join(
+        f"{key} {shown(value)}" for key, value in values.items() if value not in ({}, [])
+    )
 
 
 def shown(value: Any) -> str:

@@ -24,9 +24,13 @@ Example: folio train resnet18 photos/ --epochs 10 --out runs/photos
 class Request:
     """What belongs to the request rather than to the recipe."""
 
-    task: Annotated[str | None, Parameter(help="The task, where network and data allow several.")] = None
+    task: Annotated[
+        str | None, Parameter(help="The task, where network and data allow several.")
+    ] = None
     recipe: Annotated[str | None, Parameter(help="paper, modern or a TOML file.")] = None
-    out: Annotated[Path | None, Parameter(help="The run folder itself; must not hold a run.")] = None
+    out: Annotated[Path | None, Parameter(help="The run folder itself; must not hold a run.")] = (
+        None
+    )
     dry_run: Annotated[
         bool, Parameter(negative="", help="Say what it would do, and what it would cost.")
     ] = False
@@ -47,8 +51,13 @@ def train(tokens: list[str]) -> None:
     }
     network, data = (positional_tokens(tokens, switches) + [None, None])[:2]
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[str, Parameter(help=text)])
-        for name, text in (("network", "A network of 'folio list'."), ("data", "A path, or a name such as digits."))
+        inspect.Parameter(
+            name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[str, Parameter(help=text)]
+        )
+        for name, text in (
+            ("network", "A network of 'folio list'."),
+            ("data", "A path, or a name such as digits."),
+        )
     ]
     task_kind, reader_options = None, None
     if network is not None and data is not None:
@@ -65,7 +74,10 @@ def train(tokens: list[str]) -> None:
     hints = get_type_hints(Request, include_extras=True)
     parameters += [
         inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=hints[each.name],
         )
         for each in dataclasses.fields(Request)
     ]
@@ -121,6 +133,13 @@ def run_request(
     monitor = TrainingMonitor(output)
     with monitor:
         run = run_training(
-            network, data, out=out, recipe=recipe, task=task, report=report, monitor=monitor, **settings
+            network,
+            data,
+            out=out,
+            recipe=recipe,
+            task=task,
+            report=report,
+            monitor=monitor,
+            **settings,
         )
     show_result(run, output, report)

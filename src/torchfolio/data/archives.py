@@ -124,13 +124,16 @@ def _unpack_into(path: Path, target: Path, budget: Budget, depth: int) -> None:
     target.mkdir(parents=True)
     inner: list[Path] = []
     links: list[tuple[PurePosixPath, PurePosixPath]] = []
+    made: set[Path] = set()
     try:
         for name, source in _members(path, links):
             if is_litter(name.parts[0]) or is_litter(name.name):
                 continue
             file = target.joinpath(*name.parts)
             budget.count()
-            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.parent not in made:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                made.add(file.parent)
             with file.open("wb") as out:
                 while chunk := source.read(CHUNK):
                     budget.take(len(chunk))

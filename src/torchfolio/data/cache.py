@@ -37,6 +37,11 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "torchfolio"
 
 
+def keep_matplotlib_inside() -> None:
+    """Let matplotlib keep its list of fonts in our cache folder; to be called before its import."""
+    os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+
+
 def cache_limit() -> int:
     """Return the largest size of the cache in bytes: ``TORCHFOLIO_CACHE_LIMIT``, or 10 GiB."""
     text = os.environ.get("TORCHFOLIO_CACHE_LIMIT", "").strip().upper()

@@ -1,5 +1,6 @@
 """What readers share about folders: names to overlook, wrappers, and names of splits."""
 
+import os
 import unicodedata
 from pathlib import Path
 
@@ -24,28 +25,39 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER
 
 
-def children(folder: Path) -> list[Path]:
-    """Return what a folder holds, without litter, in order of names."""
+def contents(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the files directly in a folder, without litter, in order of names."""
+    folders: list[str] = []
+    files: list[str] = []
     try:
-        found = [each for each in folder.iterdir() if not is_litter(each.name)]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not is_litter(entry.name):
+                    (folders if entry.is_dir() else files).append(entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
-    return sorted(found, key=lambda each: each.name)
+    return [folder / name for name in sorted(folders)], [folder / name for name in sorted(files)]
 
 
 def descend(folder: Path) -> Path:
     """Return the folder inside wrappers: while a folder holds one folder and no file, go in.
 
-    A folder named as a split or as the only class is no wrapper: going in stops where the
-    folders below hold no folders themselves.
+    The only folder of a class is no wrapper: going in stops where the next folder holds none.
     """
     while True:
-        held = children(folder)
-        if len(held) != 1 or not held[0].is_dir():
+        folders, files = contents(folder)
+        if len(folders) != 1 or files or not contents(folders[0])[0]:
             return folder
-        if not any(each.is_dir() for each in children(held[0])):
+        folder = folders[0]
+
+
+def innermost(folder: Path) -> Path:
+    """Return the folder of files inside wrappers: while a folder holds one folder only, go in."""
+    while True:
+        folders, files = contents(folder)
+        if len(folders) != 1 or files:
             return folder
-        folder = held[0]
+        folder = folders[0]
 
 
 def nfc(name: str) -> str:
@@ -59,12 +71,18 @@ def listing(names: list[str], shown: int = SHOWN) -> str:
     return f"{text} and {len(names) - shown:,} more" if len(names) > shown else text
 
 
+def told(problems: list[Problem]) -> str:
+    """Return the first few problems, one a line, and how many more there are."""
+    lines = [f"  {each.path}: {each.problem}" for each in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"  and {len(problems) - SHOWN:,} more")
+    return "\n".join(lines)
+
+
 def stop_on(problems: list[Problem], on_error: str, path: Path) -> None:
     """Raise where problems were found and ``on_error`` is "stop"."""
     if problems and on_error == "stop":
-        lines = "\n".join(f"  {each.path}: {each.problem}" for each in problems[:SHOWN])
-        more = f"\n  and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
         raise DataError(
-            f"{path} has {len(problems):,} bad files:\n{lines}{more}\n"
+            f"{path} has {len(problems):,} bad files:\n{told(problems)}\n"
             "Mend or remove them, or leave them out with --on-error skip."
         )

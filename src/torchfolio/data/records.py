@@ -22,6 +22,7 @@ class ImageFiles:
         root: Path,
         names: Sequence[str],
         digests: NDArray[np.uint64],
+        sizes: NDArray[np.int64],
         channels: int = 3,
         depth: int = 8,
     ) -> None:
@@ -29,6 +30,7 @@ class ImageFiles:
         self.names = list(names)  # relative to the root, with "/"
         self.channels = channels
         self.depth = depth
+        self.sizes = sizes  # (count, 2): height and width
         self._digests = digests
 
     def __len__(self) -> int:
@@ -68,6 +70,11 @@ class ImageArray:
     def array(self) -> NDArray[np.uint8] | None:
         """All pictures as uint8, or ``None`` where they are deeper than 8 bits."""
         return self._array if self._array.dtype == np.uint8 else None
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Height and width of each picture. Shape: (count, 2)."""
+        return np.broadcast_to(np.array(self._array.shape[1:3], np.int64), (len(self), 2))
 
     def name(self, index: int) -> str:
         source = bisect_right(self.starts, index) - 1

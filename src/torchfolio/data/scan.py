@@ -18,6 +18,7 @@ from torchfolio.errors import DataError
 
 FORMAT = "scan 1"  # of a cache entry; a new number makes old entries unread
 BETWEEN = "\0"  # parts the texts of a cache entry
+BATCH = 16  # files that a thread takes at once
 UNREADABLE = "cannot be read:"  # the error of a file that may be readable another time
 IGNORED = "not a picture"  # the error of a file that is no picture and does not say it is one
 
@@ -40,7 +41,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     What an earlier scan found of a file is used again where its path, size and time of change
     are the same; it is kept in the cache folder, under the folder and the reader's name.
     """
-    stats = [_stat(root / name) for name in names]
+    stats = [_stat(f"{root}{os.sep}{name}") for name in names]
     key = fingerprint(FORMAT, PIL.__version__, root.resolve(), reader)
     known = _load(key)
     rows: list[tuple[int, int, int, int, int, str] | None] = [
@@ -48,11 +49,13 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     ]
     missing = [index for index, row in enumerate(rows) if row is None]
     done = len(names) - len(missing)
+    batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="folio-scan") as pool:
-        found = pool.map(lambda index: _examine(root / names[index]), missing)
-        for index, row in zip(missing, found, strict=True):
-            rows[index] = row
-            done += 1
+        found = pool.map(lambda batch: [_examine(root / names[index]) for index in batch], batches)
+        for batch, results in zip(batches, found, strict=True):
+            for index, row in zip(batch, results, strict=True):
+                rows[index] = row
+            done += len(batch)
             if progress is not None:
                 progress(done, len(names))
     whole = [row for row in rows if row is not None]
@@ -69,9 +72,9 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     )
 
 
-def _stat(path: Path) -> tuple[int, int]:
+def _stat(path: str) -> tuple[int, int]:
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # noqa: PTH116  # of a million files; Path.stat takes thrice as long
     except OSError:
         return (-1, -1)
     return (stat.st_size, stat.st_mtime_ns)

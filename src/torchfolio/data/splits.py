@@ -1,6 +1,7 @@
 """Splits: made once, by seed; what the data set aside stays set aside."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,9 @@ class SplitOptions:
 
     val_split: float = option(0.15, "Share of validation, of what the data leave free.", low=0)
     test_split: float = option(0.15, "Share of test, of what the data leave free.", low=0)
-    duplicates: str = option("together", "Keep exact duplicates on one side: together or ignore.")
+    duplicates: Literal["together", "ignore"] = option(
+        "together", "Keep exact duplicates on one side, or divide them like any others."
+    )
 
 
 @dataclass(frozen=True)

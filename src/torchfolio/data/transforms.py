@@ -96,6 +96,34 @@ def flip(images: Tensor, numbers: Draws) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
+def random_crop(
+    picture: Tensor, size: int, numbers: NDArray[np.float64], scale: tuple[float, float]
+) -> Tensor:
+    """Cut a random window out of a picture and resize it to ``size`` x ``size``."""
+    top, left, tall, wide = random_window(picture.shape[1], picture.shape[2], numbers, scale)
+    return resize(picture[:, top : top + tall, left : left + wide], size, size)
+
+
+def jitter_colour(images: Tensor, strength: float, numbers: Draws) -> Tensor:
+    """Change brightness, contrast and saturation by random factors around 1.
+
+    Each factor lies in [1 - strength, 1 + strength]; contrast turns about the image's mean grey,
+    saturation about each pixel's (Krizhevsky et al., 2012, Section 4.1, vary colour by its principal
+    components; this is the form in use now). ``numbers``: (batch, 3). The type is kept.
+    """
+    top = 255.0 if images.dtype == torch.uint8 else 1.0
+    factors = torch.from_numpy(1 + strength * (2 * numbers - 1)).float()[:, :, None, None, None]
+    brightness, contrast, saturation = factors.unbind(1)  # (batch, 1, 1, 1) each
+    changed = images.float() * brightness
+    if images.shape[1] == 3:
+        weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+        grey = (changed * weights).sum(1, keepdim=True)
+        changed = grey + (changed - grey) * saturation
+    mean = changed.mean((1, 2, 3), keepdim=True)
+    changed = (mean + (changed - mean) * contrast).clamp_(0, top)
+    return changed.round_().to(images.dtype) if images.dtype == torch.uint8 else changed
+
+
 def random_window(
     height: int, width: int, numbers: NDArray[np.float64], scale: tuple[float, float]
 ) -> tuple[int, int, int, int]:

@@ -23,38 +23,43 @@ from torchfolio.evaluation.report import (
 
 NAMES = {
     "accuracy": "Accuracy",
-    "top5_accuracy": "Accuracy in the top five",
-    "macro_precision": "Precision, mean of classes",
-    "macro_recall": "Recall, mean of classes",
-    "macro_f1": "F1, mean of classes",
-    "weighted_f1": "F1, weighted by examples",
-    "log_loss": "Log-loss in nats",
-    "roc_auc": "ROC area, mean of classes",
-    "average_precision": "Average precision, mean of classes",
+    "top5_accuracy": "Top-5 accuracy",
+    "macro_precision": "Macro precision",
+    "macro_recall": "Macro recall",
+    "macro_f1": "Macro F1",
+    "weighted_f1": "Weighted F1",
+    "log_loss": "Log-loss",
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
     "ece": "Calibration error",
 }
 SHARES = {name for name in METRICS if name not in ("log_loss", "roc_auc", "average_precision")}
 
 
-def value_text(interval: Interval, *, share: bool) -> str:
-    """Return a value as text, a share in per cent: as many digits as its interval deserves."""
+def value_text(interval: Interval, *, share: bool, like: Interval | None = None) -> str:
+    """Return a value as text, a share in per cent: as many digits as its interval deserves.
+
+    ``like`` is the interval that decides on the digits, where it is not its own.
+    """
     if not interval.defined:
         return "–"
-    width = interval.high - interval.low
-    if share:
-        return f"{100 * interval.value:.{2 if width < 0.02 else 1}f}\u202f%"
-    return f"{interval.value:.{4 if width < 0.02 else 3}f}"
+    digits = _digits(like or interval, share)
+    return f"{100 * interval.value:.{digits}f}\u202f%" if share else f"{interval.value:.{digits}f}"
+
+
+def _digits(interval: Interval, share: bool) -> int:
+    """Return how many digits after the point an interval deserves."""
+    narrow = interval.high - interval.low < 0.02
+    return (2 if share else 4) if narrow else (1 if share else 3)
 
 
 def range_text(interval: Interval, *, share: bool) -> str:
     """Return the ends of an interval as text, or nothing where they are not known."""
     if not isfinite(interval.low):
         return ""
-    width = interval.high - interval.low
+    digits = _digits(interval, share)
     if share:
-        digits = 2 if width < 0.02 else 1
         return f"{100 * interval.low:.{digits}f} – {100 * interval.high:.{digits}f}\u202f%"
-    digits = 4 if width < 0.02 else 3
     return f"{interval.low:.{digits}f} – {interval.high:.{digits}f}"
 
 
@@ -68,7 +73,7 @@ def opening(result: ClassificationResult, speed: Mapping[str, Any] | None = None
         interval, share = result.metrics[name], name in SHARES
         note = ""
         if name in result.baseline:
-            note = f"baseline {value_text(result.baseline[name], share=share)}"
+            note = f"baseline {value_text(result.baseline[name], share=share, like=interval)}"
         texts = value_text(interval, share=share), range_text(interval, share=share)
         figures.append(KeyFigure(NAMES[name], *texts, note))
     figures.append(KeyFigure("Examples", show(result.examples), note=_units(result)))
@@ -90,8 +95,8 @@ def speed_figures(speed: Mapping[str, Any]) -> list[KeyFigure]:
         KeyFigure(
             "Time for one",
             f"{speed['latency_ms']:.3g}\u202fms",
-            f"{speed['latency_low_ms']:.3g} – {speed['latency_high_ms']:.3g}\u202fms",
-            f"on {speed['device']}, middle half of the runs",
+            f"quartiles {speed['latency_low_ms']:.3g} – {speed['latency_high_ms']:.3g}\u202fms",
+            f"on {speed['device']}",
         ),
         KeyFigure(
             "Throughput",
@@ -113,11 +118,13 @@ def measures(result: ClassificationResult) -> Section:
         share = name in SHARES
         other = result.baseline.get(name)
         texts = value_text(interval, share=share), range_text(interval, share=share)
-        rows.append([NAMES[name], *texts, value_text(other, share=share) if other else ""])
+        beside = value_text(other, share=share, like=interval) if other else ""
+        rows.append([NAMES[name], *texts, beside])
     note = (
         f"Intervals: 95 % percentile bootstrap, {show(result.resamples)} resamples of "
         f"{show(result.units)} independent units. Baseline: always the commonest class of the "
-        "training data, with the training frequencies as probabilities."
+        "training data, with the training frequencies as probabilities. Macro figures, ROC AUC and "
+        "average precision are means over the classes; log-loss is in nats."
     )
     columns = ["", "value", "95 % interval", "baseline"]
     return Section(
@@ -208,7 +215,7 @@ def _cell(interval: Interval | int) -> str:
         return "–"
     if not isfinite(interval.low):
         return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f} – {interval.high:.3f})"
+    return f"{interval.value:.3f}\n{interval.low:.3f} – {interval.high:.3f}"
 
 
 def training_section(

@@ -124,7 +124,7 @@ def _calm(network: nn.Module) -> Iterator[None]:
 def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Lay heat (height, width) in 0..1 over a picture (height, width[, 1 or 3]): (..., 3).
 
-    The picture turns grey so that the only colour is that of the heat, which covers up to 65 %.
+    The picture turns grey so that the only colour is that of the heat, which covers up to 75 %.
     A heat of another size is stretched to the picture's.
     """
     from PIL import Image
@@ -139,5 +139,5 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[n
     heat = np.clip(heat, 0, 1)[..., None]
     steps = np.linspace(0, 1, len(HEAT))
     colour = np.stack([np.interp(heat[..., 0], steps, HEAT[:, channel]) for channel in range(3)], 2)
-    cover = 0.65 * np.sqrt(heat)
+    cover = 0.75 * heat
     return np.round((1 - cover) * grey[..., None] + cover * colour).astype(np.uint8)

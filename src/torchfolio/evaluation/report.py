@@ -9,7 +9,7 @@ import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
@@ -50,7 +50,12 @@ class KeyFigures:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells. ``align`` ("left", "right") a column; by default numbers stand right."""
+    """Rows of cells; the first column names the rows.
+
+    ``align`` is "left" or "right" for each column; by default numbers stand right. What follows a
+    new line in a cell is printed small. Up to four columns and 16 rows, a table may stand beside
+    a figure.
+    """
 
     title: str
     columns: Sequence[str]
@@ -61,7 +66,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing. Neighbours stand side by side where there is room, unless ``wide``."""
+    """A drawing. Small neighbours stand side by side where there is room, unless ``wide``."""
 
     title: str
     svg: str
@@ -127,14 +132,6 @@ class Report:
     footer: str = ""
 
 
-@dataclass
-class _Shelf:
-    """A block, or figures that stand side by side, as the template takes it."""
-
-    kind: str
-    blocks: list[dict[str, Any]] = field(default_factory=list)
-
-
 def write_report(path: Path, report: Report) -> None:
     """Write the report as one HTML file, atomically."""
     write_text(path, render(report))
@@ -164,44 +161,51 @@ def render(report: Report) -> str:
     )
 
 
-def _shelves(blocks: Sequence[Block]) -> Iterator[_Shelf]:
-    """Turn blocks into what the template prints; neighbouring figures share a shelf."""
+def _shelves(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
+    """Turn blocks into what the template prints; small neighbours share a shelf."""
 
-    def together(numbered: tuple[int, Block]) -> Any:
+    def place(numbered: tuple[int, Block]) -> int:
         number, block = numbered
-        beside = isinstance(block, Figure) and not block.wide
-        return "figures" if beside else number
+        return -1 if _is_small(block) else number
 
-    for _, group in groupby(enumerate(blocks), together):
-        members = [block for _, block in group]
-        yield _Shelf(type(members[0]).__name__.lower(), [_plain(block) for block in members])
+    for _, group in groupby(enumerate(blocks), place):
+        yield {"blocks": [_plain(block) for _, block in group]}
+
+
+def _is_small(block: Block) -> bool:
+    """Whether a block can stand beside another: a figure that is not wide, a narrow table."""
+    if isinstance(block, Table):
+        return len(block.columns) <= 4 and len(block.rows) <= 16
+    return isinstance(block, Figure) and not block.wide
 
 
 def _plain(block: Block) -> dict[str, Any]:
     """Return what the template prints of a block."""
     from markupsafe import Markup
 
+    printed = {"kind": type(block).__name__.lower(), **vars(block)}
     match block:
         case Table():
             numeric = [_numeric(row[index] for row in block.rows) for index in range(_width(block))]
-            default = ["right" if each else "left" for each in numeric]
-            return vars(block) | {
-                "align": block.align or default,
-                "rows": [[show(cell) for cell in row] for row in block.rows[:MOST_ROWS]],
-                "left_out": max(0, len(block.rows) - MOST_ROWS),
-                "tall": len(block.rows) > 20,
-            }
+            printed["align"] = block.align or [
+                "right" if each and index else "left" for index, each in enumerate(numeric)
+            ]
+            printed["rows"] = [[show(cell) for cell in row] for row in block.rows[:MOST_ROWS]]
+            printed["left_out"] = max(0, len(block.rows) - MOST_ROWS)
+            printed["tall"] = len(block.rows) > 20
         case Figure():
             width = _check_svg(block)
-            return vars(block) | {"svg": Markup(block.svg), "width": width}
+            printed["svg"] = Markup(block.svg)
+            printed["widest"] = round(1.08 * width)
+            # On a phone a figure shrinks to 70 %, and then scrolls; a wide one sooner.
+            printed["narrowest"] = round((0.85 if width > 480 else 0.7) * width)
         case Gallery():
-            pictures = [
+            printed["pictures"] = [
                 {"source": data_uri(each.image), "caption": each.caption, "good": each.good}
                 for each in block.items[:MOST_PICTURES]
             ]
-            left_out = len(block.items) - len(pictures)
-            return vars(block) | {"pictures": pictures, "left_out": left_out}
-    return dict(vars(block))
+            printed["left_out"] = max(0, len(block.items) - MOST_PICTURES)
+    return printed
 
 
 def _width(table: Table) -> int:
@@ -218,7 +222,7 @@ def _width(table: Table) -> int:
 def _numeric(cells: Iterator[Cell]) -> bool:
     """Whether a column holds numbers (and intervals of numbers) only."""
     texts = [cell for cell in cells if cell is not None and cell != ""]
-    pattern = r"[-−+]?\d[\d ., –−]*( ?[%×a-zA-Z/]{0,4})?"
+    pattern = r"[-−+]?\d[\d\s., –−()]*( ?[%×a-zA-Z/]{0,4})?"
     return bool(texts) and all(
         not isinstance(cell, str) or re.fullmatch(pattern, cell) for cell in texts
     )

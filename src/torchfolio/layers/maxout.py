@@ -23,10 +23,6 @@ class Maxout(nn.Module):
 def bound_norms(weight: Tensor, largest: float) -> None:
     """Scale the weights of each unit down to a norm of at most ``largest``, in place.
 
-    A unit's weights are one row of a linear layer, one kernel of a convolution. Weights that are
-    not trained stay as they are.
+    A unit's weights are one row of a linear layer, one kernel of a convolution.
     """
-    if not weight.requires_grad:
-        return
-    rows = weight.flatten(1)
-    rows.copy_(rows.renorm(p=2, dim=0, maxnorm=largest))
+    weight.copy_(weight.renorm(p=2, dim=0, maxnorm=largest))

@@ -1,10 +1,11 @@
 """Maxout networks for MNIST: permutation-invariant, and convolutional.
 
 Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout Networks", ICML 2013, arXiv 1302.4389.
-Sections 5.1; sizes from the authors' settings (pylearn2, papers/maxout: mnist_pi, mnist).
+Section 5.1; sizes and dropout: the authors' settings (pylearn2, papers/maxout: mnist_pi, mnist).
 
 Differences: ``maxout_conv_mnist`` has one bias a channel where the authors' has one a channel and
-location; ``untied`` has theirs. Biases start at zero.
+location; ``untied`` has theirs. The pixels that dropout leaves are scaled by 1 / 0.8, as usual
+today; the authors' are not.
 """
 
 import torch
@@ -17,6 +18,7 @@ from torchfolio.layers.sizes import require_size
 INIT_RANGE = 0.005  # weights start in U(-0.005, 0.005)
 LARGEST_NORM = 1.9365  # of each unit's weights, in every layer but the first convolution
 LARGEST_FIRST_KERNEL = 0.9  # of each kernel of the first convolution
+DROP_INPUT, DROP_HIDDEN = 0.2, 0.5  # the shares of pixels and of hidden units dropped
 
 
 def start(network: nn.Module) -> None:
@@ -31,8 +33,7 @@ def start(network: nn.Module) -> None:
 class MaxoutMLP(nn.Module):
     """Shape: (batch, in_channels, *image_size) -> class scores (batch, num_classes).
 
-    Two hidden layers of ``units`` maxout units of ``pieces`` linear functions each. The input is
-    dropped with a probability of 0.2, hidden units with 0.5.
+    Two hidden layers of ``units`` maxout units of ``pieces`` linear functions each, with dropout.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class MaxoutMLP(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         require_size("This maxout_mlp", images, *self.size)
-        x = self.h0(F.dropout(images.flatten(1), 0.2, self.training))
-        x = self.h1(F.dropout(x, 0.5, self.training))
-        return self.y(F.dropout(x, 0.5, self.training))
+        x = self.h0(F.dropout(images.flatten(1), DROP_INPUT, self.training))
+        x = self.h1(F.dropout(x, DROP_HIDDEN, self.training))
+        return self.y(F.dropout(x, DROP_HIDDEN, self.training))
 
     def constrain(self) -> None:
         """Bound the norm of each unit's weights; called after every update."""
@@ -121,10 +122,10 @@ class MaxoutConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         require_size("This maxout_conv_mnist", images, *self.size)
-        x = self.h0(images)  # (batch, 48, 10, 10)
-        x = self.h1(x)  # (batch, 48, 4, 4)
-        x = self.h2(x)  # (batch, 24, 3, 3)
-        return self.y(x.flatten(1))
+        x = self.h0(F.dropout(images, DROP_INPUT, self.training))  # (batch, 48, 10, 10)
+        x = self.h1(F.dropout(x, DROP_HIDDEN, self.training))  # (batch, 48, 4, 4)
+        x = self.h2(F.dropout(x, DROP_HIDDEN, self.training))  # (batch, 24, 3, 3)
+        return self.y(F.dropout(x.flatten(1), DROP_HIDDEN, self.training))
 
     def constrain(self) -> None:
         """Bound the norm of each kernel and of each class's weights; called after every update."""

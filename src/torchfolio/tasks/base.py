@@ -175,12 +175,17 @@ class Task(ABC):
         """Return what the task remembers between batches (an image pool); most remember nothing."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most need none)
         """Take back what :meth:`state_dict` returned."""
 
 
 def in_batches(order: Indices, size: int) -> list[Indices]:
-    """Cut an order into batches; a last batch of one example joins the one before."""
+    """Cut an order into batches; a last batch of one example joins the one before.
+
+    Of no examples there are no batches.
+    """
+    if not len(order):
+        return []
     cuts = list(range(size, len(order), size))
     if len(cuts) > 0 and size > 1 and len(order) - cuts[-1] == 1:
         cuts.pop()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,11 +19,13 @@ from torchfolio.errors import RequestError, unknown
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Batch, Context, Evaluation, Meter, Parts, Step, Task, in_batches
+from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
+from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
+from torchfolio.tasks.image_preparation import border_value, choose_size, read_range, unit
+from torchfolio.tasks.mixing import draw_mixes, mixed
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 FIT_PICTURES = 5_000  # the training pictures that means are fitted on
-PHOTOGRAPHIC = ("photo", "randaugment")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class ImageOptions:
     crop_area: float = option(
         0.25, "Smallest share of a photograph that a crop keeps.", low=0.01, high=1
     )
+    colour: float = option(
+        0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1
+    )
     normalize: str = option(
         "standard",
         "standard, pixel-mean, imagenet, none, or LOW:HIGH for black and white.",
@@ -59,58 +64,6 @@ class ImageOptions:
     sampler: Literal["shuffle", "balanced"] = option(
         "shuffle", "balanced draws every class equally often."
     )
-
-
-@dataclass
-class ImageBatch(Batch):
-    """Images (batch, channels, height, width), uint8 or float32 in [0, 1], and labels (batch,).
-
-    Under mixup or CutMix, ``partners`` are the images mixed in, ``partner_labels`` their classes,
-    ``share`` (batch,) what remains of the first, and ``boxes`` (batch, 4: top, left, bottom,
-    right) the patches of CutMix, empty ones where mixup was drawn.
-    """
-
-    images: Tensor
-    labels: Tensor
-    partners: Tensor | None = None
-    partner_labels: Tensor | None = None
-    share: Tensor | None = None
-    boxes: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def to(self, device: torch.device) -> "ImageBatch":
-        if device.type == "cpu":
-            return self
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in vars(self).items()
-            if value is not None
-        }
-        return replace(self, **moved)
-
-
-class ClassMeter(Meter):
-    """Loss, accuracy, top-5 accuracy and macro F1 over all batches."""
-
-    def __init__(self) -> None:
-        self.probabilities: list[Tensor] = []
-        self.labels: list[Tensor] = []
-        self.losses = 0.0
-
-    def update(self, outputs: tuple[Tensor, Tensor], batch: ImageBatch) -> None:
-        scores, loss = outputs
-        self.probabilities.append(scores.softmax(1).cpu())
-        self.labels.append(batch.labels.cpu())
-        self.losses += float(loss) * len(batch)
-
-    def compute(self) -> dict[str, float]:
-        from torchfolio.evaluation.measures import quick_metrics
-
-        labels = torch.cat(self.labels).numpy()
-        metrics = quick_metrics(torch.cat(self.probabilities).numpy(), labels)
-        return {"loss": self.losses / len(labels), **metrics}
 
 
 class ImageClassification(Task):
@@ -187,13 +140,14 @@ class ImageClassification(Task):
                 f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
                 "LOW:HIGH (for example -0.1:1.175)."
             )
-        total, squares, seen = 0.0, 0.0, 0
+        size = self.state["size"]
+        total = torch.zeros(channels, size, size, dtype=torch.float64)
+        squares = torch.zeros_like(total)
         for part in in_batches(sample, 256):
             pixels = unit(self.fitted(dataset, part)).double()
-            total = total + pixels.sum(0)
-            squares = squares + pixels.square().sum(0)
-            seen += len(pixels)
-        mean, square = torch.as_tensor(total) / seen, torch.as_tensor(squares) / seen
+            total += pixels.sum(0)
+            squares += pixels.square().sum(0)
+        mean, square = total / len(sample), squares / len(sample)
         channel_mean = mean.mean((1, 2), keepdim=True)
         std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
         self.state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
@@ -282,6 +236,10 @@ class ImageClassification(Task):
     def tensor(self, pixels: NDArray[Any]) -> Tensor:
         """Turn (height, width, channels) pixels into (channels, height, width) of this run."""
         picture = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
+        if self.state["depth"] == 8 and picture.is_floating_point():  # other data than trained on
+            picture = (picture * 255).round().to(torch.uint8)
+        elif self.state["depth"] != 8:
+            picture = unit(picture)
         channels = self.state["channels"]
         if len(picture) != channels:
             if channels == 3:
@@ -299,67 +257,52 @@ class ImageClassification(Task):
 
     def augmented(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> Tensor:
         """Return training pictures, changed at random by seed, epoch and example."""
+        options, fill = self.options, self.state["fill"]
+        numbers = uniforms("augment", seed, epoch, indices, 12)
+        images = self.moved(dataset, indices, numbers[:, :5])
+        if options.augment == "randaugment":
+            changed = [
+                transforms.rand_augment(image, row, fill)
+                for image, row in zip(images, numbers[:, 5:9], strict=True)
+            ]
+            images = torch.stack(changed)
+        if options.colour:
+            images = transforms.jitter_colour(images, options.colour, numbers[:, 9:])
+        return images
+
+    def moved(self, dataset: Dataset, indices: Indices, numbers: NDArray[np.float64]) -> Tensor:
+        """Return training pictures at the network's size, cropped, shifted and mirrored."""
         augment, size, fill = self.options.augment, self.state["size"], self.state["fill"]
-        numbers = uniforms("augment", seed, epoch, indices, 9)
         if augment == "none":
             return self.fitted(dataset, indices)
-        if augment == "shift":
-            return transforms.shift(
-                self.fitted(dataset, indices), max(1, round(size / 14)), fill, numbers[:, :2]
-            )  # 2 pixels of 28
         if augment == "photo" or (augment == "randaugment" and size > 64):
             store = self.store(dataset, large=True)
             assert isinstance(store, VariedStore)
-            crops = []
-            for index, row in zip(indices.tolist(), numbers, strict=True):
-                picture = store.get(index)
-                area = (self.options.crop_area, 1.0)
-                top, left, tall, wide = transforms.random_window(
-                    picture.shape[1], picture.shape[2], row, area
-                )
-                crop = picture[:, top : top + tall, left : left + wide]
-                crops.append(transforms.resize(crop, size, size))
-            images = torch.stack(crops)
-        else:  # He et al., 2016, Section 4.2: padded by 4 of 32, a random crop, flipped
-            images = transforms.shift(
-                self.fitted(dataset, indices), max(1, size // 8), fill, numbers[:, :2]
-            )
-        images = transforms.flip(images, numbers[:, 4])
-        if augment == "randaugment":
-            changed = [
-                transforms.rand_augment(image, row[5:9], fill)
-                for image, row in zip(images, numbers, strict=True)
+            area = (self.options.crop_area, 1.0)
+            crops = [
+                transforms.random_crop(store.get(index), size, row, area)
+                for index, row in zip(indices.tolist(), numbers, strict=True)
             ]
-            images = torch.stack(changed)
-        return images
+            return transforms.flip(torch.stack(crops), numbers[:, 4])
+        fitted = self.fitted(dataset, indices)
+        if augment == "shift":  # by 2 pixels of 28
+            return transforms.shift(fitted, max(1, round(size / 14)), fill, numbers[:, :2])
+        # He et al., 2016, Section 4.2: padded by 4 of 32, a random crop, mirrored
+        moved = transforms.shift(fitted, max(1, size // 8), fill, numbers[:, :2])
+        return transforms.flip(moved, numbers[:, 4])
 
     def mix(
         self, batch: ImageBatch, dataset: Dataset, indices: Indices, epoch: int, seed: int
     ) -> None:
-        """Draw a partner, a share and a patch for each example (Zhang 2018; Yun 2019)."""
+        """Give each example a partner, a share and a patch, by seed, epoch and example."""
         assert dataset.labels is not None
-        pool = self._pool
-        numbers = uniforms("mix", seed, epoch, indices, 5)
-        partners = pool[(numbers[:, 0] * len(pool)).astype(np.int64)]
-        cut = np.full(len(indices), bool(self.options.cutmix))
-        if self.options.mixup and self.options.cutmix:
-            cut = numbers[:, 1] < 0.5
-        share = np.where(
-            cut,
-            beta_quantiles(self.options.cutmix, numbers[:, 2]),
-            beta_quantiles(self.options.mixup, numbers[:, 2]),
+        options, size = self.options, self.state["size"]
+        partners, share, boxes = draw_mixes(
+            indices, self._pool, size, options.mixup, options.cutmix, seed, epoch
         )
-        size = self.state["size"]
-        half = size * np.sqrt(1 - share) / 2  # a patch of area 1 - share, clipped at the border
-        middle_y, middle_x = numbers[:, 3] * size, numbers[:, 4] * size
-        edges = [middle_y - half, middle_x - half, middle_y + half, middle_x + half]
-        boxes = np.clip(np.round(np.stack(edges, 1)), 0, size).astype(np.int64)
-        boxes[~cut] = 0
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        share = np.where(cut, 1 - area / size**2, share)
         batch.partners = self.augmented(dataset, partners, epoch, seed)
         batch.partner_labels = torch.from_numpy(dataset.labels[partners])
-        batch.share = torch.from_numpy(share.astype(np.float32))
+        batch.share = torch.from_numpy(share)
         batch.boxes = torch.from_numpy(boxes)
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -379,8 +322,11 @@ class ImageClassification(Task):
             scores = parts.network(images)
             logs["accuracy"] = (scores.detach().argmax(1) == batch.labels).float().mean()
             return self.criterion(parts, scores, batch.labels)
-        assert batch.partners is not None and batch.partner_labels is not None
-        scores = parts.network(mixed(images, self.normalised(batch.partners), batch))
+        assert batch.partners is not None
+        assert batch.partner_labels is not None
+        assert batch.boxes is not None
+        partners = self.normalised(batch.partners)
+        scores = parts.network(mixed(images, partners, batch.share, batch.boxes))
         classes = len(self.state["classes"])
         share = batch.share[:, None]
         targets = share * F.one_hot(batch.labels, classes)
@@ -388,15 +334,23 @@ class ImageClassification(Task):
         return self.criterion(parts, scores, targets)
 
     def criterion(self, parts: Parts, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return the page's own loss, or cross-entropy with smoothing and class weights."""
-        if hasattr(parts.network, "loss"):
-            return parts.network.loss(scores, targets)
-        weight = None
-        if self.options.class_weights == "balanced":
-            counts = torch.tensor(self.state["train_counts"], device=scores.device).clamp_min(1)
-            weight = (counts.sum() / (len(counts) * counts)).to(scores.dtype)
+        """Return the page's own loss, or cross-entropy with smoothing and class weights.
+
+        Weighted losses are divided by the number of examples, so that the pieces of a batch add up
+        to the whole.
+        """
+        loss = getattr(parts.network, "loss", None)
+        if loss is not None:
+            return loss(scores, targets)
         smoothing = self.options.label_smoothing
-        return F.cross_entropy(scores, targets, weight=weight, label_smoothing=smoothing)
+        if self.options.class_weights == "none":
+            return F.cross_entropy(scores, targets, label_smoothing=smoothing)
+        counts = torch.tensor(self.state["train_counts"], device=scores.device)
+        weight = counts.sum() / (len(counts) * counts.clamp_min(1))
+        total = F.cross_entropy(
+            scores, targets, weight=weight, label_smoothing=smoothing, reduction="sum"
+        )
+        return total / len(scores)
 
     # Measuring
 
@@ -404,9 +358,8 @@ class ImageClassification(Task):
         """Return class scores (batch, classes) in float32, and the mean loss."""
         scores = parts.network(self.normalised(batch.images)).float()
         known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
-        if hasattr(parts.network, "loss"):
-            return scores, parts.network.loss(scores, known)
-        return scores, F.cross_entropy(scores, known)
+        loss = getattr(parts.network, "loss", F.cross_entropy)
+        return scores, loss(scores, known)
 
     def meter(self) -> ClassMeter:
         return ClassMeter()
@@ -418,6 +371,11 @@ class ImageClassification(Task):
 
         return evaluate(self, parts, dataset, split, context)
 
+    def picture(self, row: dict[str, Any], target: Path) -> Path:
+        from torchfolio.tasks.image_answers import draw_answer
+
+        return draw_answer(row, target)
+
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
         classes = self.state["classes"]
@@ -425,85 +383,12 @@ class ImageClassification(Task):
             if name not in classes:
                 raise unknown("class of this run", name, classes)
         table = np.array([classes.index(name) for name in dataset.classes], np.int64)
-        return replace(dataset, classes=tuple(classes), labels=table[dataset.labels])
+        labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
+        return replace(dataset, classes=tuple(classes), labels=labels)
 
     def answer(
         self, parts: Parts, inputs: Sequence[Any], context: Context
     ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_classification_report import answer
+        from torchfolio.tasks.image_answers import answer
 
         return answer(self, parts, inputs, context)
-
-
-def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[int, str]:
-    """Return the side of the input and the reason for it."""
-    smallest, usual = max(card.min_input[1:]), max(card.input[1:])
-    if card.fixed_size:
-        if wanted not in (None, usual):
-            raise RequestError(
-                f"{card.name} takes images of {usual} x {usual}, as its paper fixes them; "
-                f"image-size is {wanted}. Leave it out: pictures are fitted."
-            )
-        return usual, f"{card.name} takes no other"
-    if wanted is not None:
-        if wanted < smallest:
-            raise RequestError(f"image-size is {wanted}; {card.name} takes {smallest} or more.")
-        return wanted, "as asked"
-    median = int(min(facts["size_median"]))
-    size = min(max(median, smallest), usual)
-    if size == median:
-        return size, "the median of the data's"
-    word = "smallest sensible" if size == smallest else "usual"
-    return size, f"the {word} size of {card.name}; the data's median is {median}"
-
-
-def border_value(dataset: Dataset, sample: Indices) -> float:
-    """Return the median of the pictures' outermost pixels: what padding continues them with."""
-    edges = []
-    for index in sample[:: max(1, len(sample) // 500)]:
-        pixels = dataset.records.pixels(int(index))  # type: ignore[attr-defined]
-        edges.append(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).ravel())
-    return float(np.median(np.concatenate(edges)))
-
-
-def read_range(text: str) -> tuple[float, float]:
-    """Read LOW:HIGH."""
-    try:
-        low, high = (float(each) for each in text.split(":"))
-    except ValueError:
-        low = high = 0.0
-    if low >= high:
-        raise RequestError(f"normalize is {text!r}; LOW:HIGH needs two numbers, the lower first.")
-    return low, high
-
-
-def unit(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]; float images as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
-def mixed(images: Tensor, partners: Tensor, batch: ImageBatch) -> Tensor:
-    """Blend each image with its partner, or paste the partner's patch."""
-    assert batch.share is not None and batch.boxes is not None
-    share = batch.share[:, None, None, None]
-    blended = images * share + partners * (1 - share)
-    top, left, bottom, right = batch.boxes.T[:, :, None, None]
-    rows = torch.arange(images.shape[2], device=images.device)[None, :, None]
-    columns = torch.arange(images.shape[3], device=images.device)[None, None, :]
-    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    cut = (batch.boxes[:, 2] > 0)[:, None, None, None]  # CutMix was drawn
-    return torch.where(cut, torch.where(inside[:, None], partners, images), blended)
-
-
-def beta_quantiles(alpha: float, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Beta(alpha, alpha) at the given levels, from 65,536 sorted draws."""
-    if alpha == 0:
-        return np.ones(len(numbers))
-    table = beta_table(alpha)
-    return table[(numbers * len(table)).astype(np.int64)]
-
-
-@cache
-def beta_table(alpha: float) -> NDArray[np.float64]:
-    """Return 65,536 sorted draws from Beta(alpha, alpha): its quantiles, to four digits."""
-    return np.sort(np.random.default_rng(0).beta(alpha, alpha, 65_536))

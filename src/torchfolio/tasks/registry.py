@@ -6,7 +6,9 @@ from typing import Any
 from torchfolio.errors import RequestError, normalise, unknown
 from torchfolio.networks.catalogue import Card
 
-TASKS = {"image-classification": "image_classification:ImageClassification"}
+TASKS = {
+    "image-classification": "image_classification:ImageClassification",
+}
 
 
 def find_task(name: str) -> Any:

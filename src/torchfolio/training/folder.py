@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -9,9 +10,10 @@ import platform
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tomli_w
@@ -21,6 +23,7 @@ from torchfolio.checkpoint import (
     pack,
     read_json,
     read_tensors,
+    remove_leftovers,
     unpack,
     write_json,
     write_tensors,
@@ -76,31 +79,35 @@ class RunFolder:
         return cls(folder)
 
     @contextlib.contextmanager
-    def locked(self) -> Any:
-        """Hold the run against a second training for the length of a block."""
-        file = (self.path / "state" / "lock").open("a+b")
+    def locked(self) -> Iterator[None]:
+        """Hold the run against a second training for the length of a block.
+
+        The system lets go of it if the process dies. What a killed process was about to write is
+        removed.
+        """
         try:
-            try:
-                if sys.platform == "win32":
-                    import msvcrt
-
-                    msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                else:
-                    import fcntl
-
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            file = (self.path / "state" / "lock").open("a+b")
+        except OSError as error:
+            raise FolioError(
+                f"{self.path} cannot be written: {error.strerror}. Give yourself the right to "
+                "write there, or train into another folder."
+            ) from error
+        with file:
+            if not lock(file):
                 raise RequestError(
                     f"Another process is training into {self.path}. Wait for it, or choose "
                     "another --out."
-                ) from error
+                )
+            for folder in (self.path, *(self.path / name for name in FOLDERS)):
+                remove_leftovers(folder)
             yield
-        finally:
-            file.close()
 
     def log(self, line: str) -> None:
-        """Add a line to ``log.txt``."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+        """Add a line to ``log.txt``; a disk that takes none does not stop the work."""
+        with (
+            contextlib.suppress(OSError),
+            (self.path / "log.txt").open("a", encoding="utf-8") as file,
+        ):
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     # Recipe, data, environment
@@ -293,7 +300,8 @@ class RunFolder:
             return []
         with path.open(encoding="utf-8", newline="") as file:
             return [
-                {key: number(value) for key, value in row.items()} for row in csv.DictReader(file)
+                {key: value if key == "digest" else number(value) for key, value in row.items()}
+                for row in csv.DictReader(file)
             ]
 
     def metrics(self) -> dict[str, Any]:
@@ -314,6 +322,24 @@ def as_ranges(splits: dict[str, Indices]) -> dict[str, list[int]] | None:
             return None
         ranges[name] = [int(indices[0]), int(indices[-1]) + 1] if len(indices) else [0, 0]
     return ranges
+
+
+def lock(file: BinaryIO) -> bool:
+    """Lock an open file until it is closed; return whether nobody else holds it."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        # A file system without locks: the training goes on unguarded.
+    return True
 
 
 def number(text: str) -> Any:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torchfolio.data.splits import SplitOptions
 from torchfolio.errors import RequestError, normalise, unknown
@@ -26,7 +26,9 @@ ADAPTIVE = ("adam", "adamw", "adamax", "nadam", "radam", "rmsprop", "adagrad", "
 class NetworkOptions:
     """Which network, how it is built, and the weights it starts from."""
 
-    set: dict[str, Any] | None = option(None, "Arguments of the network's constructor, KEY=VALUE.")
+    set: dict[str, Any] | None = option(  # noqa: RUF009  (a field, not a shared dictionary)
+        None, "Arguments of the network's constructor, KEY=VALUE."
+    )
     weights: str | None = option(
         None, "A weight file, a run folder, or imagenet (downloaded when asked for)."
     )
@@ -38,7 +40,7 @@ class DataOptions:
     """How the data are read."""
 
     reader: str | None = option(None, "The reader, where the layout could be two things.")
-    on_error: str = option("skip", "What unreadable examples do: skip (and report) or stop.")
+    on_error: Literal["skip", "stop"] = option("skip", "What unreadable examples do: skip (and report) or stop.")
     download: bool = option(False, "Download a data set given by name.")
 
 
@@ -124,7 +126,7 @@ def sort_settings(
         if name not in known:
             raise unknown("setting", key, known)
         if value is not None:
-            sections[known[name]][name] = value
+            sections[known[name]][name] = str(value) if isinstance(value, Path) else value
     return sections
 
 
@@ -205,7 +207,9 @@ def resolve(
         sections["network"].get("set") or {}
     )
     network |= {"name": card.name, "set": settings}
-    task_settings = {key: value for key, value in table.get("task", {}).items() if key != "name"}
+    task_settings = dict(table.get("task", {}))
+    if task_settings.pop("name", card.tasks[0]) != task_name:
+        task_settings = {}  # a recipe's are for one task: the first of the card, unless it says
     options: Any = read_options(
         task_options, task_settings | sections["task"], f"[task] of {where}"
     )

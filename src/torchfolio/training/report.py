@@ -18,8 +18,20 @@ def run_sections(
     folder: Path,
 ) -> list[Section]:
     """Return how the run was trained, on what, and with which settings."""
+    from torchfolio.evaluation.classification_report import training_section
+
     training = result["training"]
-    blocks: list[Any] = curves(history, training)
+    monitor = training.get("monitor", "loss")
+    series = {
+        name: {
+            label: [row.get(f"{split}_{name}") for row in history]
+            for split, label in (("train", "training"), ("val", "validation"))
+            if any(row.get(f"{split}_{name}") is not None for row in history)
+        }
+        for name in dict.fromkeys(("loss", monitor))
+    }
+    drawn = {name: each for name, each in series.items() if each}
+    blocks: list[Any] = list(training_section(drawn, training.get("best_epoch")).blocks)
     rows = [
         ["ended by", training.get("reason", "")],
         ["epochs", f"{training.get('epochs', 0):,}"],
@@ -63,25 +75,6 @@ def run_sections(
             ],
         ),
     ]
-
-
-def curves(history: list[dict[str, Any]], training: dict[str, Any]) -> list[Any]:
-    """Return the learning curves: loss, and the monitored metric, of training and validation."""
-    from torchfolio.evaluation.figures import learning_curve
-    from torchfolio.evaluation.report import Figure
-
-    monitor = training.get("monitor", "loss")
-    found = []
-    for name in dict.fromkeys(("loss", monitor)):
-        series = {
-            label: [row.get(f"{split}_{name}") for row in history]
-            for split, label in (("train", "training"), ("val", "validation"))
-            if any(row.get(f"{split}_{name}") is not None for row in history)
-        }
-        if series:
-            drawing = learning_curve(series, ylabel=name, best=training.get("best_epoch"))
-            found.append(Figure(name.replace("_", " ").capitalize(), drawing))
-    return found
 
 
 def duration(seconds: float) -> str:

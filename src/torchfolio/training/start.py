@@ -1,16 +1,14 @@
 """From settings to a training that is ready to run: data, task, recipe, parts, optimizers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from torchfolio.data.dataset import Dataset, Progress
 from torchfolio.data.readers import open_dataset
 from torchfolio.data.splits import SplitOptions, Splits, make_splits
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import Card, find_card
 from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
 from torchfolio.options import plain, read_options
@@ -162,33 +160,42 @@ def adapt_to_weights(sections: dict[str, dict[str, Any]]) -> None:
         task.setdefault("channels", int(channels))
 
 
-def make_parts(card: Card, task: Task, recipe: Recipe, lines: list[str]) -> Parts:
-    """Build the parts from the seed, load given weights, and freeze what is not trained."""
+def make_parts(
+    card: Card, task: Task, recipe: Recipe, lines: list[str], *, load: bool = True
+) -> Parts:
+    """Build the parts from the seed, load given weights, and freeze what is not trained.
+
+    ``load`` is false where a saved state follows, so that a resume needs no file but the run's.
+    """
     seed_for("initial weights", recipe.training.seed)
     parts = task.parts(card, **recipe.network.get("set", {}))
     weights, transfer = recipe.network.get("weights"), recipe.network.get("transfer", "all")
+    if transfer not in ("all", "none") and not weights:
+        raise RequestError(f"transfer is {transfer}, and no weights are given. Add --weights.")
     if weights and transfer != "none":
-        tensors: dict[str, Tensor]
-        tensors = imagenet_weights(card) if weights == "imagenet" else read_weights(weights)
-        report = load_weights(parts.network, tensors)
-        lines.append(f"weights from {weights}")
-        lines.extend(report.lines())
+        if load:
+            tensors = imagenet_weights(card) if weights == "imagenet" else read_weights(weights)
+            lines.append(f"weights from {weights}")
+            lines.extend(load_weights(parts.network, tensors).lines())
         trained = freeze(parts.network, transfer)
         if transfer != "all":
             lines.append(f"trained: {', '.join(trained)}; everything else is frozen")
     return parts
 
 
-def make_loop(start: Start) -> Loop:
-    """Make the loop, its parts and their optimizers from a prepared training."""
-    parts = make_parts(start.card, start.task, start.recipe, start.lines)
+def make_loop(start: Start, state: dict[str, Any] | None = None) -> Loop:
+    """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
+    options = start.recipe.training = resolve_device(start.recipe.training)
+    configure(options)
+    parts = make_parts(start.card, start.task, start.recipe, start.lines, load=state is None)
     optimizers = {
         name: make_optimizer(name, part, start.recipe.optimizers[name])
         for name, part in parts.items()
     }
-    return Loop(
-        start.task, parts, optimizers, start.dataset, start.splits.indices, start.recipe.training
-    )
+    loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options)
+    if state is not None:
+        loop.load_state_dict(state)
+    return loop
 
 
 def reopen(folder: RunFolder) -> Start:
@@ -203,7 +210,5 @@ def reopen(folder: RunFolder) -> Start:
             "train anew (with --weights to begin where this run stopped)."
         )
     splits = Splits(folder.splits(), described["split"]["rule"], described["split"]["digest"])
-    recipe.training = resolve_device(replace(recipe.training))
-    configure(recipe.training)
     task = make_task(recipe, folder.preprocessing())
     return Start(find_card(recipe.network["name"]), dataset, splits, task, recipe, [])

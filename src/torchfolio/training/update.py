@@ -86,9 +86,7 @@ class Updater:
             if group.closure_based:
                 losses.append(group.step_closure(closure))
         for name in steps[0].trains:
-            constrain = getattr(self.parts[name], "constrain", None)
-            if constrain is not None:
-                constrain()
+            constrain(self.parts[name])
         return losses[0].detach()
 
     def clip(self, groups: Sequence[OptimizerGroup]) -> None:
@@ -112,6 +110,19 @@ class Updater:
                 group.step()
         if self.scaler.is_enabled():
             self.scaler.update()
+
+
+@torch.no_grad()
+def constrain(part: nn.Module) -> None:
+    """Let a part that bounds its weights do so; those that are not trained stay as they are."""
+    bound = getattr(part, "constrain", None)
+    if bound is None:
+        return
+    frozen = [each for each in part.parameters() if not each.requires_grad]
+    before = [each.clone() for each in frozen]
+    bound()
+    for parameter, value in zip(frozen, before, strict=True):
+        parameter.copy_(value)
 
 
 def lock_step(

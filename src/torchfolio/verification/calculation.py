@@ -75,8 +75,9 @@ class Calculation:
                 f"{name}.num_batches_tracked": tracked,
             }
         if x.dtype == torch.float32:
-            kept = None if self.training else (mean, variance)
-            y = F.batch_norm(x, *(kept or (None, None)), scale, shift, self.training, 0.0, epsilon)
+            # the same equation, rounded as torch rounds it: float64 shows whether it is the same
+            used = (None, None) if self.training else (mean, variance)
+            y = F.batch_norm(x, used[0], used[1], scale, shift, self.training, 0.0, epsilon)
             return self.end(name, y)
         shape = (1, -1, *[1] * (x.dim() - 2))
         factor = scale / (variance + epsilon).sqrt()

@@ -101,17 +101,20 @@ def others(differences: list[Difference], tolerance: float) -> list[str]:
     """Name the outputs, gradients and buffers that differ by more than the tolerance."""
     result = []
     for kind in ("outputs", "gradient", "buffer"):
-        wrong = [each for each in differences if each.kind == kind and each.relative > tolerance]
+        all_of_kind = [each for each in differences if each.kind == kind]
+        wrong = [each for each in all_of_kind if each.relative > tolerance]
         if not wrong:
             continue
-        first = wrong[0]
-        name = "the outputs" if kind == "outputs" else f"{kind} of {first.name}"
-        if kind == "buffer":
-            name = f"buffer {first.name} after the pass"
-        more = f" (and {len(wrong) - 1} more {kind}s)" if len(wrong) > 1 else ""
-        result.append(
-            f"{name} differs{_amount(first)}{more}".replace("outputs differs", "outputs differ")
-        )
+        more = f", and {len(wrong) - 1} more {kind}s" if len(wrong) > 1 else ""
+        if kind == "outputs":
+            result.append(f"the outputs differ{_amount(wrong[0])}")
+        elif kind == "buffer":
+            result.append(f"buffer {wrong[0].name} after the pass differs{_amount(wrong[0])}{more}")
+        else:  # gradients come from behind: the last wrong one is nearest to the cause
+            last = wrong[-1]
+            after = all_of_kind[all_of_kind.index(last) + 1 :]
+            still = f"; that of {after[0].name} is right" if after else ""
+            result.append(f"gradient of {last.name} differs{_amount(last)}{more}{still}")
     return result
 
 

@@ -14,22 +14,23 @@ from torch import Tensor
 
 from torchfolio.verification.observation import Observation
 
-# A chain of random layers and batch norms is chaotic: it multiplies rounding errors from layer to
-# layer. Weights before a batch norm are therefore mostly the identity, the more so the deeper the
-# network is.
+# A chain of random layers, batch norms and ReLUs is chaotic: it multiplies rounding errors from
+# layer to layer. So weights before a batch norm are mostly the identity, the more so the deeper the
+# network is, and most of what a batch norm gives is positive.
 NOISE, FEW = 0.25, 60  # a share of He's deviation, up to this many layers
+SHIFT, SPREAD = 1.0, 0.3  # of the shifts of a batch norm
 SMALLEST_SCALE = 0.01  # of the weights before a batch norm: a variance of 1e-4
 
 
 def draw(shapes: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Return float64 values for named tensors, in the order of the network."""
+    """Return float32 values (so that both types hold the same) for named tensors."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(shape: torch.Size, low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+        return low + (high - low) * torch.rand(shape, generator=generator)
 
     def normal(shape: torch.Size, deviation: float) -> Tensor:
-        return deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
+        return deviation * torch.randn(shape, generator=generator)
 
     normalised = _before_normalization(shapes)
     noise = NOISE * min(1.0, FEW / max(1, len(normalised)))
@@ -50,6 +51,8 @@ def draw(shapes: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
                     value[(output, output % shape[1], *(n // 2 for n in shape[2:]))] += 1
                 scales = SMALLEST_SCALE ** uniform(shape[:1], 0, 1)
                 value *= scales.view(-1, *[1] * (like.dim() - 1))
+        elif is_norm and kind == "bias":
+            value = SHIFT + normal(shape, SPREAD)
         elif kind == "coefficient":
             value = uniform(shape, 0.1, 0.4)
         else:
@@ -76,7 +79,7 @@ def calibrate(values: dict[str, Tensor], seen: Observation, seed: int) -> None:
             continue
         x = seen.layers[layer, "input", 0].transpose(0, 1).flatten(1)  # (channels, values)
         deviation = x.std(1)
-        noise = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
-        factor = torch.rand(mean.shape, generator=generator, dtype=torch.float64)
+        noise = torch.randn(mean.shape, generator=generator)
+        factor = torch.rand(mean.shape, generator=generator)
         mean.copy_(x.mean(1) + 0.2 * deviation * noise)
         values[f"{layer}.running_var"].copy_(deviation.square() * (0.75 + 0.6 * factor))

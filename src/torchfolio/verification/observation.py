@@ -99,11 +99,11 @@ def _collect(
 ) -> None:
     """Add gradients and buffers to an observation."""
     parameters = dict(network.named_parameters())
+    if images.grad is not None:
+        seen.gradients[IMAGES] = images.grad
     for name, parameter in parameters.items():
         if parameter.grad is not None:
             seen.gradients[names(name)] = parameter.grad
-    if images.grad is not None:
-        seen.gradients[IMAGES] = images.grad
     for name, value in network.state_dict().items():
         if name not in parameters and isinstance(value, Tensor):
             seen.buffers[names(name)] = value.clone()

@@ -7,7 +7,7 @@ from typing import Any
 from torchfolio.data.archives import is_archive, unpack
 from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.downloads import SOURCES, find_known, known_name
-from torchfolio.data.folders import children, listing
+from torchfolio.data.folders import contents, listing
 from torchfolio.data.readers.cifar import Cifar
 from torchfolio.data.readers.digits import Digits
 from torchfolio.data.readers.idx import Idx
@@ -77,7 +77,7 @@ def find_reader(
     place = unpack(asked) if is_archive(asked) else asked
     found = wanted or recognise(place)
     if asked.is_dir() and (found is None or found.recognise(place) is None):
-        inner = [each for each in children(asked) if is_archive(each)]
+        inner = [each for each in contents(asked)[1] if is_archive(each)]
         if len(inner) > 1 and found is None:
             names = listing([each.name for each in inner])
             raise DataError(f"{path} holds several archives: {names}. Give the path of one.")
@@ -86,7 +86,8 @@ def find_reader(
             found = wanted or recognise(place)
     if found is None:
         expected = "\n".join(f"  {each.name}: {each.reads}" for each in READERS.values())
-        what = "is empty" if place.is_dir() and not children(place) else "is not recognised"
+        empty = place.is_dir() and not any(contents(place))
+        what = "is empty" if empty else "is not recognised"
         raise DataError(f"{path} {what}. The readers and what they read:\n{expected}")
     return found, place
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices, Progress, Reader
-from torchfolio.data.folders import children, descend
+from torchfolio.data.folders import contents, innermost
 from torchfolio.data.images import Pixels
 from torchfolio.data.readers.pictures import array_dataset
 from torchfolio.errors import DataError
@@ -62,7 +62,7 @@ class Idx(Reader):
                 "file of one of them."
             )
         values = np.unique(np.concatenate([labels for _, labels in arrays.values()]))
-        folder = path if path.is_dir() else path.parent
+        folder = innermost(path) if path.is_dir() else path.parent
         classes = class_names(folder, values)
         parts = {
             split: (
@@ -91,7 +91,7 @@ def find_pairs(path: Path) -> dict[str, Pair]:
     if not path.is_dir():
         return {}
     found: dict[str, Pair] = {}
-    for name, what in _groups(descend(path), None).items():
+    for name, what in _groups(innermost(path), None).items():
         if "i" not in what or "l" not in what:
             continue
         split = "test" if re.search(r"t10k|test", name) else "val" if "val" in name else "train"
@@ -107,9 +107,9 @@ def find_pairs(path: Path) -> dict[str, Pair]:
 def _groups(folder: Path, only: str | None) -> dict[str, dict[str, Path]]:
     """Return the files by set ("train-") and by what they hold ("i" or "l"), plain before .gz."""
     groups: dict[str, dict[str, Path]] = {}
-    for file in children(folder):
+    for file in contents(folder)[1]:
         match = PATTERN.match(file.name)
-        if match and file.is_file() and only in (None, match["set"]):
+        if match and only in (None, match["set"]):
             groups.setdefault(match["set"].lower(), {}).setdefault(match["what"][0].lower(), file)
     return groups
 

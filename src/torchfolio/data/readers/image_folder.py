@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, children, descend, is_litter, listing, nfc, stop_on
+from torchfolio.data.folders import SPLIT_OF, contents, descend, is_litter, listing, nfc, stop_on
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.pictures import picture_dataset
 from torchfolio.data.scan import IGNORED, scan
@@ -45,48 +45,42 @@ class ImageFolder(Reader):
     ) -> Dataset:
         root = descend(path)
         splits = split_folders(root)
+        problems: list[Problem] = []
+        notes: list[Problem] = []
         files: list[str] = []
-        splits_of: list[str] = []
-        classes_of: list[str] = []
-        empty: list[Problem] = []
+        homes: list[tuple[str, str]] = []  # split and class of each file
         for split, top in (splits or {"train": root}).items():
             for folder in class_folders(top):
-                held = [each.relative_to(root).as_posix() for each in walk(folder)]
+                held = list(walk(folder, root, problems))
                 files += held
-                splits_of += [split] * len(held)
-                classes_of += [nfc(folder.name)] * len(held)
+                homes += [(split, nfc(folder.name))] * len(held)
                 if not held:
-                    empty.append(Problem(folder.relative_to(root).as_posix(), "an empty folder"))
+                    name = folder.relative_to(root).as_posix()
+                    notes.append(Problem(name, "this class folder is empty: left out"))
         found = scan(root, files, self.name, progress)
-        strays = _strays(root, splits)
-        ignored = [
-            name for name, error in zip(files, found.errors, strict=True) if error == IGNORED
-        ]
-        loose = [name for name in strays if Path(name).suffix.lower() in SUFFIXES]
-        ignored += [name for name in strays if name not in loose]
-        notes = [Problem(name, "a picture in no class folder, left out") for name in loose]
-        problems = [
-            Problem(name, error)
-            for name, error in zip(files, found.errors, strict=True)
-            if error and error != IGNORED
-        ]
-        stop_on([*problems, *notes], on_error, path)
-        notes += empty
+        ignored = []
+        for name, error in zip(files, found.errors, strict=True):
+            if error == IGNORED:
+                ignored.append(name)
+            elif error:
+                problems.append(Problem(name, error))
+        for name in strays(root, splits, problems):
+            if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                problems.append(Problem(name, "in no class folder: left out"))
+            else:
+                ignored.append(name)
+        stop_on(problems, on_error, path)
         if ignored:
-            notes.append(
-                Problem(
-                    ".", f"{len(ignored):,} files that are no pictures, ignored: {listing(ignored)}"
-                )
-            )
-        good = np.array([not error for error in found.errors], bool)
+            text = f"not a picture, ignored ({len(ignored):,}): {listing(ignored)}"
+            notes.append(Problem(".", text))
         return picture_dataset(
             reader=self,
             path=path,
             root=root,
             scan=found,
-            keep=good,
-            class_names=np.array(classes_of, object),
-            split_names=np.array(splits_of, object),
+            keep=np.array([not error for error in found.errors], bool),
+            class_names=np.array([name for _, name in homes], object),
+            split_names=np.array([split for split, _ in homes], object),
             problems=[*problems, *notes],
         )
 
@@ -98,36 +92,46 @@ def split_folders(root: Path) -> dict[str, Path]:
     class may be called "train".
     """
     found: dict[str, Path] = {}
-    for folder in children(root):
+    for folder in class_folders(root):
         split = SPLIT_OF.get(folder.name.lower())
-        if split and split not in found and folder.is_dir() and class_folders(folder):
+        if split and split not in found and class_folders(folder):
             found[split] = folder
     return found if "train" in found and len(found) > 1 else {}
 
 
 def class_folders(folder: Path) -> list[Path]:
     """Return the folders directly below."""
-    return [each for each in children(folder) if each.is_dir()]
+    return contents(folder)[0]
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Give every file below a folder, in order of names, without litter; links are not followed."""
-    for top, folders, files in os.walk(folder):
+def walk(folder: Path, root: Path, problems: list[Problem] | None = None) -> Iterator[str]:
+    """Give every file below a folder by its path below ``root``, in order, without litter.
+
+    Links to folders are not followed. Folders that cannot be listed are added to ``problems``.
+    """
+
+    def note(error: OSError) -> None:
+        if problems is not None:
+            name = Path(error.filename).relative_to(root).as_posix()
+            problems.append(Problem(name, f"cannot be listed: {error.strerror or error}"))
+
+    for top, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not is_litter(name))
+        within = Path(top).relative_to(root).as_posix()
         for name in sorted(files):
             if not is_litter(name):
-                yield Path(top) / name
+                yield f"{within}/{name}"
+
+
+def strays(root: Path, splits: dict[str, Path], problems: list[Problem]) -> list[str]:
+    """Return the files that lie in no class folder, relative to the root."""
+    tops = (root, *splits.values())
+    files = [each.relative_to(root).as_posix() for top in tops for each in contents(top)[1]]
+    if splits:
+        beside = [each for each in class_folders(root) if each not in splits.values()]
+        files += [each for folder in beside for each in walk(folder, root, problems)]
+    return files
 
 
 def _has_picture(folder: Path) -> bool:
-    return any(path.suffix.lower() in SUFFIXES for path in walk(folder))
-
-
-def _strays(root: Path, splits: dict[str, Path]) -> list[str]:
-    """Return the files that lie in no class folder, relative to the root."""
-    tops = [root, *splits.values()]
-    files = [each for top in tops for each in children(top) if not each.is_dir()]
-    if splits:
-        beside = [each for each in class_folders(root) if each not in splits.values()]
-        files += [each for folder in beside for each in walk(folder)]
-    return [each.relative_to(root).as_posix() for each in files]
+    return any(PurePosixPath(name).suffix.lower() in SUFFIXES for name in walk(folder, folder))

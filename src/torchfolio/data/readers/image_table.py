@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, SPLITS, children, descend, nfc, stop_on
+from torchfolio.data.folders import SPLIT_OF, SPLITS, contents, descend, nfc, stop_on
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.pictures import picture_dataset
 from torchfolio.data.scan import IGNORED, scan
@@ -148,7 +148,7 @@ def find_table(path: Path) -> Path | None:
         return path if path.suffix.lower() in (*TABLES, ".txt") else None
     if not path.is_dir():
         return None
-    files = [each for each in children(descend(path)) if each.suffix.lower() in TABLES]
+    files = [each for each in contents(descend(path))[1] if each.suffix.lower() in TABLES]
     return files[0] if len(files) == 1 else None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices, Problem, Reader
+from torchfolio.data.folders import told
 from torchfolio.data.images import Pixels
 from torchfolio.data.records import ImageArray, ImageFiles, fingerprint, size_facts
 from torchfolio.data.scan import Scan
@@ -37,8 +38,8 @@ def picture_dataset(
     rows = np.flatnonzero(keep)
     if not len(rows):
         raise DataError(
-            f"{path} has no picture that can be read: {reader.reads} was expected. "
-            + (f"The first problem: {problems[0].path}: {problems[0].problem}." if problems else "")
+            f"{path} has no picture that can be read: {reader.reads} was expected.\n"
+            + told(problems)
         )
     classes, labels = np.unique(class_names[rows].astype(str), return_inverse=True)
     channels = int(scan.channels[rows].max())
@@ -57,7 +58,7 @@ def picture_dataset(
         name=str(path),
         path=str(path),
         reader=reader.name,
-        records=ImageFiles(root, names, scan.digests[rows], channels, depth),
+        records=ImageFiles(root, names, scan.digests[rows], scan.sizes[rows], channels, depth),
         given=given,
         fingerprint=fingerprint("\n".join(names), scan.digests[rows], labels.astype(np.int64)),
         classes=tuple(str(each) for each in classes),

@@ -196,6 +196,7 @@ def _restyle(style: str) -> str:
         ),
         style,
     )
+    style = re.sub(r"font-family: ?[^;]+;? ?", "", style)
     for name, value in LIGHT.items():
         style = style.replace(value, f"var(--{name},{value})")
     return style.replace("; ", ";").replace(": ", ":")

@@ -13,6 +13,7 @@ from torchfolio.evaluation.theme import INK, MUTED, ON_STRONG, PAPER, RIGHT, SER
 
 WIDTH = 440.0
 NAMED = 30  # classes up to which a confusion matrix carries names and numbers
+CELL_SIZES = ((3, 64.0), (5, 44.0), (10, 30.0), (14, 26.0), (NAMED, 22.0))  # up to, pixels
 NUMBERS = 500  # counts that a confusion matrix carries
 CELLS = 250  # classes from which neighbours share a cell
 BARS = 40  # classes up to which each has a bar
@@ -34,7 +35,7 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> st
     )
     if count > NAMED:
         return _dense_confusion(share, label)
-    cell = 30.0 if count <= 10 else 26.0 if count <= 14 else 22.0
+    cell = next(size for most, size in CELL_SIZES if count <= most)
     names = [shorten(name, LABEL) for name in classes]
     room = max(map(width_of, names))
     upright = room > cell - 2  # names of columns are turned
@@ -51,7 +52,7 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> st
                 _short(int(confusion[row, column])),
                 ha="center",
                 va="center_baseline",
-                fontsize=9 if confusion.max() > 999 or cell < 26 else 10,
+                fontsize=9 if cell < 30 or (cell == 30 and confusion.max() > 999) else 11,
                 color=ON_STRONG if strong else INK,
             )
         edges = np.arange(1, count) - 0.5
@@ -181,7 +182,7 @@ def class_balance(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -
     with drawing(label, WIDTH, 17 * len(names) + 70) as canvas:
         axes = canvas.axes(left, 26, WIDTH - left - 56, 17 * len(names))
         places, start = np.arange(len(names)), np.zeros(len(names))
-        colours = [SERIES[0], SERIES[5], SERIES[4], *SERIES]
+        colours = [SERIES[0], SERIES[4], SERIES[2], *SERIES]
         for row, colour in zip(table, colours, strict=False):
             axes.barh(places, row, 0.62, start, color=colour, linewidth=0)
             start = start + row

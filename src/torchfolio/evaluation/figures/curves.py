@@ -14,6 +14,7 @@ from torchfolio.evaluation.theme import INK, MUTED, RULE, SERIES
 
 WIDTH, LEFT = 440.0, 52.0
 FEW = 6  # classes that have a line each
+STRETCHES = 300  # of a learning curve that has more epochs than can be told apart
 DECADES = 30.0  # largest over smallest value from which a loss is drawn on a logarithmic scale
 
 
@@ -35,18 +36,20 @@ def learning_curve(
     every = every[np.isfinite(every)]
     if logarithmic is None:
         logarithmic = bool(len(every) and every.min() > 0 and every.max() > DECADES * every.min())
-    label = f"{ylabel} by epoch: " + ", ".join(
-        f"{name} from {values[0]:.4g} to {values[-1]:.4g}"
+    ends = {
+        name: values[np.isfinite(values)][[0, -1]]
         for name, values in columns.items()
-        if len(values)
-    )
-    with drawing(label, WIDTH, 280) as canvas:
+        if np.isfinite(values).any()
+    }
+    told = [f"{name} from {first:.4g} to {last:.4g}" for name, (first, last) in ends.items()]
+    label = f"{ylabel} by epoch: " + (", ".join(told) or "no values")
+    with drawing(label, WIDTH, 270) as canvas:
         axes = canvas.axes(LEFT, 34, WIDTH - LEFT - 14, 200)
         colours = _colours(columns)
         for name, values in columns.items():
             alone = "o" if np.isfinite(values).sum() < 3 else ""
-            epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, color=colours[name], linewidth=2, marker=alone)
+            epochs = _envelope(values)
+            axes.plot(epochs + 1, values[epochs], color=colours[name], linewidth=2, marker=alone)
         if logarithmic:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
@@ -57,6 +60,7 @@ def learning_curve(
         axes.xaxis.set_major_locator(
             MaxNLocator(7, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
         )
+        axes.set_xlim(left=max(0.5, axes.get_xlim()[0]))
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
@@ -72,6 +76,18 @@ def _colours(names: Mapping[str, object]) -> dict[str, str]:
     return {name: fixed.get(name) or next(others) for name in names}
 
 
+def _envelope(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the indices to draw: all, or of very many the least and largest of each stretch."""
+    if len(values) <= 2 * STRETCHES:
+        return np.arange(len(values))
+    kept = {0, len(values) - 1}
+    for stretch in np.array_split(np.arange(len(values)), STRETCHES):
+        if np.isfinite(values[stretch]).any():
+            low, high = np.nanargmin(values[stretch]), np.nanargmax(values[stretch])
+            kept |= {int(stretch[low]), int(stretch[high])}
+    return np.array(sorted(kept))
+
+
 def _mark_best(
     axes: Axes,
     columns: Mapping[str, NDArray[np.float64]],
@@ -85,12 +101,12 @@ def _mark_best(
     axes.axvline(best, color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)), zorder=1)
     axes.plot([best], [columns[last][best - 1]], "o", color=colours[last], markersize=6)
     right = best > 0.6 * len(columns[last])
-    high = axes.transAxes.inverted().transform(
-        axes.transData.transform((best, columns[last][best - 1]))
-    )[1]
+    values = [each[best - 1] for each in columns.values() if len(each) >= best]
+    points = [(best, each) for each in values if np.isfinite(each)] or [(best, 0.0)]
+    places = axes.transAxes.inverted().transform(axes.transData.transform(points))[:, 1]
     axes.annotate(
         f"best: epoch {best}",
-        (best, 0.04 if high > 0.5 else 0.96),
+        (best, 0.04 if places.min() > 1 - places.max() else 0.96),
         xycoords=("data", "axes fraction"),
         xytext=(-5 if right else 5, 0),
         va="center_baseline",
@@ -129,7 +145,7 @@ def _by_class(
     ]
     if not few:
         entries.insert(0, (f"mean of {len(known)} classes · {mean:.3f}", SERIES[0]))
-    label = f"{y} against {x}; area: {mean:.3f} on average"
+    label = f"{y} against {x}; " + (f"area: {mean:.3f} on average" if known else "no curve")
     with drawing(label, WIDTH, 330 + 16 * ((len(entries) + 1) // 2)) as canvas:
         top = 6.0
         axes = canvas.axes(LEFT, top, 360, 280)
@@ -176,7 +192,7 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
     total = sum(each.count for each in filled)
     gap = sum(each.count * abs(each.accuracy - each.confidence) for each in filled) / max(1, total)
     label = f"accuracy by confidence in {len(bins)} bins; mean distance {gap:.3f}"
-    with drawing(label, WIDTH, 390) as canvas:
+    with drawing(label, WIDTH, 374) as canvas:
         axes = canvas.axes(LEFT, 24, 360, 220)
         width = 1 / max(1, len(bins))
         middles = [(each.low + each.high) / 2 for each in filled]

@@ -57,7 +57,7 @@ def reference_mlp(form: Form) -> CalculatedReference:
 
 
 def reference_convolutional(form: Form) -> CalculatedReference:
-    """Three layers: convolution, bias by channel, largest of the pieces, largest of the window."""
+    """Three layers: dropout, convolution, bias by channel, largest of pieces, largest of window."""
     shapes: dict[str, tuple[int, ...]] = {}
     channels, sizes = form.in_channels, list(form.image_size)
     for name, (maps, pieces, kernel, padding, window) in CONVOLUTIONS.items():
@@ -72,7 +72,7 @@ def reference_convolutional(form: Form) -> CalculatedReference:
     def forward(c: Calculation, images: Tensor) -> Tensor:
         x = images
         for name, (_, pieces, kernel, padding, window) in CONVOLUTIONS.items():
-            c.begin(name, x)
+            x = c.begin(name, F.dropout(x, 0.2 if name == "h0" else 0.5, c.training))
             x = c.begin(f"{name}.conv", x)
             weight = c.values[f"{name}.conv.weight"]
             x = torch.einsum("bchwij,ocij->bohw", patches(x, kernel, padding), weight)
@@ -81,7 +81,7 @@ def reference_convolutional(form: Form) -> CalculatedReference:
             x = c.begin(f"{name}.pool", x)
             x = c.end(f"{name}.pool", largest(x, window, 2, 0, round_up=True))
             c.end(name, x)
-        return c.linear("y", x.reshape(len(x), -1))
+        return c.linear("y", F.dropout(x.reshape(len(x), -1), 0.5, c.training))
 
     return CalculatedReference(TITLE, shapes, forward)
 

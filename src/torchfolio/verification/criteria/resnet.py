@@ -64,13 +64,17 @@ def criteria(card: Card, form: Form) -> Criteria:
         if installed("pytorchcv"):
             result.references = [*result.references, partial(from_pytorchcv, depth, form)]
         else:
-            result.notes.append("pytorchcv is not installed; the extra 'verify' brings it")
+            result.notes.append(
+                "not compared with pytorchcv: it is not installed (the extra 'verify' brings it)"
+            )
     else:
         result.references = [partial(from_torchvision, card.name, form)]
         if installed("timm"):
             result.references = [*result.references, partial(from_timm, card.name, form)]
         else:
-            result.notes.append("timm is not installed; the extra 'verify' brings it")
+            result.notes.append(
+                "not compared with timm: it is not installed (the extra 'verify' brings it)"
+            )
     return result
 
 
@@ -98,15 +102,18 @@ def from_pytorchcv(depth: int, form: Form) -> Reference:
     module = getattr(resnet, f"resnet{depth}")(num_classes=form.num_classes)
     module.features.final_pool = nn.AdaptiveAvgPool2d(1)
     title = f"pytorchcv {installed('pytorchcv')} resnet{depth}"
-    return ModuleReference(title, module, pytorchcv_names("fc"))
+    return ModuleReference(title, module, pytorchcv_names(r"features\.init_block\.conv", "fc"))
 
 
-def pytorchcv_names(head: str) -> list[Rename]:
-    """Return the patterns that turn pytorchcv's names into ours; its units count from 1."""
+def pytorchcv_names(stem: str, head: str) -> list[Rename]:
+    """Return the patterns that turn pytorchcv's names into ours.
+
+    ``stem`` is the pattern of its first block, ``head`` our name of the last layer. Its units count
+    from 1.
+    """
     return [
-        (r"^features\.init_block\.conv\.(?=conv|bn)", "features.init_block."),
-        (r"^features\.init_block\.conv(?=\.|$)", "conv1"),
-        (r"^features\.init_block\.bn(?=\.|$)", "bn1"),
+        (rf"^{stem}\.conv(?=\.|$)", "conv1"),
+        (rf"^{stem}\.bn(?=\.|$)", "bn1"),
         (r"^features\.stage", "layer"),
         (r"\.unit(\d+)\b", lambda found: f".{int(found[1]) - 1}"),
         (r"\.body\.conv(\d)\.conv(?=\.|$)", r".conv\1"),

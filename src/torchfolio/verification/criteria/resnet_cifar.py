@@ -32,7 +32,10 @@ def criteria(card: Card, form: Form) -> Criteria:
         if installed("pytorchcv"):
             reference = partial(from_pytorchcv, depth, form)
         else:
-            notes.append("pytorchcv is not installed (the extra 'verify' brings it)")
+            notes.append(
+                "compared with our own calculation: pytorchcv is not installed (the extra 'verify' "
+                "brings it)"
+            )
     return Criteria(
         [reference],
         (31, 29) if depth < 1000 else (17, 13),
@@ -55,7 +58,8 @@ def calculated(depth: int, shortcut: str, form: Form) -> Reference:
     n = (depth - 2) // 6
     layout = residual.Layout((n, n, n), (16, 32, 64), False, shortcut, False, "linear")
     return CalculatedReference(
-        "the count of Table 6, and our own calculation of Section 4.2 (nothing can be installed)",
+        "the count of Table 6, and our own calculation of Section 4.2"
+        + ("" if shortcut == "B" else " (nothing can be installed)"),
         residual.shapes(layout, form),
         lambda c, images: residual.forward(c, images, layout, form),
     )
@@ -69,7 +73,7 @@ def from_pytorchcv(depth: int, form: Form) -> Reference:
     )
     module.features.final_pool = nn.AdaptiveAvgPool2d(1)
     title = f"pytorchcv {installed('pytorchcv')} CIFAR ResNet of {depth} layers"
-    return ModuleReference(title, module, pytorchcv_names("linear"))
+    return ModuleReference(title, module, pytorchcv_names(r"features\.init_block", "linear"))
 
 
 def check_millions(network: nn.Module, millions: float) -> list[str]:

@@ -137,17 +137,10 @@ def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verificat
     for check in criteria.checks:
         failures += check(network)
     verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
-    titles = [verdict.reference] if verdict.reference else []
-    for make in criteria.references:
-        reference = make()
-        if reference.title not in titles:
-            titles.append(reference.title)
-        faults = check_names(network, reference)
-        if faults:
-            failures += [fault for fault in faults if fault not in failures]
-        else:
-            _compare_with(network, reference, criteria, form, verdict)
-    verdict.reference = "; ".join(titles)
+    for make in criteria.references:  # one at a time, for the memory
+        _compare_with(network, make(), criteria, form, verdict)
+        if failures:  # a second reference would say the same
+            break
 
 
 def check_names(network: nn.Module, reference: Reference) -> list[str]:
@@ -164,7 +157,7 @@ def check_names(network: nn.Module, reference: Reference) -> list[str]:
         if ours != theirs:
             wrong.append(f"{name} has the shape {ours}, not {theirs}")
         elif name in trained and name not in parameters:
-            wrong.append(f"{name} is a buffer, not a parameter")
+            wrong.append(f"{name} is no parameter of its own")
         elif name in trained and not parameters[name].requires_grad:
             wrong.append(f"{name} is frozen: it takes no gradient")
         elif name not in trained and name in parameters:
@@ -184,42 +177,58 @@ def _compare_with(
     form: Form,
     verdict: Verification,
 ) -> None:
-    """Compare every pass: both modes, both types, weights carried both ways."""
+    """Compare names, carry weights both ways, then compare every pass: both types, both modes."""
+    if reference.title not in verdict.reference.split("; "):
+        verdict.reference += f"{'; ' if verdict.reference else ''}{reference.title}"
+    if faults := check_names(network, reference):
+        verdict.failures += [fault for fault in faults if fault not in verdict.failures]
+        return
     generator = torch.Generator().manual_seed(3)
-    images = torch.randn(
-        criteria.batch, form.in_channels, *criteria.image, generator=generator
-    ).double()
-    values = draw(reference.state(), seed=1)
+    images = torch.randn(criteria.batch, form.in_channels, *criteria.image, generator=generator)
+    values = draw(network.state_dict(), seed=1)
     reference.load(values)
     if any(name.endswith("running_mean") for name in values):
-        calibrate(values, reference.observe(images, training=True), seed=2)
+        calibrate(values, reference.observe(images.double(), training=True), seed=2)
+    verdict.failures += check_carrying(network, reference, values)
     layers = {layer.name: layer for layer in verdict.layers}
     told: set[str] = set()
     for kind in (torch.float64, torch.float32):
-        network.to(kind)
-        for training in (False, True):
-            if training:  # from the network to the reference; in eval mode the other way
-                network.load_state_dict(_like(values, network))
-                reference.load(network.state_dict())
-            else:
-                reference.load(values)
-                network.load_state_dict(_like(reference.state(), network))
+        network.to(kind).load_state_dict(values)
+        reference.load(values)
+        for training in (False, True):  # eval mode first: it leaves the values as they are
             expected = reference.observe(images.to(kind), training)
             found = observe(network, images.to(kind), training)
             differences = list(compare(expected, found))
+            error, stopped_in = found.error, found.stopped_in
+            del expected, found  # they hold gradients of the size of the network
             _record(differences, kind, verdict, layers)
             mode = f"{TYPES[kind]}, {'train' if training else 'eval'} mode"
-            for where, fault in _faults(differences, found.error, found.stopped_in, kind):
+            for where, fault in _faults(differences, error, stopped_in, kind):
                 if where not in told:
                     told.add(where)
                     verdict.failures.append(f"{fault} ({mode}, against {reference.title})")
+    network.zero_grad()
     network.float()
     verdict.layers = list(layers.values())
 
 
-def _like(values: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Return values in the order of a network's names."""
-    return {name: values[name] for name in network.state_dict()}
+def check_carrying(
+    network: nn.Module, reference: Reference, values: Mapping[str, Tensor]
+) -> list[str]:
+    """Carry values from the reference to the network and back; each must arrive unchanged."""
+    nothing = {name: torch.zeros_like(value) for name, value in values.items()}
+    reference.load(values)
+    network.load_state_dict(reference.state())
+    reference.load(nothing)
+    there = network.state_dict()
+    reference.load(there)
+    back = reference.state()
+    return [
+        f"{name} does not arrive unchanged when weights are carried {way}"
+        for way, state in (("from the reference", there), ("to the reference", back))
+        for name, value in values.items()
+        if not torch.equal(state[name].to(value.dtype), value)
+    ]
 
 
 def _faults(

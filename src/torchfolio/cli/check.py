@@ -1,0 +1,269 @@
+"""``folio check``: what is in the data, and what is wrong with it."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from torchfolio.data.check import Findings
+    from torchfolio.data.dataset import Dataset
+    from torchfolio.data.splits import Splits
+
+SHOWN = 3  # problems of a kind that a person sees at once
+CLASSES_SHOWN = 30
+
+Of = Group("Of certain readers", sort_key=9)
+Column = Annotated[str | None, Parameter(group=Of)]
+
+
+def check(
+    data: str,
+    *,
+    reader: str | None = None,
+    network: str | None = None,
+    val_split: float = 0.15,
+    test_split: float = 0.15,
+    seed: int = 0,
+    duplicates: Literal["together", "ignore"] = "together",
+    on_error: Literal["skip", "stop"] = "skip",
+    download: Annotated[bool, Parameter(negative="")] = False,
+    fix: Path | None = None,
+    html: Path | None = None,
+    path_column: Column = None,
+    label_column: Column = None,
+    split_column: Column = None,
+    group_column: Column = None,
+    labels: Column = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell what is in the data, how they would be split, and what is wrong with them.
+
+    Example: folio check photos/ --network resnet18 --html photos.html
+
+    Parameters
+    ----------
+    data
+        A folder, file or archive, or a data set by name: digits, mnist, fashion-mnist, cifar10,
+        cifar100.
+    reader
+        What reads the data, where they could be two things.
+    network
+        A network whose smallest input the pictures are compared with.
+    val_split
+        Share of validation, of what the data leave free.
+    test_split
+        Share of test, of what the data leave free.
+    seed
+        Of the split.
+    duplicates
+        Keep exact duplicates on one side of the split, or ignore that they are.
+    on_error
+        Leave bad files out, or stop at them.
+    download
+        Fetch a data set known by name into the cache folder.
+    fix
+        Write a clean copy into this new folder: class folders without bad files, exact
+        duplicates and pictures that stand in two classes.
+    html
+        Write a page with all of it, and pictures, to this file.
+    path_column
+        image-table: column of the pictures' paths.
+    label_column
+        image-table: column of the classes.
+    split_column
+        image-table: column that says train, val or test.
+    group_column
+        image-table: column whose equal values stay on one side.
+    labels
+        cifar: fine or coarse.
+    """
+    from torchfolio.data.check import inspect_dataset
+    from torchfolio.data.readers import open_dataset
+    from torchfolio.data.splits import SplitOptions, make_splits
+
+    out = Output(json, quiet)
+    least = smallest_input(network) if network is not None else None
+    dataset = open_dataset(
+        data,
+        reader=reader,
+        reader_options={
+            "path_column": path_column,
+            "label_column": label_column,
+            "split_column": split_column,
+            "group_column": group_column,
+            "labels": labels,
+        },
+        on_error=on_error,
+        download=download,
+        progress=Counter(out, "read"),
+    )
+    options = SplitOptions(val_split, test_split, duplicates)
+    splits, impossible = None, ""
+    try:
+        splits = make_splits(dataset, options, seed)
+    except DataError as error:
+        impossible = str(error)
+    findings = inspect_dataset(dataset, splits, least, Counter(out, "compared"))
+    if impossible:
+        findings.add("split", ".", impossible)
+    document = as_document(dataset, splits, findings)
+    if not json:
+        show(out, dataset, splits, findings)
+    if fix is not None:
+        from torchfolio.data.clean import REMOVED
+        from torchfolio.data.clean import fix as write_clean
+
+        done = write_clean(dataset, findings, fix)
+        document["fixed"] = {"folder": str(fix), **done}
+        out.show(
+            f"A clean copy is in {fix}: {done['kept']:,} pictures; {done['removed']:,} left out "
+            f"({REMOVED} says why)."
+        )
+    if html is not None:
+        from torchfolio.cli.check_page import write_page
+
+        write_page(html, dataset, splits, findings)
+        document["html"] = str(html)
+        out.show(f"page: {html}")
+    out.document(document)
+
+
+def smallest_input(network: str) -> tuple[int, int]:
+    """Return the smallest height and width that a network takes."""
+    from torchfolio.networks.catalogue import find_card
+
+    size = find_card(network).min_input
+    return size[-2], size[-1]
+
+
+def as_document(
+    dataset: "Dataset", splits: "Splits | None", findings: "Findings"
+) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    from torchfolio.data.splits import NAMES
+
+    return {
+        "kind": dataset.kind,
+        "name": dataset.name,
+        "path": dataset.path,
+        "reader": dataset.reader,
+        "examples": len(dataset),
+        "classes": list(dataset.classes),
+        "splits": split_counts(dataset, splits),
+        "rule": splits.rule if splits is not None else None,
+        "split_digest": splits.digest if splits is not None else None,
+        "counts": {
+            name: dict(zip(NAMES, row, strict=True))
+            for name, row in zip(dataset.classes, findings.counts.tolist(), strict=True)
+        },
+        "facts": dataset.facts,
+        "fingerprint": dataset.fingerprint,
+        "problems": [
+            {"path": problem.path, "problem": problem.problem, "kind": kind}
+            for kind, problem in findings.rows()
+        ],
+    }
+
+
+def split_counts(dataset: "Dataset", splits: "Splits | None") -> dict[str, int]:
+    """Return the examples of each split; all in train where no split can be made."""
+    if splits is None:
+        return {"train": len(dataset), "val": 0, "test": 0}
+    return {name: len(rows) for name, rows in splits.indices.items()}
+
+
+def facts_line(dataset: "Dataset") -> str:
+    """Return size, channels and depth of the pictures in words."""
+    facts = dataset.facts
+    low, middle, high = (
+        f"{h} x {w}" for h, w in (facts["size_min"], facts["size_median"], facts["size_max"])
+    )
+    size = low if facts["uniform"] else f"{low} to {high}, median {middle}"
+    channels = "grey" if facts["channels"] == 1 else "colour"
+    return f"{size} pixels (height x width), {channels}, {facts['depth']} bits"
+
+
+def show(out: Output, dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> None:
+    """Print a summary for a person."""
+    from torchfolio.data.check import KINDS
+
+    number = len(dataset.classes)
+    out.show(
+        f"{dataset.path}: {len(dataset):,} pictures in {number:,} "
+        f"{'class' if number == 1 else 'classes'}, read by {dataset.reader} (--reader)"
+    )
+    out.show(f"pictures: {facts_line(dataset)}")
+    if splits is not None:
+        out.show(f"split: {splits.rule}")
+    out.show()
+    out.show(count_table(dataset, splits, findings))
+    out.show()
+    total = sum(len(problems) for problems in findings.problems.values())
+    if not total:
+        out.show("No problem was found.")
+        return
+    cut = False
+    for kind, heading in KINDS.items():
+        problems = findings.problems.get(kind, [])
+        if not problems:
+            continue
+        out.show(f"{heading} ({len(problems):,})")
+        for problem in problems[:SHOWN]:
+            where = "" if problem.path == "." else f"{problem.path}: "
+            out.show(f"  {where}{problem.problem}")
+        if len(problems) > SHOWN:
+            cut = True
+            out.show(f"  and {len(problems) - SHOWN:,} more")
+    if cut:
+        out.show("--html FILE or --json tells all of them; --fix DIR writes a clean copy.")
+
+
+def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> "Table":
+    """Return the pictures of each class and split; of many classes the largest and smallest."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("class", overflow="ellipsis", max_width=50, no_wrap=True)
+    for name in ("train", "val", "test", "all"):
+        table.add_column(name, justify="right")
+    counts = findings.counts.tolist()
+    order = range(len(counts))
+    if len(counts) > CLASSES_SHOWN:
+        by_size = sorted(order, key=lambda index: -sum(counts[index]))
+        half = CLASSES_SHOWN // 2
+        order = [*by_size[:half], -1, *by_size[-half:]]  # type: ignore[assignment]
+    for index in order:
+        if index < 0:
+            table.add_row(f"({len(counts) - CLASSES_SHOWN:,} more)")
+            continue
+        cells = [f"{each:,}" for each in (*counts[index], sum(counts[index]))]
+        table.add_row(dataset.classes[index], *cells)
+    sums = [sum(column) for column in zip(*counts, strict=True)]
+    table.add_row("all", *(f"{each:,}" for each in (*sums, sum(sums))), style="bold")
+    return table
+
+
+class Counter:
+    """Counts on one line of a terminal; silent elsewhere."""
+
+    def __init__(self, out: Output, done: str) -> None:
+        self.on = not out.quiet and out.stderr.is_terminal
+        self.console = out.stderr
+        self.word = done
+        self.told = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far it is, five times a second at most."""
+        now = time.monotonic()
+        if self.on and (done == total or now - self.told > 0.2):
+            self.told = now
+            end = "\n" if done == total else "\r"
+            self.console.print(f"{self.word} {done:,} of {total:,}", end=end)

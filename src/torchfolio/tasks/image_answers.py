@@ -1,0 +1,119 @@
+"""Answering pictures: what ``folio predict`` says of files, and how it draws an answer."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchfolio.data.feed import Feed
+from torchfolio.data.images import decode
+from torchfolio.errors import FolioError
+from torchfolio.tasks.base import Context, Parts
+
+FONTS_WITH_CHINESE = (
+    "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_classification import ImageClassification
+
+
+@torch.inference_mode()
+def answer(
+    task: "ImageClassification", parts: Parts, inputs: Sequence[Any], context: Context
+) -> Iterator[dict[str, Any]]:
+    """Yield one row an input: class, probability, all of them in falling order, or an error."""
+    classes = task.state["classes"]
+
+    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
+        return part, [read(task, item) for item in part]
+
+    size = context.batch_size
+    parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+    for part, pictures in Feed(load, parts_of_inputs, context.workers):
+        good = [each for each in pictures if isinstance(each, Tensor)]
+        probabilities = iter(())  # type: Iterator[Any]
+        if good:
+            images = task.normalised(torch.stack(good).to(context.device))
+            probabilities = iter(parts.network(images).float().softmax(1).cpu().numpy())
+        for item, picture in zip(part, pictures, strict=True):
+            row: dict[str, Any] = {
+                "input": str(item), "prediction": None, "probability": None, "error": None, "top": [],
+            }  # fmt: skip
+            if isinstance(picture, str):
+                row["error"] = picture
+            else:
+                found = next(probabilities)
+                order = np.argsort(-found, kind="stable")
+                row["top"] = [
+                    {"class": classes[each], "probability": float(found[each])} for each in order
+                ]
+                row["prediction"] = classes[order[0]]
+                row["probability"] = float(found[order[0]])
+            yield row
+
+
+def read(task: "ImageClassification", item: Any) -> Tensor | str:
+    """Read one input as the training pictures were read; return its error as text."""
+    try:
+        if isinstance(item, np.ndarray):
+            pixels = item if item.ndim == 3 else item[..., None]
+        else:
+            path = Path(item)
+            if not path.is_file():
+                return f"There is no file {path}."
+            pixels = decode(path, task.state["channels"], task.state["depth"])
+        return task.fit(task.tensor(pixels))
+    except (FolioError, OSError) as error:
+        return str(error)
+
+
+def draw_answer(row: dict[str, Any], target: Path) -> Path:
+    """Write the picture of an answer with its classes and probabilities below it, as PNG."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(decode(Path(row["input"]), 3, 8))
+    width = max(320, min(900, image.width))
+    scale = width / image.width
+    resample = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
+    image = image.resize((width, max(1, round(image.height * scale))), resample)
+    top = row["top"][:3]
+    sheet = Image.new("RGB", (width, image.height + 30 * len(top) + 8), "white")
+    sheet.paste(image, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for place, each in enumerate(top):
+        y = image.height + 6 + 30 * place
+        text = f"{each['class']}  {each['probability']:.1%}"
+        draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
+        draw.text((8, y + 2), text, fill="#102030", font=font_for(text))
+    target.mkdir(parents=True, exist_ok=True)
+    path = free_path(target / f"{Path(row['input']).stem}.png")
+    sheet.save(path)
+    return path
+
+
+def font_for(text: str) -> Any:
+    """Return a font that has the letters of a text: for Chinese, one that is installed."""
+    from PIL import ImageFont
+
+    if text.isascii():
+        return ImageFont.load_default(size=18)
+    from matplotlib import font_manager
+
+    for font in font_manager.fontManager.ttflist:
+        if any(name in font.name for name in FONTS_WITH_CHINESE):
+            return ImageFont.truetype(font.fname, 18)
+    return ImageFont.load_default(size=18)
+
+
+def free_path(path: Path) -> Path:
+    """Return the path, or the first of ``name-2``, ``name-3`` ... that is free."""
+    number = 2
+    found = path
+    while found.exists():
+        found = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return found

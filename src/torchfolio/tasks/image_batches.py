@@ -1,0 +1,60 @@
+"""Batches of pictures with their classes, and the figures that are gathered from them."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from torchfolio.tasks.base import Batch, Meter
+
+
+@dataclass
+class ImageBatch(Batch):
+    """Images (batch, channels, height, width), uint8 or float32 in [0, 1], and labels (batch,).
+
+    Under mixup or CutMix, ``partners`` are the images mixed in, ``partner_labels`` their classes,
+    ``share`` (batch,) what remains of the first, and ``boxes`` (batch, 4: top, left, bottom,
+    right) the patches of CutMix, empty ones where mixup was drawn.
+    """
+
+    images: Tensor
+    labels: Tensor
+    partners: Tensor | None = None
+    partner_labels: Tensor | None = None
+    share: Tensor | None = None
+    boxes: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if value is not None
+        }
+        return replace(self, **moved)
+
+
+class ClassMeter(Meter):
+    """Loss, accuracy, top-5 accuracy and macro F1 over all batches."""
+
+    def __init__(self) -> None:
+        self.probabilities: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self.losses = 0.0
+
+    def update(self, outputs: tuple[Tensor, Tensor], batch: ImageBatch) -> None:
+        scores, loss = outputs
+        self.probabilities.append(scores.softmax(1).cpu())
+        self.labels.append(batch.labels.cpu())
+        self.losses += float(loss) * len(batch)
+
+    def compute(self) -> dict[str, float]:
+        from torchfolio.evaluation.measures import quick_metrics
+
+        labels = torch.cat(self.labels).numpy()
+        metrics = quick_metrics(torch.cat(self.probabilities).numpy(), labels)
+        return {"loss": self.losses / len(labels), **metrics}

@@ -1,0 +1,50 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import cards, find_card, recipe_file
+from torchfolio.tasks.image_classification import ImageOptions
+from torchfolio.training.optimizers import make_optimizer
+from torchfolio.training.recipes import recipe_table, resolve
+
+FILES = sorted({recipe_file(card) for card in cards().values()})
+SECTIONS = ("network", "data", "split", "reader", "task", "training", "optimizer")
+
+
+def network_of(path: Path) -> str:
+    """Return the smallest network that a recipe file is for."""
+    mine = [card for card in cards().values() if recipe_file(card) == path]
+    return min(mine, key=lambda card: card.parameters).name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_recipe_is_one_that_the_loop_takes(path: Path) -> None:
+    card = find_card(network_of(path))
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert "paper" in table
+    for which in table:
+        sheet = recipe_table(card, which)
+        nothing: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+        recipe = resolve(card, {}, "image-classification", ImageOptions, nothing, 50_000, sheet)
+        with torch.device("meta"):
+            network = build(card.name, **recipe.network["set"])
+        make_optimizer("network", network, recipe.optimizers["network"])
+        assert recipe.notes
+        assert table[which]["source"]
+        assert table[which]["note"].endswith(".")
+
+
+def test_no_recipe_file_is_without_a_network() -> None:
+    assert sorted(FILES[0].parent.glob("*.toml")) == FILES
+
+
+def test_the_papers_settings_are_the_papers() -> None:
+    table = tomllib.loads(recipe_file(find_card("resnet20")).read_text(encoding="utf-8"))["paper"]
+    training, optimizer = table["training"], table["optimizer"]["network"]
+    # He et al. 2016, Section 4.2: batch 128, 0.1 divided at 32k and 48k of 64k updates
+    assert (training["batch_size"], training["gamma"]) == (128, 0.1)
+    assert training["milestones"] == [32 / 64, 48 / 64]
+    assert (optimizer["lr"], optimizer["momentum"], optimizer["weight_decay"]) == (0.1, 0.9, 1e-4)

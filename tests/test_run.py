@@ -1,0 +1,230 @@
+"""The main job from data to report, in Python and by the command, on the built-in digits."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import torchfolio
+from torchfolio import FolioError, RequestError, Run
+from torchfolio.cli.app import run as folio
+from torchfolio.data.readers import open_dataset
+
+SETTINGS = {"epochs": 2, "threads": 1, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "手写 digits"  # a Chinese name with a space
+    return torchfolio.train("lenet5", "digits", out=out, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def pictures(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first test pictures of the run as PNG files in class folders."""
+    folder = tmp_path_factory.mktemp("pictures")
+    dataset = open_dataset("digits")
+    assert dataset.labels is not None
+    for index in trained.folder.splits()["test"][:40]:
+        target = folder / dataset.classes[dataset.labels[index]] / f"{index}.png"
+        target.parent.mkdir(exist_ok=True)
+        Image.fromarray(dataset.records.pixels(int(index))[..., 0]).save(target)
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_holds_what_the_design_lists(trained: Run) -> None:
+    names = {path.relative_to(trained.path).as_posix() for path in trained.path.rglob("*")}
+    assert names >= {
+        "recipe.toml", "data.json", "split.csv", "preprocessing/task.json", "history.csv",
+        "weights/best.safetensors", "weights/last.safetensors", "state", "metrics.json",
+        "predictions/test.csv", "report.html", "figures", "environment.json", "log.txt",
+    }  # fmt: skip
+    suffixes = {path.suffix for path in trained.path.rglob("*") if path.is_file()}
+    assert suffixes <= {".toml", ".json", ".csv", ".safetensors", ".html", ".txt", ".svg", ""}
+    for path in trained.path.glob("*.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["format_version"] == 1
+
+
+def test_the_network_learns_and_beats_the_majority(trained: Run) -> None:
+    accuracy = trained.metrics["metrics"]["accuracy"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert accuracy["value"] > 0.85 > 0.2 > trained.metrics["baseline"]["accuracy"]["value"]
+
+
+def test_metrics_are_those_of_the_predictions_file(trained: Run) -> None:
+    rows = rows_of(trained.path / "predictions" / "test.csv")
+    right = [row["label"] == row["prediction"] for row in rows]
+    assert trained.metrics["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert trained.metrics["examples"] == len(rows)
+
+
+def test_splits_are_disjoint_and_whole(trained: Run) -> None:
+    splits = trained.folder.splits()
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(1797))
+
+
+def test_the_run_trained_again_with_its_recipe_has_the_same_weights(
+    trained: Run, tmp_path: Path
+) -> None:
+    again = torchfolio.train(
+        "lenet5", "digits", out=tmp_path / "again", recipe=trained.path / "recipe.toml"
+    )
+    assert again.metrics["digest"] == trained.metrics["digest"]
+    assert again.recipe.as_toml()["training"] == trained.recipe.as_toml()["training"]
+
+
+def test_a_finished_run_resumed_stays_what_it_is(trained: Run) -> None:
+    digest = trained.metrics["digest"]
+    assert Run(trained.path).resume(report=False).metrics["digest"] == digest
+
+
+def test_predict_answers_as_evaluate_measured(trained: Run, pictures: Path) -> None:
+    measured = {row["input"]: row for row in rows_of(trained.path / "predictions" / "test.csv")}
+    dataset = open_dataset("digits")
+    for answer in Run(trained.path).predict(sorted(pictures.rglob("*.png"))):
+        row = measured[dataset.records.name(int(Path(answer["input"]).stem))]
+        assert answer["prediction"] == row["prediction"]
+        assert answer["probability"] == pytest.approx(float(row["probability"]), abs=1e-5)
+
+
+def test_predict_answers_every_input_and_exits_with_1_if_one_failed(
+    trained: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "破 broken.png"
+    broken.write_bytes(b"no picture")
+    good = next(pictures.rglob("*.png"))
+    inputs = [str(good), str(broken), str(tmp_path / "missing.png"), str(good)]
+    assert folio(["predict", str(trained.path), *inputs, "--json", "--quiet"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["input"] for row in rows] == inputs
+    assert [row["error"] is None for row in rows] == [True, False, False, True]
+    assert rows[0]["top"] == rows[3]["top"]
+    assert "missing.png" in rows[2]["error"]
+
+
+def test_predict_takes_folders_patterns_and_standard_input(
+    trained: Run,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    count = len(list(pictures.rglob("*.png")))
+    table = tmp_path / "answers.csv"
+    assert folio(["predict", str(trained.path), str(pictures), "--out", str(table)]) == 0
+    assert len(rows_of(table)) == count
+    assert folio(["predict", str(trained.path), str(pictures / "*" / "*.png"), "--json"]) == 0
+    capsys.readouterr()
+    one = next(pictures.rglob("*.png"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{one}\n\n{one}\n"))
+    assert folio(["predict", str(trained.path), "-", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert folio(["predict", str(trained.path), str(tmp_path / "*.none")]) == 2
+    assert folio(["predict", str(trained.path), str(one), "--tpo", "3"]) == 2
+
+
+def test_predict_draws_pictures(trained: Run, pictures: Path, tmp_path: Path) -> None:
+    one = next(pictures.rglob("*.png"))
+    rows = list(trained.predict([one, one], pictures=tmp_path / "drawn"))
+    assert [Path(row["picture"]).is_file() for row in rows] == [True, True]
+    assert rows[0]["picture"] != rows[1]["picture"]
+
+
+def test_evaluate_on_other_data_matches_classes_by_name(trained: Run, pictures: Path) -> None:
+    result = trained.evaluate(pictures, report=False)
+    answers = trained.predict(sorted(pictures.rglob("*.png")))
+    right = [answer["prediction"] == Path(answer["input"]).parent.name for answer in answers]
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert (Path(result["folder"]) / "metrics.json").is_file()
+    assert Path(result["folder"]).parent == trained.path / "evaluations"
+
+
+def test_evaluate_names_a_class_that_the_run_does_not_know(trained: Run, tmp_path: Path) -> None:
+    for name in ("1", "eleven"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (32, 32), len(name)).save(tmp_path / name / "a.png")
+    with pytest.raises(RequestError, match="no class of this run named 'eleven'"):
+        trained.evaluate(tmp_path)
+
+
+def test_a_second_training_into_a_run_is_refused(trained: Run) -> None:
+    with pytest.raises(RequestError, match="holds a run already"):
+        torchfolio.train("lenet5", "digits", out=trained.path, **SETTINGS)
+
+
+def test_a_dry_run_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert folio(["train", "mlp", "digits", "--dry-run", "--json", "--threads", "1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["estimate"]["seconds"] > 0
+    assert document["estimate"]["peak_memory_bytes"] > 0
+    assert document["data"]["splits"] == {"train": 1257, "val": 270, "test": 270}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_prints_the_documents_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "softmax-regression", "digits", "--epochs", "1", "--out"]
+    assert folio([*arguments, str(tmp_path / "run"), "--threads", "1", "--json", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert {"run", "task", "metrics", "baseline", "digest"} <= set(document)
+    assert set(document["metrics"]["accuracy"]) == {"value", "low", "high"}
+    assert captured.err == ""
+
+
+def test_create_builds_plain_modules_and_takes_a_runs_weights(trained: Run) -> None:
+    import torch
+
+    network = torchfolio.create("lenet5", num_classes=10, weights=trained.path)
+    images = torch.rand(3, 1, 32, 32)
+    assert torch.equal(network.eval()(images), trained.network(images))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs in .* is 0; it should be 1 or more"),
+        ({"epoch": 1}, "no setting named 'epoch'. The nearest: epochs"),
+        ({"optimizer": "sdg"}, "no optimizer named 'sdg'. The nearest: sgd"),
+        (
+            {"momentum": 0.9, "optimizer": "adam"},
+            "no setting of the optimizer adam named 'momentum'",
+        ),
+        ({"set": {"widht": 3}}, "no argument of lenet5 named 'widht'"),
+        ({"image_size": 64}, "takes images of 32 x 32"),
+        ({"device": "cuda:99"}, "no device 'cuda:99'"),
+        ({"recipe": "papers"}, "should be paper, modern or a TOML file"),
+        ({"transfer": "some", "weights": "no.pth"}, "no.pth"),
+        ({"normalize": "3:1"}, "the lower first"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    settings: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        torchfolio.train("lenet5", "digits", out=tmp_path / "run", **settings)
+
+
+def test_data_that_changed_since_are_refused_on_resume(pictures: Path, tmp_path: Path) -> None:
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(pictures, data)
+    run = torchfolio.train("softmax_regression", data, out=tmp_path / "run", **SETTINGS)
+    next(data.rglob("*.png")).unlink()
+    with pytest.raises(FolioError, match="have changed since the run began"):
+        Run(run.path).resume()
