@@ -377,7 +377,8 @@ class Run:
             name = drawing.title.lower().replace(" ", "-")
             write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
         title = f"{recipe.network['name']} on {described['name']}"
-        write_report(path, Report(title=title, subtitle=result["task"], sections=sections))
+        subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {self.name}"
+        write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
 
     def evaluate(
         self,

@@ -127,7 +127,10 @@ def test_eight_examples_are_learnt_by_heart(name: str) -> None:
         shape = (1, 8, 8)
     network = build(name, image_size=shape[1:])
     images, labels = torch.rand(8, *shape), torch.arange(8)
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.003)
+    if name.startswith("resnet"):
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    else:
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.003)
     for update in range(1, 401):
         optimizer.zero_grad()
         loss_of(network.train(), images, labels).backward()

@@ -40,8 +40,12 @@ class ImageOptions:
         "auto",
         "How pictures get the size: cut the middle, squash, fit the whole and pad, or pad only.",
     )
-    augment: Literal["none", "shift", "crop-flip", "photo", "randaugment"] = option(
-        "none", "Random changes of the training pictures."
+    augment: Literal["none", "shift", "crop-flip", "photo", "standard", "randaugment"] = option(
+        "none",
+        "Random changes of the training pictures; standard is photo above 64 pixels, else crop-flip.",
+    )
+    mirror: bool | None = option(
+        None, "Mirror training pictures left to right; colour pictures only unless given."
     )
     crop_area: float = option(
         0.25, "Smallest share of a photograph that a crop keeps.", low=0.01, high=1
@@ -107,9 +111,13 @@ class ImageClassification(Task):
             "depth": facts["depth"],
             "resize": how,
             "fill": 0.0,
+            "mirror": channels == 3 if self.options.mirror is None else self.options.mirror,
             "train_counts": counts.tolist(),
         }
         lines = [f"image size {size} x {size}: {why}", f"{channels} channel(s), resized by: {how}"]
+        if self.options.augment not in ("none", "shift"):
+            mirrored = "mirrored at random" if self.state["mirror"] else "not mirrored"
+            lines.append(f"training pictures are {mirrored} (--mirror, --no-mirror)")
         sample = train[np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)]
         if how == "pad":
             self.state["fill"] = border_value(dataset, sample)
@@ -273,9 +281,11 @@ class ImageClassification(Task):
     def moved(self, dataset: Dataset, indices: Indices, numbers: NDArray[np.float64]) -> Tensor:
         """Return training pictures at the network's size, cropped, shifted and mirrored."""
         augment, size, fill = self.options.augment, self.state["size"], self.state["fill"]
+        if augment in ("standard", "randaugment"):
+            augment = "photo" if size > 64 else "crop-flip"
         if augment == "none":
             return self.fitted(dataset, indices)
-        if augment == "photo" or (augment == "randaugment" and size > 64):
+        if augment == "photo":
             store = self.store(dataset, large=True)
             assert isinstance(store, VariedStore)
             area = (self.options.crop_area, 1.0)
@@ -283,12 +293,12 @@ class ImageClassification(Task):
                 transforms.random_crop(store.get(index), size, row, area)
                 for index, row in zip(indices.tolist(), numbers, strict=True)
             ]
-            return transforms.flip(torch.stack(crops), numbers[:, 4])
-        fitted = self.fitted(dataset, indices)
-        if augment == "shift":  # by 2 pixels of 28
-            return transforms.shift(fitted, max(1, round(size / 14)), fill, numbers[:, :2])
-        # He et al., 2016, Section 4.2: padded by 4 of 32, a random crop, mirrored
-        moved = transforms.shift(fitted, max(1, size // 8), fill, numbers[:, :2])
+            moved = torch.stack(crops)
+        else:  # by 2 pixels of 28, or by 4 of 32 (He et al., 2016, Section 4.2)
+            pixels = max(1, round(size / 14) if augment == "shift" else size // 8)
+            moved = transforms.shift(self.fitted(dataset, indices), pixels, fill, numbers[:, :2])
+        if augment == "shift" or not self.state["mirror"]:
+            return moved
         return transforms.flip(moved, numbers[:, 4])
 
     def mix(

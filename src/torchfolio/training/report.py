@@ -40,7 +40,7 @@ def run_sections(
         ["time in training", duration(training.get("seconds", 0.0))],
         ["digest of the last weights", (result.get("digest") or "")[:16]],
     ]
-    blocks.append(Table("Course of the training", ["", ""], rows))
+    course = Table("Course of the training", ["", ""], rows)
     split = data["split"]
     counts = [[name, f"{count:,}"] for name, count in split["counts"].items()]
     environment = read_json(folder / "environment.json")
@@ -70,6 +70,7 @@ def run_sections(
         Section(
             "Recipe and environment",
             [
+                course,
                 Code("recipe.toml: train it again with --recipe", tomli_w.dumps(recipe.as_toml())),
                 Table("Environment", ["", ""], machine),
             ],

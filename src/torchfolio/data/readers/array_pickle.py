@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 from torchfolio.errors import DataError
 
 
+class RefusedError(Exception):
+    """A pickle holds something that is not read."""
+
+
 class _Dtype:
     """Stands for a ``numpy.dtype``: the type of an array's values, numbers only."""
 
     def __init__(self, code: Any) -> None:
         text = code.decode("latin1") if isinstance(code, bytes) else code
         if not isinstance(text, str) or text.lstrip("<>|=")[:1] not in ("b", "i", "u", "f"):
-            raise pickle.UnpicklingError(f"an array of type {text!r}")
+            raise RefusedError(f"an array of type {text!r}")
         self.dtype = np.dtype(text)
 
     def __setstate__(self, state: Any) -> None:
@@ -38,7 +42,7 @@ class _Array:
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise pickle.UnpicklingError("an array of an unknown form")
+            raise RefusedError("an array of an unknown form")
         _, shape, dtype, columns_first, content = state
         content = content.encode("latin1") if isinstance(content, str) else content
         self.fill(content, dtype, shape, "F" if columns_first else "C")
@@ -50,7 +54,7 @@ class _Array:
             or not isinstance(dtype, _Dtype)
             or not isinstance(shape, tuple)
         ):
-            raise pickle.UnpicklingError("an array of objects")
+            raise RefusedError("an array of objects")
         values = np.frombuffer(bytes(content), dtype.dtype)
         self.value = values.reshape(shape, order="F" if order == "F" else "C")
 
@@ -77,12 +81,12 @@ class _StandIns:
 
     def ndarray(self, *arguments: Any) -> None:
         """Stand for the class ``numpy.ndarray``, which is named but never called."""
-        raise pickle.UnpicklingError("a call of numpy.ndarray")
+        raise RefusedError("a call of numpy.ndarray")
 
     def encode(self, text: Any, encoding: Any = "latin1") -> bytes:
         """Stand for ``_codecs.encode``, by which bytes are written in protocol 2."""
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise pickle.UnpicklingError(f"the encoding {encoding!r}")
+            raise RefusedError(f"the encoding {encoding!r}")
         return text.encode("latin1")
 
 
@@ -103,11 +107,11 @@ class ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise RefusedError(f"{module}.{name}")
         return ADMITTED[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("an object kept elsewhere")
+        raise RefusedError("an object kept elsewhere")
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
@@ -119,7 +123,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
         content = ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except pickle.UnpicklingError as error:
+    except RefusedError as error:
         raise DataError(
             f"{path} is refused: it holds {error}. Of a pickle only arrays, numbers, text and "
             "containers are read; nothing in it was executed."

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchfolio.networks.build import build
 
 Change = Callable[[Tensor], Tensor]
+Plant = Callable[[nn.Module, str], None]  # changes a network, given the layer to be named
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Departure:
     name: str
     description: str
     on: Mapping[str, str]
-    plant: Callable[[nn.Module, str], None]
+    plant: Plant
 
     def build(self, network: str) -> nn.Module:
         """Return a freshly built network with the departure planted."""
@@ -51,25 +52,25 @@ def change_input(layer: nn.Module, change: Change) -> None:
 
 def change_forward(layer: nn.Module, forward: Callable[[nn.Module, Tensor], Tensor]) -> None:
     """Let a layer compute something else."""
-    layer.forward = types.MethodType(forward, layer)  # type: ignore[method-assign]
+    layer.forward = types.MethodType(forward, layer)
 
 
-def outputs(change: Change) -> Callable[[nn.Module, str], None]:
+def outputs(change: Change) -> Plant:
     """Return a plant that changes what the layer returns."""
     return lambda network, layer: change_output(network.get_submodule(layer), change)
 
 
-def inputs(change: Change) -> Callable[[nn.Module, str], None]:
+def inputs(change: Change) -> Plant:
     """Return a plant that changes what the layer reads."""
     return lambda network, layer: change_input(network.get_submodule(layer), change)
 
 
-def forwards(forward: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[nn.Module, str], None]:
+def forwards(forward: Callable[[nn.Module, Tensor], Tensor]) -> Plant:
     """Return a plant that changes what the layer computes."""
     return lambda network, layer: change_forward(network.get_submodule(layer), forward)
 
 
-def attributes(kind: type[nn.Module] | None = None, **values: object) -> Callable[..., None]:
+def attributes(kind: type[nn.Module] | None = None, **values: object) -> Plant:
     """Return a plant that sets attributes of the layer, or of every module of a kind."""
 
     def plant(network: nn.Module, layer: str) -> None:
@@ -92,7 +93,7 @@ def with_bias(network: nn.Module, layer: str) -> None:
     module.bias = nn.Parameter(torch.zeros(len(module.get_parameter("weight"))))
 
 
-def initial(change: Callable[[Tensor], object], *kinds: type[nn.Module]) -> Callable[..., None]:
+def initial(change: Callable[[Tensor], object], *kinds: type[nn.Module]) -> Plant:
     """Return a plant that starts the weights of some kinds of module otherwise."""
 
     def plant(network: nn.Module, layer: str) -> None:

@@ -1,6 +1,5 @@
 """What departures of residual networks do: wrong blocks, layers and initial values."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -126,10 +125,10 @@ def biased_running_variance(network: nn.Module, layer: str) -> None:
     def forward(module: nn.Module, x: Tensor) -> Tensor:
         before = module.get_buffer("running_var").clone()
         y = right(x)
-        count = x.numel() / x.shape[1]
-        update = module.get_buffer("running_var") - 0.9 * before  # 0.1 of the unbiased variance
         if module.training:
-            module.get_buffer("running_var").copy_(0.9 * before + update * (count - 1) / count)
+            count = x.numel() / x.shape[1]
+            update = module.get_buffer("running_var") - 0.9 * before  # a tenth of the unbiased one
+            module.running_var = 0.9 * before + update * (count - 1) / count
         return y
 
     change_forward(norm, forward)
@@ -256,7 +255,9 @@ def start_by_fan_in(network: nn.Module, layer: str) -> None:
 
 def start_uniform(network: nn.Module, layer: str) -> None:
     """Start one layer uniformly, with He's variance."""
-    nn.init.kaiming_uniform_(network.get_submodule(layer).get_parameter("weight"), nonlinearity="relu")
+    nn.init.kaiming_uniform_(
+        network.get_submodule(layer).get_parameter("weight"), nonlinearity="relu"
+    )
 
 
 def start_zero_scale(network: nn.Module, layer: str) -> None:

@@ -1,0 +1,25 @@
+"""Small mistakes that ``verify`` is put to the test with: each is planted and must be caught.
+
+``DEPARTURES`` is the published list; ``table()`` is its form in the guide.
+"""
+
+from torchfolio.verification.departures.base import Departure
+from torchfolio.verification.departures.lenet import LENET
+from torchfolio.verification.departures.linear import LINEAR
+from torchfolio.verification.departures.residual import RESIDUAL
+
+__all__ = ["DEPARTURES", "Departure", "table"]
+
+DEPARTURES: tuple[Departure, ...] = (*RESIDUAL, *LENET, *LINEAR)
+
+
+def table() -> str:
+    """Return the list as a Markdown table."""
+    lines = [
+        "| departure | what is wrong | planted in (the layer that is named) |",
+        "|---|---|---|",
+    ]
+    for each in DEPARTURES:
+        places = ", ".join(f"`{network}` (`{layer}`)" for network, layer in each.on.items())
+        lines.append(f"| `{each.name}` | {each.description} | {places} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from torch import nn
+
+from torchfolio.errors import RequestError
+from torchfolio.training.device import autocast, configure, place, resolve_device, seed_for
+from torchfolio.training.options import TrainingOptions
+
+
+def resolved(**settings: object) -> TrainingOptions:
+    return resolve_device(TrainingOptions(**settings))  # type: ignore[arg-type]
+
+
+def test_everything_left_open_is_chosen() -> None:
+    options = resolved()
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    usual = "mps" if torch.backends.mps.is_available() else usual
+    assert options.device == usual
+    assert options.precision == "fp32"
+    assert options.workers in (1, 2)
+    assert options.threads == torch.get_num_threads()
+    assert resolve_device(options) == options
+
+
+def test_what_is_asked_for_is_kept() -> None:
+    options = resolved(device="cpu", precision="bf16", workers=0, threads=3)
+    assert (options.device, options.precision, options.workers, options.threads) == (
+        "cpu",
+        "bf16",
+        0,
+        3,
+    )
+
+
+@pytest.mark.parametrize("device", ["gpu", "tpu", "cuda:x", ""])
+def test_devices_that_do_not_exist(device: str) -> None:
+    with pytest.raises(RequestError, match="it should be auto, cpu, cuda, cuda:N or mps"):
+        resolved(device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "xpu", "meta"])
+def test_devices_that_are_not_here(device: str) -> None:
+    with pytest.raises(RequestError, match=f"There is no device '{device}' on this machine"):
+        resolved(device=device)
+
+
+def test_fp16_needs_a_gpu() -> None:
+    with pytest.raises(RequestError, match="fp16 needs a GPU; on the CPU take bf16 or fp32"):
+        resolved(device="cpu", precision="fp16")
+
+
+def test_threads_and_determinism_are_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert configure(resolved(device="cpu", threads=2, deterministic=True)).type == "cpu"
+        assert torch.get_num_threads() == 2
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.backends.cudnn.benchmark
+    finally:
+        configure(resolved(device="cpu", threads=before))
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_seeds_belong_to_a_place() -> None:
+    def drawn(*place: int | str) -> float:
+        seed_for(*place)
+        return torch.rand(()).item()
+
+    assert drawn("update", 0, 5) == drawn("update", 0, 5)
+    assert len({drawn("update", seed, update) for seed in range(5) for update in range(5)}) == 25
+    assert drawn("step", 0, 5) != drawn("update", 0, 5)
+
+
+def test_bf16_is_used_where_it_is_asked_for() -> None:
+    layer, inputs = nn.Linear(2, 2), torch.ones(1, 2)
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with autocast(resolved(device="cpu", precision=precision)):
+            assert layer(inputs).dtype == kind
+
+
+@pytest.mark.parametrize(
+    ("norm", "asked", "last"),
+    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+)
+def test_channels_last_by_rule_or_as_asked(norm: bool, asked: bool | None, last: bool) -> None:
+    layers: list[nn.Module] = [nn.Conv2d(3, 4, 3)]
+    if norm:
+        layers.append(nn.BatchNorm2d(4))
+    part = place(nn.Sequential(*layers), resolved(device="cpu", channels_last=asked))
+    weight = part[0].weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == last
+    assert weight.is_contiguous() != last
