@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 
-# name: (section, what it is, the mark to reach, arguments of folio train, {run} of another training)
+# name: (section, what it is, the mark to reach, arguments of folio train)
 TRAININGS: dict[str, tuple[str, str, str, str]] = {
     "mnist_softmax": (
         "MNIST",

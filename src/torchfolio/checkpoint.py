@@ -113,7 +113,8 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies: of sums over memory that is aligned otherwise, the last bits may differ.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         return tensors, json.loads(header[STATE_KEY]) if STATE_KEY in header else None
     except FileNotFoundError as error:
         raise FolioError(f"{path} is missing.") from error

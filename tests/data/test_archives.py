@@ -3,12 +3,14 @@ import os
 import struct
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from torchfolio.data import archives
 from torchfolio.data.archives import unpack
+from torchfolio.data.cache import SIZE_NOTE
 from torchfolio.data.readers import find_reader, open_dataset
 from torchfolio.errors import DataError, FolioError
 
@@ -98,9 +100,7 @@ def test_an_archive_is_unpacked_once_and_again_when_it_changes(pets: Path, tmp_p
     assert not (second / "cat" / "0.png").exists()
 
 
-def test_nothing_half_unpacked_is_left_or_used(
-    pets: Path, tmp_path: Path, own_cache: Path
-) -> None:
+def test_nothing_half_unpacked_is_left_or_used(pets: Path, tmp_path: Path, own_cache: Path) -> None:
     file = tar(tmp_path / "pets.tar", pets)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
@@ -124,7 +124,9 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
     return member
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/evil", "C:\\evil", "..\\evil", "C:/x"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/evil", "C:\\evil", "..\\evil", "C:/x"]
+)
 def test_paths_that_lead_outside_are_refused(tmp_path: Path, own_cache: Path, name: str) -> None:
     with pytest.raises(DataError, match="leads outside it"):
         unpack(write_tar(tmp_path / "evil.tar", tarfile.TarInfo(name)))
@@ -132,7 +134,7 @@ def test_paths_that_lead_outside_are_refused(tmp_path: Path, own_cache: Path, na
         archive.writestr(zipfile.ZipInfo(name), b"x")
     with pytest.raises(DataError, match="leads outside it"):
         unpack(tmp_path / "evil.zip")
-    assert [each for each in tmp_path.parent.rglob("evil")] == []
+    assert list(tmp_path.parent.rglob("evil")) == []
     assert list((own_cache / "archives").iterdir()) == []
 
 
@@ -205,6 +207,23 @@ def test_a_zip_that_lies_about_its_size_is_refused(
         unpack(file)
 
 
+def test_several_at_once_unpack_one_folder(pets: Path, tmp_path: Path, own_cache: Path) -> None:
+    file = tar(tmp_path / "pets.tar.gz", pets, "w:gz")
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: unpack(file), range(8)))
+    assert len(set(folders)) == 1
+    assert content(folders[0]) == content(pets)
+    assert len(list((own_cache / "archives").iterdir())) == 1
+
+
+def test_what_was_half_removed_is_unpacked_again(pets: Path, tmp_path: Path) -> None:
+    file = tar(tmp_path / "pets.tar", pets)
+    folder = unpack(file)
+    (folder.parent / SIZE_NOTE).unlink()
+    (folder / "cat" / "0.png").unlink()
+    assert content(unpack(file)) == content(pets)
+
+
 def test_too_many_files_are_refused(
     pets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,9 +232,7 @@ def test_too_many_files_are_refused(
         unpack(tar(tmp_path / "pets.tar", pets))
 
 
-def test_what_exceeds_the_cache_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_exceeds_the_cache_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHFOLIO_CACHE_LIMIT", "1M")
     (tmp_path / "big").mkdir()
     (tmp_path / "big" / "noise").write_bytes(os.urandom(2**20 + 1))
@@ -248,10 +265,10 @@ def test_unmarked_chinese_names_in_a_zip_are_read(tmp_path: Path, encoding: str)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("PLACEHOLDER/1.png", b"x")
     data = file.read_bytes()
-    name = "图片".encode(encoding)
+    name = "照片".encode(encoding)
     name += b"_" * (len(b"PLACEHOLDER") - len(name))
     file.write_bytes(data.replace(b"PLACEHOLDER", name))
-    expected = "图片".ljust(2 + len(b"PLACEHOLDER") - len("图片".encode(encoding)), "_")
+    expected = "照片".ljust(2 + len(b"PLACEHOLDER") - len("照片".encode(encoding)), "_")
     assert list(content(unpack(file))) == [f"{expected}/1.png"]
 
 

@@ -38,7 +38,7 @@ class Site:
         site = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 name = self.path.strip("/")
                 site.fetched.append(name)
                 if name not in site.files:

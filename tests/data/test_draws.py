@@ -1,3 +1,5 @@
+import zlib
+
 import numpy as np
 import pytest
 from scipy.stats import chi2, kstest
@@ -80,3 +82,12 @@ def test_keys_differ_and_fit_torchs_seeds() -> None:
     assert all(0 <= each < 2**63 for each in keys)
     assert key("a", 1, 2) == key("a", 1, 2) != key("a", 2, 1)
     assert key("a", -1) == key("a", 2**64 - 1)
+
+
+def test_a_key_mixes_as_the_numbers_of_examples_do() -> None:
+    golden = np.uint64(0x9E3779B97F4A7C15)
+    state = np.zeros(1, np.uint64)
+    with np.errstate(over="ignore"):
+        for number in (zlib.crc32(b"update"), 7, 2**64 - 3):
+            state = mix(state * golden + np.uint64(number) + golden)
+    assert key("update", 7, -3) == int(state[0]) >> 1

@@ -78,6 +78,7 @@ def test_most_pictures_decide_the_depth(tmp_path: Path, draw) -> None:
         (("train", "valid"), ["train", "val"]),
         (("train", "dev"), ["train", "val"]),
         (("train", "test"), ["train", "test"]),
+        (("val", "test"), ["val", "test"]),
     ],
 )
 def test_splits_of_the_data_are_kept(tmp_path: Path, draw, names, splits) -> None:
@@ -138,10 +139,11 @@ def test_litter_is_ignored_silently_and_other_files_once(pets: Path) -> None:
         (pets / "cat" / name).write_bytes(b"x")
     (pets / "notes.txt").write_text("n", encoding="utf-8")
     (pets / "cat" / "list.csv").write_text("a,b", encoding="utf-8")
+    (pets / "dog" / "empty.txt").write_bytes(b"")
     dataset = open_dataset(pets, reader="image-folder")
     assert len(dataset) == 7
     assert [(each.path, each.problem) for each in dataset.problems] == [
-        (".", "not a picture, ignored (2): cat/list.csv, notes.txt")
+        (".", "not a picture, ignored (3): cat/list.csv, dog/empty.txt, notes.txt")
     ]
 
 
@@ -189,6 +191,10 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         open_dataset(tmp_path)
     with pytest.raises(RequestError, match="There is no file or folder"):
         open_dataset(tmp_path / "absent")
+    Image.new("RGB", (3, 3)).save(tmp_path / "loose.png")
+    with pytest.raises(DataError, match=r"holds 1 picture in no class folder\. Put the pictures"):
+        open_dataset(tmp_path)
+    (tmp_path / "loose.png").unlink()
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "bad.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"no picture that can be read.*\n  a/bad\.png: not a pic"):
@@ -201,6 +207,13 @@ def test_an_unknown_reader_names_the_nearest(pets: Path) -> None:
     assert find_reader(pets, "image_folder") == (ImageFolder, pets)
     with pytest.raises(RequestError, match="no setting in the reader image-folder named 'labels'"):
         open_dataset(pets, reader_options={"labels": "fine"})
+
+
+def test_a_file_that_cannot_be_read_now_is_asked_again_later(tmp_path: Path, draw) -> None:
+    first = scan.scan(tmp_path, ["late.png"], "a reader")
+    assert first.errors == ["cannot be read: No such file or directory"]
+    draw(tmp_path / "late.png")
+    assert scan.scan(tmp_path, ["late.png"], "a reader").errors == [""]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all files")

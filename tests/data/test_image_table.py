@@ -74,7 +74,7 @@ def test_columns_can_be_named(folder: Path) -> None:
 
 
 def test_a_misspelt_column_names_the_nearest(folder: Path) -> None:
-    with pytest.raises(RequestError, match="named 'lable'. The nearest: label"):
+    with pytest.raises(RequestError, match=r"named 'lable'\. The nearest: label"):
         open_dataset(write(folder, PLAIN), reader_options={"label_column": "lable"})
 
 
@@ -134,9 +134,25 @@ def test_tables_keep_quoted_lines_and_short_rows(tmp_path: Path) -> None:
     assert table.lines == [3, 4]
     with pytest.raises(DataError, match="two columns named 'a'"):
         read_table(write(tmp_path, "a,a\n1,2\n"), ())
+    (tmp_path / "bad.csv").write_bytes(b"a,b\n\xff\xff\xff,1\n")
     with pytest.raises(DataError, match="neither UTF-8 nor GB 18030"):
-        (tmp_path / "bad.csv").write_bytes(b"a,b\n\xff\xff\xff,1\n")
         read_table(tmp_path / "bad.csv", ())
+
+
+def test_class_folders_win_over_a_table_without_a_column_of_classes(pets: Path) -> None:
+    lines = [f"{kind}/{index}.png,{index}" for kind in ("cat", "dog") for index in range(3)]
+    write(pets, "path,width\n" + "\n".join(lines))
+    assert open_dataset(pets).reader == "image-folder"
+    write(pets, "path,label\n" + "\n".join(lines))
+    assert open_dataset(pets).reader == "image-table"
+    assert open_dataset(pets, reader="image-folder").classes == ("cat", "dog")
+
+
+def test_a_damaged_table_beside_class_folders_does_no_harm(pets: Path) -> None:
+    (pets / "bad.csv").write_bytes(b"a,b\n\xff\xff\xff,1\n")
+    assert open_dataset(pets).reader == "image-folder"
+    with pytest.raises(DataError, match="neither UTF-8 nor GB 18030"):
+        open_dataset(pets / "bad.csv")
 
 
 def test_a_table_of_absent_files_is_an_error(public_data: Path) -> None:

@@ -44,7 +44,9 @@ def test_data_without_splits_are_all_train(tmp_path: Path, keys: tuple[str, str]
     assert {name: len(rows) for name, rows in open_dataset(tmp_path).given.items()} == {"train": 4}
 
 
-def save(folder: Path, images: np.ndarray, labels: np.ndarray | None = None, **more: object) -> Path:
+def save(
+    folder: Path, images: np.ndarray, labels: np.ndarray | None = None, **more: object
+) -> Path:
     labels = np.arange(len(images)) % 2 if labels is None else labels
     np.savez(folder / "set.npz", images=images, labels=labels, **more)
     return folder / "set.npz"
@@ -128,7 +130,7 @@ def test_names_of_classes_may_be_in_the_file(tmp_path: Path) -> None:
 
 def test_objects_are_refused_and_not_executed(tmp_path: Path) -> None:
     class Trap:
-        def __reduce__(self):  # noqa: ANN204
+        def __reduce__(self):
             return (Path.touch, (tmp_path / "executed",))
 
     file = save(tmp_path, np.array([Trap(), Trap()], object))

@@ -118,7 +118,15 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["softmax_regression", "mlp", "maxout_mlp", "lenet5_original", "resnet18", "resnet20"]
+    "name",
+    [
+        "softmax_regression",
+        "mlp",
+        "maxout_mlp",
+        "lenet5_original",
+        "resnet20",
+        pytest.param("resnet18", marks=pytest.mark.slow),
+    ],
 )
 def test_eight_examples_are_learnt_by_heart(name: str) -> None:
     torch.manual_seed(1)

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
 from torchfolio.training.device import autocast, configure, place, resolve_device, seed_for
 from torchfolio.training.options import TrainingOptions
@@ -69,6 +70,8 @@ def test_seeds_belong_to_a_place() -> None:
     assert drawn("update", 0, 5) == drawn("update", 0, 5)
     assert len({drawn("update", seed, update) for seed in range(5) for update in range(5)}) == 25
     assert drawn("step", 0, 5) != drawn("update", 0, 5)
+    torch.manual_seed(key("update", 0, 5))
+    assert torch.rand(()).item() == drawn("update", 0, 5)
 
 
 def test_bf16_is_used_where_it_is_asked_for() -> None:

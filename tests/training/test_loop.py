@@ -2,6 +2,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -336,7 +337,7 @@ def test_a_budget_of_minutes_ends_the_training() -> None:
     assert 0.6 <= loop.progress.seconds < 3
     assert loop.progress.history[-1]["updates"] == loop.progress.update == len(listener.updates)
     # linear in time: the rate fell from update to update, to a small rest
-    assert all(first > second for first, second in zip(listener.rates, listener.rates[1:]))  # noqa: B905
+    assert all(first > second for first, second in pairwise(listener.rates))
     assert listener.rates[-1] < 0.2 * listener.rates[0]
 
 

@@ -44,7 +44,6 @@ def with_signature(
     function: Callable[..., Any], parameters: Sequence[inspect.Parameter], documentation: str
 ) -> Callable[..., Any]:
     """Return a function that the command-line library sees with these parameters."""
-
     defaults = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
     def command(*arguments: Any, **settings: Any) -> Any:

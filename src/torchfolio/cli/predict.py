@@ -79,14 +79,14 @@ def predict(
 
 
 def expand(inputs: Sequence[str]) -> Iterator[str]:
-    """Return the files that inputs stand for; a path that does not exist stays, and fails by name."""
+    """Return the files that inputs stand for; a path that does not exist stays, to fail by name."""
     for item in inputs:
         if item == "-":
             yield from (text.rstrip("\r\n") for text in sys.stdin if text.strip())
         elif Path(item).is_dir():
             yield from (str(path) for path in sorted(Path(item).rglob("*")) if wanted(path))
         elif not Path(item).exists() and glob.has_magic(item):
-            found = sorted(glob.glob(item, recursive=True))
+            found = sorted(glob.glob(item, recursive=True))  # noqa: PTH207  # takes absolute patterns
             if not found:
                 raise RequestError(f"No file matches {item!r}.")
             yield from (path for path in found if Path(path).is_file())

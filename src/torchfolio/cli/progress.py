@@ -146,9 +146,10 @@ def describe(start: "Start") -> list[str]:
         f"splits: {counts}",
     ]
     if dataset.problems:
+        first = dataset.problems[0]
         lines.append(
-            f"left out or ignored: {len(dataset.problems)} file(s), first {dataset.problems[0].path}: "
-            f"{dataset.problems[0].problem} ('folio check' lists all)"
+            f"left out or ignored: {len(dataset.problems)} file(s), first {first.path}: "
+            f"{first.problem} ('folio check' lists all)"
         )
     lines += [f"- {line}" for line in start.lines]
     table = recipe.as_toml()

@@ -49,7 +49,7 @@ def train(tokens: list[str]) -> None:
     switches = {"help", "h"} | {
         name for kind in common for name, hint in get_type_hints(kind).items() if is_switch(hint)
     }
-    network, data = (positional_tokens(tokens, switches) + [None, None])[:2]
+    network, data = [*positional_tokens(tokens, switches), None, None][:2]
     parameters = [
         inspect.Parameter(
             name, inspect.Parameter.POSITIONAL_ONLY, annotation=Annotated[str, Parameter(help=text)]

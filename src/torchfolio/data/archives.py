@@ -73,6 +73,8 @@ def unpack(path: Path) -> Path:
         _unpack_into(path, work / "content", budget, 0)
         cache.make_room(budget.written)
         (work / cache.SIZE_NOTE).write_text(str(budget.written), encoding="utf-8")
+        if folder.exists() and not (folder / cache.SIZE_NOTE).is_file():
+            cache.remove(folder)  # what is left of one that was being removed
         try:
             work.rename(folder)
         except OSError:

@@ -19,6 +19,8 @@ from torchfolio.errors import FolioError, RequestError
 DEFAULT_LIMIT = 10 * 2**30
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
+SIZE_NOTE = ".torchfolio-size"  # in a whole folder: how many bytes it holds
+
 # A folder used within this time may be in use by a training that goes on: it is not evicted.
 SPARED_SECONDS = 24 * 3600
 
@@ -100,11 +102,11 @@ def make_room(size: int) -> None:
     total = 0
     for kind in _children(folder):
         for entry in _children(kind):
-            used, bytes_held = _measure(entry)
             if entry.name.startswith("."):  # unfinished: of a process at work, or of a dead one
-                if now - used > SPARED_SECONDS:
+                if now - _last_use(entry) > SPARED_SECONDS:
                     remove(entry)
                 continue
+            used, bytes_held = _last_use(entry), _size(entry)
             total += bytes_held
             entries.append((used, bytes_held, entry))
     for used, bytes_held, entry in sorted(entries, key=lambda each: each[0]):
@@ -125,7 +127,12 @@ def make_room(size: int) -> None:
 def remove(entry: Path) -> None:
     """Remove a file or folder of the cache; another process may do the same at the same time."""
     if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
+        leaving = entry.with_name(f".{entry.name}.{os.getpid()}.part")
+        try:
+            entry.rename(leaving)  # so that nobody meets it half removed
+        except OSError:
+            leaving = entry
+        shutil.rmtree(leaving, ignore_errors=True)
     else:
         entry.unlink(missing_ok=True)
 
@@ -137,19 +144,22 @@ def _children(folder: Path) -> list[Path]:
         return []
 
 
-def _measure(entry: Path) -> tuple[float, int]:
-    """Return when an entry was last used, and its size in bytes."""
+def _last_use(entry: Path) -> float:
+    """Return when an entry was last used; one that is just being renamed is in use now."""
     try:
-        stat = entry.stat()
+        return entry.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _size(entry: Path) -> int:
+    """Return the size of an entry in bytes."""
+    try:
         if not entry.is_dir():
-            return stat.st_mtime, stat.st_size
+            return entry.stat().st_size
         note = entry / SIZE_NOTE
-        if note.is_file():  # written last, so that a large folder need not be walked
-            return stat.st_mtime, int(note.read_text(encoding="utf-8"))
-        files = (each for each in entry.rglob("*") if each.is_file())
-        return stat.st_mtime, sum(each.stat().st_size for each in files)
+        if note.is_file():  # so that a large folder need not be walked
+            return int(note.read_text(encoding="utf-8"))
+        return sum(each.stat().st_size for each in entry.rglob("*") if each.is_file())
     except (OSError, ValueError):
-        return 0.0, 0
-
-
-SIZE_NOTE = ".torchfolio-size"
+        return 0

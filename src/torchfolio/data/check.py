@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices, Problem, Progress
+from torchfolio.data.folders import counted
 from torchfolio.data.near import FLAT, look, near_duplicates
 from torchfolio.data.splits import NAMES, Splits
 
@@ -96,7 +97,7 @@ def inspect_dataset(
         found.add(kind, records.name(later), text)
     _classes(found, dataset)
     _shapes(found, records.sizes, records.name, network_min_size)
-    for index in np.flatnonzero(looks.thumbs.std(axis=1) < FLAT / 4):
+    for index in np.flatnonzero(looks.detail < FLAT / 4):
         pixels = records.pixels(int(index))
         if (pixels == pixels[:1, :1]).all():
             found.add("blank", records.name(int(index)), "one colour all over")
@@ -146,11 +147,11 @@ def groups_of(digests: NDArray[np.uint64]) -> list[Indices]:
 
 def _classes(found: Findings, dataset: Dataset) -> None:
     totals = found.counts.sum(1)
-    if len(dataset.classes) < 2:
-        found.add("class", ".", "one class only: telling classes apart needs two")
     for name, total, sides in zip(dataset.classes, totals, found.counts.tolist(), strict=True):
         if total < FEW:
-            found.add("class", name, f"{total} pictures only; at least {FEW} are advisable")
+            found.add(
+                "class", name, f"{counted(total, 'picture')} only; at least {FEW} are advisable"
+            )
         absent = [NAMES[i] for i in range(3) if not sides[i] and found.counts[:, i].any()]
         if absent:
             found.add("class", name, f"no picture in {' and '.join(absent)}")

@@ -1,6 +1,7 @@
 """Data sets known by name: where they are kept, and fetched when that is asked for."""
 
 import hashlib
+import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -86,6 +87,7 @@ def find_known(name: str, *, download: bool = False, progress: Progress | None =
         )
     for file in missing:
         _fetch(source.base + file, folder / file, source.files[file], progress)
+    os.utime(folder)  # used now
     if source.classes and not (folder / "classes.txt").is_file():
         write_text(folder / "classes.txt", "\n".join(source.classes) + "\n")
     return folder

@@ -22,13 +22,18 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def key(*coordinates: int | str) -> int:
-    """Return one number below 2**63 for several coordinates: a seed of its own for each."""
-    state = np.zeros(1, np.uint64)
+    """Return one number below 2**63 for several coordinates: a seed of its own for each.
+
+    In plain integers, because numpy is slow on single numbers and every update asks for seeds.
+    """
+    state, golden = 0, int(GOLDEN)
     for each in coordinates:
         number = zlib.crc32(each.encode()) if isinstance(each, str) else each
-        with np.errstate(over="ignore"):
-            state = mix(state * GOLDEN + np.uint64(number % 2**64) + GOLDEN)
-    return int(state[0] >> np.uint64(1))
+        state = (state * golden + number + golden) % 2**64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
+        state ^= state >> 31
+    return state >> 1
 
 
 def uniforms(

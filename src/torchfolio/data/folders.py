@@ -65,6 +65,11 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with its word: "1 file", "2,000 files"."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def listing(names: list[str], shown: int = SHOWN) -> str:
     """Return the first few names and how many more there are."""
     text = ", ".join(names[:shown])
@@ -83,6 +88,6 @@ def stop_on(problems: list[Problem], on_error: str, path: Path) -> None:
     """Raise where problems were found and ``on_error`` is "stop"."""
     if problems and on_error == "stop":
         raise DataError(
-            f"{path} has {len(problems):,} bad files:\n{told(problems)}\n"
+            f"{path} has {counted(len(problems), 'bad file')}:\n{told(problems)}\n"
             "Mend or remove them, or leave them out with --on-error skip."
         )

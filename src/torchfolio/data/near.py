@@ -25,24 +25,27 @@ class Looks(NamedTuple):
 
     hashes: NDArray[np.uint64]  # (count,)
     thumbs: NDArray[np.uint8]  # (count, THUMB * THUMB)
+    detail: NDArray[np.float32]  # (count,), the standard deviation of each small picture
 
 
 def look(pixels: Callable[[int], Pixels], count: int, progress: Progress | None = None) -> Looks:
     """Return hash and small picture of each picture; ``pixels(index)`` gives one."""
     hashes = np.zeros(count, np.uint64)
     thumbs = np.zeros((count, THUMB * THUMB), np.uint8)
+    detail = np.zeros(count, np.float32)
 
     def one(index: int) -> None:
         picture = grey(pixels(index))
         hashes[index] = difference_hash(picture)
         small = picture.resize((THUMB, THUMB), Image.Resampling.BOX)
         thumbs[index] = np.asarray(small).reshape(-1)
+        detail[index] = thumbs[index].std()
 
     with ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="folio-look") as pool:
         for done, _ in enumerate(pool.map(one, range(count)), 1):
             if progress is not None:
                 progress(done, count)
-    return Looks(hashes, thumbs)
+    return Looks(hashes, thumbs, detail)
 
 
 def grey(pixels: Pixels) -> Image.Image:
@@ -65,7 +68,7 @@ def near_duplicates(looks: Looks, digests: NDArray[np.uint64]) -> list[tuple[int
 
     Each later picture is named once, with the first it resembles. Flat pictures are passed over.
     """
-    detailed = np.flatnonzero(looks.thumbs.std(axis=1) >= FLAT)
+    detailed = np.flatnonzero(looks.detail >= FLAT)
     pairs = close_pairs(looks.hashes[detailed])
     first, later = detailed[pairs[:, 0]], detailed[pairs[:, 1]]
     other = digests[first] != digests[later]

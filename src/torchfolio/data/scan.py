@@ -16,7 +16,7 @@ from torchfolio.data.images import SUFFIXES, NotAnImageError, examine
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.errors import DataError
 
-FORMAT = "scan 1"  # of a cache entry; a new number makes old entries unread
+FORMAT = "scan 2"  # of a cache entry; a new number makes old entries unread
 BETWEEN = "\0"  # parts the texts of a cache entry
 BATCH = 16  # files that a thread takes at once
 UNREADABLE = "cannot be read:"  # the error of a file that may be readable another time
@@ -87,10 +87,12 @@ def _examine(path: Path) -> tuple[int, int, int, int, int, str]:
     except OSError as error:
         return (0, 0, 0, 0, 0, f"{UNREADABLE} {error.strerror or error}")
     number = digest(data)
+    named = path.suffix.lower() in SUFFIXES
+    if not data and not named:
+        return (0, 0, 0, 0, number, IGNORED)
     try:
         height, width, channels, deep = examine(data, path.suffix.lower())
     except NotAnImageError as error:
-        named = path.suffix.lower() in SUFFIXES
         return (0, 0, 0, 0, number, str(error) if named else IGNORED)
     except DataError as error:
         return (0, 0, 0, 0, number, str(error))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
+from torchfolio.data.folders import counted
 from torchfolio.data.records import fingerprint
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option
@@ -61,6 +62,11 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
         kept["test"] = given["val"]
         notes.append("test is the val of the data")
     drawn = {name: share for name, share in drawn.items() if name not in kept}
+    if sum(drawn.values()) >= 1:
+        raise RequestError(
+            f"--val-split {options.val_split} and --test-split {options.test_split} leave nothing "
+            "to train on: together they should be below 1."
+        )
     rows = np.sort(given.get("train", np.zeros(0, np.int64)))
     if dataset.classes and len(dataset.classes) < 2:
         raise DataError(
@@ -76,9 +82,8 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
     if drawn:
         parts, how = _draw(dataset, rows, drawn, options.duplicates == "together", seed)
         shares = ", ".join(f"{name} {share:.4g}" for name, share in drawn.items())
-        notes.append(
-            f"{_and(list(drawn))} drawn from {'train' if kept else 'all'} ({shares}) {how}"
-        )
+        source = "train" if kept else "all examples"
+        notes.append(f"{_and(list(drawn))} drawn from {source} ({shares}) {how}")
     else:
         parts = {"train": rows}
     indices = {name: np.sort({**parts, **kept}.get(name, rows[:0])) for name in NAMES}
@@ -90,11 +95,6 @@ def _check(options: SplitOptions) -> Drawn:
     for name, share in shares.items():
         if not 0 <= share < 1:
             raise RequestError(f"--{name}-split is {share}; it is a share from 0 to below 1.")
-    if sum(shares.values()) >= 1:
-        raise RequestError(
-            f"--val-split {options.val_split} and --test-split {options.test_split} leave nothing "
-            "to train on: together they should be below 1."
-        )
     if options.duplicates not in ("together", "ignore"):
         raise RequestError(f"--duplicates is {options.duplicates!r}; it is together or ignore.")
     return {name: share for name, share in shares.items() if share > 0}
@@ -115,7 +115,7 @@ def _draw(
         units = np.unique(dataset.records.digests()[rows], return_inverse=True)[1]
         copies = len(rows) - int(units.max()) - 1
         if copies:
-            how += f", {copies:,} exact duplicates kept with their originals"
+            how += f", {counted(copies, 'exact duplicate')} beside the original"
     if dataset.groups is not None:
         groups = np.unique(dataset.groups[rows], return_inverse=True)[1]
         if groups.max() < len(drawn):
@@ -179,7 +179,9 @@ def _assign(units: Indices, labels: Indices, shares: list[float], seed: int) -> 
         free = counts - targets.sum(0)
         high = np.maximum(free - 1 - later * (counts > 2), 0)
         low = np.minimum((counts > 2).astype(np.int64), high)
-        targets[number] = allocate(counts, share, low, high)
+        spare = int(np.maximum(free - 1, 0).sum()) - later
+        total = max(1, min(round(share * len(labels)), spare))
+        targets[number] = allocate(counts, total, low, high)
     targets[0] = counts - targets[1:].sum(0)
     keys = uniforms("split", seed, 0, np.arange(len(units)), 1)[:, 0]
     several = np.bincount(units)[units] > 1
@@ -203,14 +205,14 @@ def _assign(units: Indices, labels: Indices, shares: list[float], seed: int) -> 
     return side
 
 
-def allocate(counts: Indices, share: float, low: Indices, high: Indices) -> Indices:
-    """Return how many of each class make ``round(share * total)``, at least one, in proportion.
+def allocate(counts: Indices, total: int, low: Indices, high: Indices) -> Indices:
+    """Return how many of each class make ``total``, in proportion to ``counts``.
 
     By largest remainder (Hamilton), each class held between ``low`` and ``high``.
     """
-    wanted = counts * share
+    wanted = counts * (total / int(counts.sum()))
     ready = np.clip(np.floor(wanted).astype(np.int64), low, high)
-    left = max(1, round(share * int(counts.sum()))) - int(ready.sum())
+    left = total - int(ready.sum())
     while left:
         step = 1 if left > 0 else -1
         open_ = np.flatnonzero(ready < high if step > 0 else ready > low)

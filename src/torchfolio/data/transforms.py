@@ -108,8 +108,8 @@ def jitter_colour(images: Tensor, strength: float, numbers: Draws) -> Tensor:
     """Change brightness, contrast and saturation by random factors around 1.
 
     Each factor lies in [1 - strength, 1 + strength]; contrast turns about the image's mean grey,
-    saturation about each pixel's (Krizhevsky et al., 2012, Section 4.1, vary colour by its principal
-    components; this is the form in use now). ``numbers``: (batch, 3). The type is kept.
+    saturation about each pixel's (Krizhevsky et al., 2012, Section 4.1, vary colour along its
+    principal components; this is the form in use now). ``numbers``: (batch, 3). The type is kept.
     """
     top = 255.0 if images.dtype == torch.uint8 else 1.0
     factors = torch.from_numpy(1 + strength * (2 * numbers - 1)).float()[:, :, None, None, None]

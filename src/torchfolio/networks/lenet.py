@@ -4,7 +4,7 @@ LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Rec
 Layer sizes: Section II-B and Figure 2.
 
 Differences: biases start as PyTorch's, subsampling as an average; the ten codes are drawn here in
-the manner of Figure 3; the paper gives no value of j in Equation 9.
+the manner of Figure 3; the value of j in Equation 9, which the paper does not give, is ours.
 """
 
 import random
@@ -42,8 +42,7 @@ DIGITS = """
 def class_codes(num_classes: int) -> Tensor:
     """Return the target of F6 for each class: (num_classes, 84), -1 or 1 (Section II-B).
 
-    Ten classes have the 7x12 pictures of the digits. Any other number has random codes (always
-    the same ones), which the paper names as the other choice.
+    Ten classes have the digits' pictures, others random codes, which the paper names as well.
     """
     if num_classes == 10:
         rows = [row.split() for row in DIGITS.split("\n") if row]
@@ -98,8 +97,8 @@ class ConnectionTable(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         pairs = self.pairs(maps)  # (batch, 60, height - 4, width - 4)
-        sums = pairs.new_zeros(pairs.shape[0], 16, *pairs.shape[2:])
-        return sums.index_add(1, self.feeds, pairs) + self.bias
+        sums = self.bias.expand(len(pairs), -1, *pairs.shape[2:])
+        return sums.index_add(1, self.feeds, pairs)
 
 
 class RadialBasis(nn.Module):
@@ -150,5 +149,4 @@ class LeNet5(nn.Module):
         """Return Equation 9: mean of y_label + log(e^-j + sum_i e^-y_i), where y = -outputs."""
         outputs = outputs.float()
         right = -outputs.gather(1, labels.unsqueeze(1)).squeeze(1)  # (batch,)
-        rivals = F.pad(outputs, (0, 1), value=-self.j).logsumexp(1)  # (batch,)
-        return (right + rivals).mean()
+        return (right + F.pad(outputs, (0, 1), value=-self.j).logsumexp(1)).mean()

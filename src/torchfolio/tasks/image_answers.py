@@ -40,9 +40,8 @@ def answer(
             images = task.normalised(torch.stack(good).to(context.device))
             probabilities = iter(parts.network(images).float().softmax(1).cpu().numpy())
         for item, picture in zip(part, pictures, strict=True):
-            row: dict[str, Any] = {
-                "input": str(item), "prediction": None, "probability": None, "error": None, "top": [],
-            }  # fmt: skip
+            row: dict[str, Any] = {"input": str(item), "prediction": None, "probability": None}
+            row |= {"error": None, "top": []}
             if isinstance(picture, str):
                 row["error"] = picture
             else:

@@ -42,7 +42,7 @@ class ImageOptions:
     )
     augment: Literal["none", "shift", "crop-flip", "photo", "standard", "randaugment"] = option(
         "none",
-        "Random changes of the training pictures; standard is photo above 64 pixels, else crop-flip.",
+        "Random changes of training pictures; standard: photo above 64 pixels, else crop-flip.",
     )
     mirror: bool | None = option(
         None, "Mirror training pictures left to right; colour pictures only unless given."

@@ -40,7 +40,9 @@ class DataOptions:
     """How the data are read."""
 
     reader: str | None = option(None, "The reader, where the layout could be two things.")
-    on_error: Literal["skip", "stop"] = option("skip", "What unreadable examples do: skip (and report) or stop.")
+    on_error: Literal["skip", "stop"] = option(
+        "skip", "What unreadable examples do: skip (and report) or stop."
+    )
     download: bool = option(False, "Download a data set given by name.")
 
 

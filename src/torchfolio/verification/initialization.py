@@ -78,15 +78,21 @@ def check_initial(values: Mapping[str, Tensor], rules: Sequence[Rule]) -> list[s
     wrong = []
     for name, value in values.items():
         rule = next((each for each in rules if re.fullmatch(each.names, name)), None)
-        if rule is not None and (fault := _fault(value.double().flatten(), rule, values, name)):
+        if rule is None:
+            continue
+        try:
+            size = float(rule.size(values, name))
+        except (KeyError, IndexError):  # the weight that it depends on is told with the names
+            continue
+        if fault := _fault(value.double().flatten(), rule, size):
             source = f" ({rule.source})" if rule.source else ""
             wrong.append(f"{name} starts wrong: {fault}{source}")
     return wrong
 
 
-def _fault(value: Tensor, rule: Rule, values: Mapping[str, Tensor], name: str) -> str:
+def _fault(value: Tensor, rule: Rule, size: float) -> str:
     """Return what is wrong with one tensor; empty where nothing is."""
-    size, count = float(rule.size(values, name)), value.numel()
+    count = value.numel()
     if rule.kind == "constant":
         far = float((value - size).abs().max())
         return "" if far == 0 else f"its values are off {size:g} by up to {far:.2g}"
@@ -99,11 +105,11 @@ def _fault(value: Tensor, rule: Rule, values: Mapping[str, Tensor], name: str) -
     else:
         deviation, kurtosis = size, 3.0
     mean, spread = float(value.mean()), float(value.square().mean().sqrt())
-    if abs(mean) > ALLOWED * deviation / math.sqrt(count):
-        return f"its mean is {mean:.3g}, not 0"
     # relative standard error of a deviation: sqrt((kurtosis - 1) / n) / 2
     if abs(spread / deviation - 1) > ALLOWED * math.sqrt((kurtosis - 1) / count) / 2:
         return f"its deviation is {spread:.3g}, not {deviation:.3g}"
+    if abs(mean) > ALLOWED * deviation / math.sqrt(count):
+        return f"its mean is {mean:.3g}, not 0"
     if count >= ENOUGH:
         found = float((value / spread).pow(4).mean())
         allowed = ALLOWED * math.sqrt((24 if rule.kind == "normal" else 3) / count)

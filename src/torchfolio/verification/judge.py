@@ -20,6 +20,7 @@ from torchfolio.verification.reference import Reference
 # on the CPU; float64 tells rounding from a wrong layer.
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
+MOST = 5  # faults of one kind that are told one by one
 OTHER_FORM = Form(num_classes=7, in_channels=2, image_size=(29, 23))
 
 
@@ -37,9 +38,9 @@ class Verification:
     """The verdict on one network.
 
     ``reference`` names what it was compared with, with versions. ``max_difference`` is the largest
-    relative difference of any layer, output, gradient or buffer in float32, ``max_difference_64``
-    in float64; None where names or shapes did not allow a comparison. ``failures`` say what is
-    wrong and in which layer.
+    relative difference of any layer, output, gradient or buffer in float32 (in float64, where that
+    already differs), ``max_difference_64`` in float64; None where names or shapes did not allow a
+    comparison. ``failures`` say what is wrong and in which layer.
     """
 
     name: str
@@ -129,13 +130,16 @@ def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verificat
     """Add what the criteria show about a network to a verdict."""
     failures = verdict.failures
     values = network.state_dict()
-    failures += check_initial(values, criteria.initial)
+    failures += shortened(check_initial(values, criteria.initial))
     for top, count in criteria.counts.items():
         found = sum(p.numel() for n, p in network.named_parameters() if n.split(".")[0] == top)
         if found != count:
             failures.append(f"{top} has {found:,} parameters; the paper's has {count:,}")
     for check in criteria.checks:
-        failures += check(network)
+        try:
+            failures += check(network)
+        except Exception as error:  # a wrong network may fail in any way
+            failures.append(f"a check could not be made: {type(error).__name__}: {error}")
     verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
     for make in criteria.references:  # one at a time, for the memory
         _compare_with(network, make(), criteria, form, verdict)
@@ -165,9 +169,13 @@ def check_names(network: nn.Module, reference: Reference) -> list[str]:
     if not wrong and reference.ordered and list(expected) != list(found):
         first = next(a for a, b in zip(found, expected, strict=True) if a != b)
         wrong.append(f"the order of the names differs from the reference's, first at {first}")
-    if len(wrong) > 6:
-        wrong = [*wrong[:6], f"and {len(wrong) - 6} more names differ"]
-    return wrong
+    return shortened(wrong)
+
+
+def shortened(faults: list[str]) -> list[str]:
+    """Return the first of many faults, and how many more there are."""
+    more = len(faults) - MOST
+    return [*faults[:MOST], f"and {more} more of the kind"] if more > 1 else faults
 
 
 def _compare_with(
@@ -192,7 +200,10 @@ def _compare_with(
     verdict.failures += check_carrying(network, reference, values)
     layers = {layer.name: layer for layer in verdict.layers}
     told: set[str] = set()
+    before = len(verdict.failures)
     for kind in (torch.float64, torch.float32):
+        if len(verdict.failures) > before:  # float32 would say the same less clearly
+            break
         network.to(kind).load_state_dict(values)
         reference.load(values)
         for training in (False, True):  # eval mode first: it leaves the values as they are
@@ -207,6 +218,8 @@ def _compare_with(
                 if where not in told:
                     told.add(where)
                     verdict.failures.append(f"{fault} ({mode}, against {reference.title})")
+    if verdict.max_difference is None:
+        verdict.max_difference = verdict.max_difference_64
     network.zero_grad()
     network.float()
     verdict.layers = list(layers.values())

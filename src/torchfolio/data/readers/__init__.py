@@ -7,7 +7,8 @@ from typing import Any
 from torchfolio.data.archives import is_archive, unpack
 from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.downloads import SOURCES, find_known, known_name
-from torchfolio.data.folders import contents, listing
+from torchfolio.data.folders import contents, counted, listing
+from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.cifar import Cifar
 from torchfolio.data.readers.digits import Digits
 from torchfolio.data.readers.idx import Idx
@@ -85,16 +86,44 @@ def find_reader(
             place = unpack(inner[0])
             found = wanted or recognise(place)
     if found is None:
-        expected = "\n".join(f"  {each.name}: {each.reads}" for each in READERS.values())
-        empty = place.is_dir() and not any(contents(place))
-        what = "is empty" if empty else "is not recognised"
-        raise DataError(f"{path} {what}. The readers and what they read:\n{expected}")
+        raise DataError(_not_recognised(path, place))
     return found, place
 
 
+def _not_recognised(path: str | Path, place: Path) -> str:
+    """Return what to tell about data that no reader recognises."""
+    files = contents(place)[1] if place.is_dir() else []
+    pictures = [each for each in files if each.suffix.lower() in SUFFIXES]
+    if pictures:
+        return (
+            f"{path} holds {counted(len(pictures), 'picture')} in no class folder. Put the "
+            "pictures of each class into a folder of its name, or give a table of paths and "
+            "classes (image-table)."
+        )
+    empty = place.is_dir() and not any(contents(place))
+    expected = "\n".join(f"  {each.name}: {each.reads}" for each in READERS.values())
+    return (
+        f"{path} {'is empty' if empty else 'is not recognised'}. The readers and what they "
+        f"read:\n{expected}"
+    )
+
+
 def recognise(place: Path) -> type[Reader] | None:
-    """Return the first reader that recognises a path."""
-    return next((each for each in READERS.values() if each.recognise(place)), None)
+    """Return the first reader that recognises a path.
+
+    What one finds wrong is told only if no other recognises it: a damaged table beside class
+    folders does not keep them from being read.
+    """
+    wrong = None
+    for each in READERS.values():
+        try:
+            if each.recognise(place):
+                return each
+        except DataError as error:
+            wrong = wrong or error
+    if wrong is not None:
+        raise wrong
+    return None
 
 
 def named_reader(name: str) -> type[Reader]:

@@ -88,15 +88,15 @@ class ImageFolder(Reader):
 def split_folders(root: Path) -> dict[str, Path]:
     """Return the folders of train, val and test, or nothing where the data have no such split.
 
-    They are splits only if there is one for training and another, and both hold folders: a
-    class may be called "train".
+    They are splits only if there are two or more, and they hold folders: a class may be called
+    "train".
     """
     found: dict[str, Path] = {}
     for folder in class_folders(root):
         split = SPLIT_OF.get(folder.name.lower())
         if split and split not in found and class_folders(folder):
             found[split] = folder
-    return found if "train" in found and len(found) > 1 else {}
+    return found if len(found) > 1 else {}
 
 
 def class_folders(folder: Path) -> list[Path]:

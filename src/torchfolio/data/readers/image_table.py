@@ -1,5 +1,6 @@
 """A table of picture files and their classes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -18,7 +19,7 @@ from torchfolio.options import option
 TABLES = (".csv", ".tsv")
 LABELS = (
     "label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed",
-    "species", "diagnosis",
+    "species", "diagnosis", "类别", "标签", "分类",
 )  # fmt: skip
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
 SPLIT_NAMES = ("split", "subset", "partition", "set")
@@ -53,12 +54,14 @@ class ImageTable(Reader):
             return None
         table = read_table(file, SUFFIXES, rows=100)
         column = path_column(table)
-        if column is None or (path.is_dir() and label_column(table, {column}) is None):
+        if column is None:
             return None
-        if path.is_dir() and not any(
-            locate(file.parent, value) for value in table.columns[column][:10]
-        ):
-            return None
+        if path.is_dir():  # a folder of pictures may hold a table that means something else
+            classes = named_column(table, LABELS, {column})
+            if classes is None and len(contents(file.parent)[0]) > 1:
+                return None
+            if not any(locate(file.parent, value) for value in table.columns[column][:10]):
+                return None
         return f"a table of pictures: {file.name}, paths in {column!r}"
 
     def read(
@@ -177,12 +180,14 @@ def split_column(table: Table, taken: set[str]) -> str | None:
 
 def label_column(table: Table, taken: set[str]) -> str | None:
     """Return the column that is called label, or the only one that is left."""
-    for wanted in LABELS:
-        for name in table.columns:
-            if name.lower() == wanted and name not in taken:
-                return name
     left = [name for name in table.columns if name not in taken]
-    return left[0] if len(left) == 1 else None
+    return named_column(table, LABELS, taken) or (left[0] if len(left) == 1 else None)
+
+
+def named_column(table: Table, names: Iterable[str], taken: set[str]) -> str | None:
+    """Return the first column of one of the names."""
+    free = {name.lower(): name for name in table.columns if name not in taken}
+    return next((free[name] for name in names if name in free), None)
 
 
 def locate(folder: Path, value: str) -> str | None:

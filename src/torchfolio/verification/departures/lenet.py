@@ -60,7 +60,7 @@ def today_by_columns(network: nn.Module, layer: str) -> None:
     """Flatten the maps of S4 by columns."""
     change_input(
         network.get_submodule(layer),
-        lambda x: transposed(x.unflatten(1, (16, 5, 5))).flatten(1),
+        lambda x: transposed(x.reshape(-1, 16, 5, 5)).flatten(1),
     )
 
 

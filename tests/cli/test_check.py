@@ -1,0 +1,165 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchfolio.cli.app import run
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Twelve cats and twelve dogs, one dog twice, and a file that is no picture."""
+    random = np.random.default_rng(0)
+    for kind in ("cat", "dog"):
+        (tmp_path / "pets" / kind).mkdir(parents=True)
+        for index in range(12):
+            pixels = random.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pets" / kind / f"{index}.png")
+    dog = tmp_path / "pets" / "dog"
+    (dog / "again.png").write_bytes((dog / "0.png").read_bytes())
+    (dog / "bad.png").write_bytes(b"")
+    return tmp_path / "pets"
+
+
+def document(capsys: pytest.CaptureFixture[str]) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_the_keys_of_the_design(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(pets), "--json"]) == 0
+    told = document(capsys)
+    assert told["kind"] == "image-classification"
+    assert told["classes"] == ["cat", "dog"]
+    assert told["splits"] == {"train": 17, "val": 4, "test": 4}
+    assert {(each["path"], each["problem"]) for each in told["problems"]} == {
+        ("dog/bad.png", "empty file (0 bytes)"),
+        ("dog/again.png", "the same picture as dog/0.png"),
+    }
+    assert told["counts"]["cat"]["train"] + told["counts"]["dog"]["train"] == 17
+
+
+def test_a_person_reads_counts_rule_and_problems(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", str(pets)]) == 0
+    text = capsys.readouterr().out
+    assert "25 pictures in 2 classes, read by image-folder" in text
+    assert "16 x 16 pixels (height x width), colour, 8 bits" in text
+    assert "stratified by class, 1 exact duplicate beside the original" in text
+    assert "files that cannot be read (1)\n  dog/bad.png: empty file (0 bytes)" in text
+    assert "exact duplicates (1)\n  dog/again.png: the same picture as dog/0.png" in text
+
+
+def test_good_data_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "digits", "--val-split", "0.25", "--test-split", "0.25", "--json"]) == 0
+    assert document(capsys)["splits"] == {"train": 899, "val": 449, "test": 449}
+
+
+def test_data_that_cannot_be_trained_on_still_exit_with_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "cat" / "1.png")
+    assert run(["check", str(tmp_path / "one"), "--json"]) == 0
+    told = document(capsys)
+    assert told["splits"] == {"train": 1, "val": 0, "test": 0}
+    problems = [each["problem"] for each in told["problems"] if each["kind"] == "split"]
+    assert "has one class only, 'cat'" in problems[0]
+
+
+def test_a_network_says_what_is_too_small(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(pets), "--network", "lenet5", "--json"]) == 0
+    problems = [each["problem"] for each in document(capsys)["problems"]]
+    assert any(
+        "smaller than the 32 x 32 pixels that the network needs" in each for each in problems
+    )
+
+
+def test_fix_writes_a_clean_copy(
+    pets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "clean"
+    assert run(["check", str(pets), "--fix", str(target), "--json"]) == 0
+    assert document(capsys)["fixed"] == {"folder": str(target), "kept": 24, "removed": 2}
+    assert run(["check", str(target), "--json"]) == 0
+    assert [each["kind"] for each in document(capsys)["problems"]] == ["note"]
+    assert run(["check", str(pets), "--fix", str(target)]) == 2
+    assert "exists and is not an empty folder" in capsys.readouterr().err
+
+
+def test_the_page_stands_alone_and_tells_all(pets: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert run(["check", str(pets), "--html", str(page), "--quiet"]) == 0
+    text = page.read_text(encoding="utf-8")
+    for words in ("Data: pets", "dog/bad.png", "empty file (0 bytes)", "dog/again.png"):
+        assert words in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+
+
+def test_reader_options_are_flags(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{kind}/{index}.png,x,{kind}" for kind in ("cat", "dog") for index in range(12)]
+    (pets / "t.csv").write_text("a,b,c\n" + "\n".join(lines), encoding="utf-8")
+    file = str(pets / "t.csv")
+    assert run(["check", file]) == 2
+    assert "Name it with --label-column" in capsys.readouterr().err
+    assert run(["check", file, "--label-column", "c", "--json"]) == 0
+    assert document(capsys)["classes"] == ["cat", "dog"]
+    assert run(["check", str(pets / "cat"), "--reader", "cifar", "--labels", "coarse"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nowhere"], 2, "There is no file or folder 'nowhere'"),
+        (["digits", "--val-split", "2"], 2, "--val-split is 2.0"),
+        (["digits", "--network", "lenet6"], 2, "lenet5"),
+        (["mnist"], 2, "Add --download"),
+        (["digits", "--valsplit", "2"], 2, "val-split"),
+    ],
+)
+def test_wrong_requests_exit_with_their_status(
+    arguments: list[str],
+    status: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["check", *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_on_error_stop_stops(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(pets), "--on-error", "stop"]) == 1
+    assert "1 bad file:\n  dog/bad.png: empty file" in capsys.readouterr().err
+
+
+def test_help_needs_neither_torch_nor_numpy() -> None:
+    code = (
+        "import sys; from torchfolio.cli.app import run; run(['check', '--help'])\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--fix" in done.stdout
+
+
+def test_check_does_not_import_torch(pets: Path) -> None:
+    code = (
+        "import sys; from torchfolio.cli.app import run\n"
+        f"assert run(['check', {str(pets)!r}, '--quiet']) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,124 @@
+"""Runs the examples of the README, the guides and the networks' pages as they are written.
+
+Shell blocks go through the command in this process, which spares the imports; trainings that do not
+say how long they take get one epoch. Commands that need what a test has not, a network or data that
+would be downloaded, are passed over.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from markdown_blocks import ROOT, SHELL, Block, blocks
+from PIL import Image
+
+from torchfolio.cli.app import VERBS
+from torchfolio.cli.app import run as run_command
+from torchfolio.data.downloads import SOURCES
+from torchfolio.data.readers import open_dataset
+from torchfolio.run import train
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = [page for page in sorted((ROOT / "docs" / "networks").glob("*.md")) if page.stem != "index"]
+FILES = [ROOT / "README.md", *GUIDES, *PAGES]
+FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the data that the examples name."""
+    write_pictures(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def write_pictures(folder: Path) -> None:
+    """Write the pictures that the examples name: digits, enlarged, as other things."""
+    digits = open_dataset("digits")
+    places = {
+        "photos/ant": (0, 24), "photos/bee": (1, 24), "more-photos/ant": (0, 12),
+        "more-photos/bee": (1, 12), "holiday": (0, 3),
+    }  # fmt: skip
+    for place, (label, count) in places.items():
+        (folder / place).mkdir(parents=True)
+        for number, index in enumerate(np.flatnonzero(digits.labels == label)[:count]):
+            pixels = digits.records.pixels(int(index))[..., 0]
+            Image.fromarray(pixels).resize((64, 64)).save(folder / place / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run for the examples that begin with one."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_pictures(folder)
+    return train("lenet5", folder / "photos", out=folder / "run", epochs=2, report=False).path
+
+
+def shortened(words: list[str]) -> list[str]:
+    """Give a training one epoch, unless it says how many, or only tells what it would do."""
+    free = words[1] == "train" and not {"--epochs", "--dry-run", "--help"} & set(words)
+    return [*words, "--epochs", "1"] if free else words
+
+
+def folio_commands(block: Block) -> Iterator[list[str]]:
+    """Give the commands of a shell block that a test can run."""
+    for words in block.commands():
+        if words[0] == "folio" and not set(words) & set(SOURCES):
+            yield shortened(words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_examples_run(
+    file: Path, folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, object] = {}
+    text = file.read_text(encoding="utf-8")
+    if "runs/photos" in text and "--out runs/photos" not in text:
+        shutil.copytree(trained, folder / "runs" / "photos")
+    for block in blocks(file):
+        if block.language == "python":
+            exec(compile(block.code, block.where, "exec"), names)
+        elif block.language == "toml":  # a file that the text before it names
+            name = re.findall(r"`([\w-]+\.toml)`", block.before)[-1]
+            (folder / name).write_text(block.code, encoding="utf-8")
+        elif block.language in SHELL:
+            for words in folio_commands(block):
+                status = run_command(words[1:])
+                told = capsys.readouterr().err
+                assert status == 0, f"{block.where}: {' '.join(words)} exits with {status}\n{told}"
+
+
+def test_both_readmes_have_the_same_code() -> None:
+    english, chinese = (
+        [(block.language, block.code) for block in blocks(ROOT / name)]
+        for name in ("README.md", "README.zh.md")
+    )
+    assert english == chinese
+
+
+def test_every_flag_and_verb_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    known = {"version", "help"}
+    for verb in VERBS:
+        words = ["train", "lenet5", "digits"] if verb == "train" else [verb]
+        assert run_command([*words, "--help"]) == 0
+        known |= set(FLAG.findall(capsys.readouterr().out))
+    for reader in ("path-column", "label-column", "split-column", "group-column", "labels"):
+        known.add(reader)  # of readers that the help of digits does not show
+    for file in (*FILES, ROOT / "README.zh.md"):
+        text = file.read_text(encoding="utf-8")
+        ours = "\n".join(line for line in text.splitlines() if "pip install" not in line)
+        assert set(FLAG.findall(ours)) <= known, file.name
+        assert set(re.findall(r"folio ([a-z]+)\b", ours)) <= set(VERBS), file.name
+
+
+def test_the_files_that_the_readme_links_to_exist() -> None:
+    for name in ("README.md", "README.zh.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+        assert links
+        assert [link for link in links if not (ROOT / link).exists()] == [], name

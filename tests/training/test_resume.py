@@ -1,0 +1,224 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_loop import Adversaries, Critics, normed_network
+from torch import Tensor, nn
+from toys import (
+    TIMES,
+    Listener,
+    Regression,
+    assert_same,
+    copied,
+    digit_loop,
+    row_loop,
+    small_network,
+    through_a_file,
+    weights,
+)
+
+from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.base import Parts
+from torchfolio.tasks.image_classification import ImageClassification
+from torchfolio.training.loop import Loop
+
+ROOT = Path(__file__).parents[2]
+
+
+class Dropped(ImageClassification):
+    """Pictures before a small network with dropout and batch norm."""
+
+    def parts(self, card: Card, **_: Any) -> Parts:
+        pixels = self.state["size"] ** 2
+        layers = [nn.Flatten(), nn.Linear(pixels, 16), nn.BatchNorm1d(16), nn.ReLU()]
+        return Parts(network=nn.Sequential(*layers, nn.Dropout(0.3), nn.Linear(16, 10)))
+
+
+def lenet() -> Loop:
+    """Plateau, patience, average, pieces, clipping, mixup, CutMix and smoothing at once."""
+    return digit_loop(
+        "lenet5",
+        {"name": "sgd", "lr": 0.002, "momentum": 0.9, "nesterov": True},
+        {"augment": "crop-flip", "mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1},
+        count=64,
+        val=16,
+        epochs=4,
+        schedule="plateau",
+        plateau_patience=0,
+        patience=3,
+        ema=0.8,
+        accumulate=3,
+        grad_clip=1.0,
+        warmup=1.0,
+    )
+
+
+def resnet() -> Loop:
+    return digit_loop(
+        "resnet20",
+        {"name": "adamw", "lr": 0.01, "weight_decay": 0.1, "decay_norms": False},
+        {"augment": "randaugment", "sampler": "balanced", "class_weights": "balanced"},
+        count=40,
+        val=8,
+        epochs=2,
+        schedule="cosine",
+        ema=0.9,
+        accumulate=2,
+    )
+
+
+def dropped() -> Loop:
+    return digit_loop(
+        "mlp",
+        {"name": "muon", "lr": 0.02},
+        epochs=2,
+        task_kind=Dropped,
+        workers=2,
+        count=56,
+        val=16,
+    )
+
+
+def lbfgs() -> Loop:
+    section = {"name": "lbfgs", "max_iter": 4, "line_search_fn": "strong_wolfe"}
+    return row_loop(Regression(lambda: small_network(0.2)), {"network": section}, epochs=2)
+
+
+def averaged() -> Loop:
+    return row_loop(Regression(normed_network), {"network": {"name": "nadam"}}, ema=0.5)
+
+
+def adversaries() -> Loop:
+    adam = {"name": "adam", "lr": 0.01}
+    return row_loop(Adversaries(), {"generator": adam, "discriminator": adam}, accumulate=2)
+
+
+def critics() -> Loop:
+    section = {"name": "rmsprop", "lr": 0.01}
+    return row_loop(Critics(), {"generator": section, "discriminator": section}, ema=0.9)
+
+
+def trained(make: Callable[[], Loop], every: int | None, path: Path) -> tuple[Any, Any, str]:
+    """Train to the end, in a fresh loop after every so many updates; return state and best."""
+    loop, state, best = make(), None, None
+    while True:
+        if state is not None:
+            loop = make()
+            torch.manual_seed(12345)  # another process has another generator
+            loop.load_state_dict(state)
+        stop = loop.progress.update + every if every else None
+        listener = Listener(stop)
+        reason = loop.run(listener)
+        best = listener.best if listener.best is not None else best
+        state = through_a_file(loop.state_dict(), path)
+        if reason != "stopped":
+            return state, best, reason
+
+
+@pytest.mark.parametrize(
+    ("make", "every"),
+    [
+        (lenet, 1),
+        (lenet, 5),
+        (resnet, 3),
+        (dropped, 1),
+        (dropped, 4),
+        (lbfgs, 1),
+        (averaged, 2),
+        (adversaries, 1),
+        (critics, 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_stopped_training_ends_as_one_left_alone(
+    make: Callable[[], Loop], every: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    undisturbed, best, reason = trained(make, None, path)
+    resumed, best_resumed, reason_resumed = trained(make, every, path)
+    assert reason_resumed == reason
+    assert undisturbed["progress"]["update"] > every
+    for history in (undisturbed["progress"]["history"], resumed["progress"]["history"]):
+        for row in history:
+            assert set(TIMES) <= set(row)
+    undisturbed["progress"].pop("seconds")
+    resumed["progress"].pop("seconds")
+    assert_same(resumed, undisturbed)
+    assert best is not None
+    assert_same(best_resumed, best)
+
+
+def test_the_lenet_of_this_test_uses_what_it_says() -> None:
+    """Else the test above would prove less than it seems to."""
+    loop = lenet()
+    listener = Listener()
+    loop.run(listener)
+    assert loop.plateau.factor < 1
+    changing = [each["network.c1.weight"] for each in listener.weights]
+    assert not any(torch.equal(one, other) for one, other in pairwise(changing))
+    batch = loop.load(loop.plan(0)[0])
+    assert len(batch) == 3
+    assert batch[0].boxes.any()
+
+
+def test_a_state_can_be_taken_in_the_middle_and_used_twice(tmp_path: Path) -> None:
+    loop = averaged()
+    loop.run(Listener(3))
+    state = copied(through_a_file(loop.state_dict(), tmp_path / "s"))
+    ends = []
+    for _ in range(2):
+        again = averaged()
+        again.load_state_dict(copied(state))
+        again.run(Listener())
+        ends.append(weights(again))
+    assert_same(*ends)
+
+
+def test_a_stop_after_the_last_update_of_an_epoch_still_ends_the_epoch(tmp_path: Path) -> None:
+    loop = row_loop(epochs=1)
+    assert loop.run(Listener(loop.updates_an_epoch)) == "stopped"
+    assert loop.progress.history == []
+    again = row_loop(epochs=1)
+    again.load_state_dict(through_a_file(loop.state_dict(), tmp_path / "s"))
+    assert again.run(Listener()) == "finished"
+    assert len(again.progress.history) == 1
+    whole = row_loop(epochs=1)
+    whole.run(Listener())
+    assert again.progress.history[0]["digest"] == whole.progress.history[0]["digest"]
+
+
+def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
+    loop = row_loop(epochs=1)
+    loop.run(Listener())
+    again = row_loop(epochs=1)
+    again.load_state_dict(through_a_file(loop.state_dict(), tmp_path / "s"))
+    listener = Listener()
+    assert again.run(listener) == "finished"
+    assert listener.updates == []
+    before: dict[str, Tensor] = weights(loop)
+    assert_same(weights(again), before)
+
+
+@pytest.mark.slow
+def test_a_killed_command_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """Six kills; ``python tools/kill_test.py --kills 20`` does as many as wanted."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "tools" / "kill_test.py"),
+            *("--kills", "6", "--seed", "1", "--folder", str(tmp_path)),
+            *("--", "lenet5", "digits", "--epochs", "6", "--threads", "1"),
+        ],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=540,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 kills: the same digest" in done.stdout

@@ -1,0 +1,58 @@
+"""Each planted departure is caught, and the layer that has it is named first."""
+
+import re
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from torchfolio.verification import verify
+from torchfolio.verification.departures import DEPARTURES, Departure, table
+
+LARGE = ("resnet18", "resnet18_plain", "resnet50", "resnet50_v1")
+PLANTED = [
+    pytest.param(
+        each,
+        network,
+        layer,
+        id=f"{each.name}-{network}",
+        marks=pytest.mark.slow if network in LARGE else (),
+    )
+    for each in DEPARTURES
+    for network, layer in each.on.items()
+]
+
+
+@pytest.mark.parametrize(("departure", "network", "layer"), PLANTED)
+def test_a_planted_departure_is_caught_and_its_layer_named(
+    departure: Departure, network: str, layer: str
+) -> None:
+    verdict = verify(network, network=departure.build(network))
+    assert not verdict.passed
+    # counts of the whole network name no layer; what follows them must, at once
+    faults = [each for each in verdict.failures if not each.startswith("there are ")]
+    assert re.search(rf"(?<![\w.]){re.escape(layer)}(?!\w)", faults[0]), faults
+
+
+def test_names_are_unique() -> None:
+    names = [each.name for each in DEPARTURES]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("family", ["softmax", "mlp", "maxout", "lenet", "resnet"])
+def test_every_family_has_a_handful(family: str) -> None:
+    least = 3 if family == "softmax" else 5
+    assert sum(any(n.startswith(family) for n in each.on) for each in DEPARTURES) >= least
+
+
+def test_planting_nothing_passes() -> None:
+    nothing = Departure("nothing", "nothing at all", {"resnet20": "conv1"}, lambda n, layer: None)
+    network = nothing.build("resnet20")
+    assert isinstance(network, nn.Module)
+    assert verify("resnet20", network=network).passed
+
+
+def test_the_guide_lists_every_departure() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "verify.md"
+    text = guide.read_text(encoding="utf-8")
+    assert text.endswith(f"table() -->\n\n{table()}"), "write table() into docs/guides/verify.md"

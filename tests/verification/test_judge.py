@@ -1,0 +1,165 @@
+"""Every network of the catalogue against its reference, and other people's networks as ours."""
+
+import importlib.metadata
+
+import pytest
+import torch
+from torch import nn
+
+from torchfolio.errors import RequestError
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card, list_networks
+from torchfolio.verification import Verification, verify
+from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar
+from torchfolio.verification.judge import check_names
+
+# Depths whose every form is compared in full here; 'folio verify' does the same with all of them.
+DEPTHS = ("resnet18", "resnet34", "resnet50", "resnet56")
+FULL = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith(DEPTHS) else ())
+    for name in list_networks()
+    if not name.startswith("resnet") or name.startswith(("resnet20", *DEPTHS))
+]
+FULL += [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet152", "resnet1202")]
+
+
+def agrees(verdict: Verification) -> None:
+    assert verdict.failures == []
+    assert verdict.passed
+    assert verdict.max_difference is not None
+    assert verdict.max_difference <= 1e-5
+    assert verdict.max_difference_64 is not None
+    assert verdict.max_difference_64 <= 1e-10
+    assert len(verdict.layers) > 0
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_networks_agree_with_their_references(name: str) -> None:
+    agrees(verify(name))
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_the_names_and_shapes_of_every_network_are_its_references(name: str) -> None:
+    card = find_card(name)
+    classes = 1000 if card.builder == "resnet:ResNet" else 10
+    form = Form(classes, card.input[0], (card.input[1], card.input[2]))
+    with torch.device("meta"):  # sizes only
+        network = build(name)
+        references = [make() for make in find_criteria(card, form).references]
+        assert all(check_names(network, reference) == [] for reference in references)
+    assert sum(p.numel() for p in network.parameters()) == card.parameters
+
+
+@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "lenet5", "resnet20_b"])
+def test_the_reference_is_named_with_its_version(name: str) -> None:
+    package = "pytorchcv" if name == "resnet20_b" else "torch"
+    assert f"{package} {importlib.metadata.version(package)}" in verify(name).reference
+
+
+@pytest.mark.parametrize("name", ["lenet5_original", "maxout_mlp", "resnet20", "resnet20_plain"])
+def test_where_nothing_can_be_installed_the_verdict_says_so(name: str) -> None:
+    assert "our own calculation" in (reference := verify(name).reference)
+    assert "nothing can be installed" in reference
+
+
+@pytest.mark.slow
+def test_torchvisions_own_network_passes_as_ours() -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(3)
+    agrees(verify("resnet18", network=resnet18()))
+
+
+@pytest.mark.slow
+def test_timms_network_passes_but_for_its_initial_scales() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(3)
+    verdict = verify("resnet18", network=timm.create_model("resnet18", zero_init_last=False))
+    # timm starts its classifier otherwise than torchvision; all the rest agrees
+    assert [each for each in verdict.failures if "starts wrong" not in each] == []
+
+
+def test_a_network_of_another_width_is_told_by_its_shapes() -> None:
+    verdict = verify("resnet20", network=build("resnet20", num_classes=3))
+    assert not verdict.passed
+    assert verdict.max_difference is None
+    assert "linear.weight has the shape (3, 64), not (10, 64)" in verdict.failures
+
+
+def test_another_network_altogether_is_told_by_its_names() -> None:
+    verdict = verify("lenet5", network=nn.Linear(4, 2))
+    assert verdict.failures[0] == "there are 10 parameters; its card says 61,706"
+    assert "c1.weight is missing" in verdict.failures
+    assert verdict.failures[-1] == "and 7 more of the kind"  # 5 of 10 missing, 2 too many
+
+
+class Tuple(nn.Module):
+    """A right layer that answers in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.linear(images.flatten(1)),)
+
+
+def test_a_network_that_returns_no_tensor_is_a_failure_not_a_crash() -> None:
+    verdict = verify("softmax_regression", network=Tuple())
+    assert any("returns a tuple, not a tensor" in each for each in verdict.failures)
+
+
+class Failing(Tuple):
+    """A network that cannot run."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.linear(images),)
+
+
+def test_a_network_that_fails_is_told_with_the_layer_it_failed_in() -> None:
+    verdict = verify("softmax_regression", network=Failing())
+    assert any("linear failed: RuntimeError" in each for each in verdict.failures)
+
+
+def test_an_unknown_name_is_a_wrong_request() -> None:
+    with pytest.raises(RequestError, match=r"no network named 'resnet19'.*resnet18"):
+        verify("resnet19")
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    verify("maxout_mlp")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_json_has_the_promised_keys_and_no_infinity() -> None:
+    good, bad = verify("mlp").as_json(), verify("mlp", network=nn.Linear(2, 2)).as_json()
+    for each in (good, bad):
+        assert {"name", "passed", "reference", "max_difference"} <= set(each)
+    assert good["passed"] is True
+    assert bad["passed"] is False
+    assert bad["max_difference"] is None
+
+
+def test_without_the_extra_the_own_calculation_stands_in_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resnet_cifar, "installed", lambda package: "")
+    verdict = verify("resnet20_b")
+    agrees(verdict)
+    assert "our own calculation of Section 4.2" in verdict.reference
+    assert any("pytorchcv is not installed" in note for note in verdict.notes)
+
+
+def test_a_missing_second_reference_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resnet, "installed", lambda package: "")
+    for name, package in (("resnet18", "timm"), ("resnet50_v1", "pytorchcv")):
+        card = find_card(name)
+        form = Form(1000, 3, (224, 224))
+        criteria = resnet.criteria(card, form)
+        assert len(criteria.references) == 1
+        assert any(f"{package}: it is not installed" in note for note in criteria.notes)
