@@ -212,7 +212,7 @@ def test_a_killed_command_ends_with_the_same_weights(tmp_path: Path) -> None:
             sys.executable,
             str(ROOT / "tools" / "kill_test.py"),
             *("--kills", "6", "--seed", "1", "--folder", str(tmp_path)),
-            *("--", "lenet5", "digits", "--epochs", "6", "--threads", "1"),
+            *("--", "lenet5", "digits", "--epochs", "4", "--threads", "1"),
         ],
         capture_output=True,
         text=True,

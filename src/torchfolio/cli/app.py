@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> int:
 
 
 def dispatch(arguments: list[str]) -> Any:
-    """Hand the request to its verb; ``train`` reads its flags by itself (they depend on the data)."""
+    """Hand the request to its verb; ``train`` reads its flags itself, by the data."""
     verb, rest = (arguments or ["--help"])[0], arguments[1:]
     if verb in ("--help", "-h"):
         lines = [f"  {name:<10} {line}" for name, (_, line) in VERBS.items()]

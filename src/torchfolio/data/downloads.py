@@ -2,13 +2,13 @@
 
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
-from torchfolio.checkpoint import write_text
+from torchfolio.checkpoint import replacing, write_text
 from torchfolio.data import cache
 from torchfolio.data.dataset import Progress
 from torchfolio.errors import FolioError, RequestError, normalise
@@ -95,43 +95,34 @@ def find_known(name: str, *, download: bool = False, progress: Progress | None =
 
 def _fetch(address: str, target: Path, md5: str, progress: Progress | None) -> None:
     """Fetch one file; it appears under its name only when it is whole and its sum is right."""
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        total = hashlib.md5(usedforsecurity=False)
-        request = urllib.request.Request(address, headers={"User-Agent": "torchfolio"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            size = int(answer.headers.get("Content-Length") or 0)
-            cache.make_room(size)
-            with tempfile.NamedTemporaryFile(
-                dir=target.parent, prefix=".", suffix=".part", delete=False
-            ) as file:
-                temporary = Path(file.name)
-                done = 0
-                while chunk := answer.read(CHUNK):
-                    total.update(chunk)
-                    file.write(chunk)
-                    done += len(chunk)
-                    if progress is not None:
-                        progress(done, max(size, done))
-        if total.hexdigest() != md5:
+    with replacing(target) as temporary:
+        try:
+            found = _receive(address, temporary, progress)
+        except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+            reason = getattr(error, "reason", error)
             raise FolioError(
-                f"What came from {address} is not the file that was expected (MD5 "
-                f"{total.hexdigest()}, not {md5}). Try again, or fetch it yourself and give the "
-                "path of the folder."
+                f"{address} cannot be fetched: {reason}. Check the connection, or fetch the file "
+                "elsewhere and give the path of the folder that holds it."
+            ) from error
+        if found != md5:
+            raise FolioError(
+                f"What came from {address} is not the file that was expected (MD5 {found}, not "
+                f"{md5}). Try again, or fetch it yourself and give the path of the folder."
             )
-        temporary.replace(target)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
-        raise FolioError(
-            f"{address} cannot be fetched: {reason}. Check the connection, or fetch the file "
-            f"elsewhere and give the path of the folder that holds it."
-        ) from error
-    except OSError as error:
-        raise FolioError(
-            f"{target} cannot be written: {error.strerror or error}. Set TORCHFOLIO_CACHE to a "
-            "folder that can be written."
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+
+def _receive(address: str, file: Path, progress: Progress | None) -> str:
+    """Write what an address answers into a file and return its MD5 sum."""
+    total = hashlib.md5(usedforsecurity=False)
+    request = urllib.request.Request(address, headers={"User-Agent": "torchfolio"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, file.open("wb") as out:
+        size = int(answer.headers.get("Content-Length") or 0)
+        cache.make_room(size)
+        done = 0
+        while chunk := answer.read(CHUNK):
+            total.update(chunk)
+            out.write(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, max(size, done))
+    return total.hexdigest()
