@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 test: setup
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 demo: setup
 	$(BIN)/folio demo

@@ -77,23 +77,23 @@ def train(
     recipe: str | Path | None = None,
     task: str | None = None,
     report: bool = True,
-    monitor: "Monitor | None" = None,
+    watcher: "Monitor | None" = None,
     **settings: Any,
 ) -> "Run":
     """Train a network on data, evaluate it on the test split, and return the run.
 
     ``out`` is the run folder itself (``runs/<network>-<data>-<n>`` unless given); ``recipe`` is
-    "paper", "modern" or a file; ``settings`` are the flags of ``folio train`` with underscores
+    "paper", "modern" or a file; ``watcher`` is told how it goes; ``settings`` are the flags of ``folio train`` with underscores
     (``epochs=3, lr=0.1, image_size=64, set={"widths": [512]}``).
     """
-    monitor = monitor or Monitor()
+    watcher = watcher or Monitor()
     start = prepare(
         network,
         data,
         settings,
         which=str(recipe) if recipe else None,
         wanted_task=task,
-        progress=monitor.reading,
+        progress=watcher.reading,
     )
     loop = make_loop(start)
     folder = RunFolder.create(Path(out)) if out else new_run(start)
@@ -104,8 +104,8 @@ def train(
         )
         folder.write_environment(start.recipe.training.device, start.recipe.training.threads or 0)
         folder.write_recipe(start.recipe)
-        monitor.prepared(start, folder.path)
-        return fit(folder, start, loop, monitor, report)
+        watcher.prepared(start, folder.path)
+        return fit(folder, start, loop, watcher, report)
 
 
 def new_run(start: Start) -> RunFolder:
@@ -313,15 +313,15 @@ class Run:
             say=say,
         )
 
-    def resume(self, *, monitor: Monitor | None = None, report: bool = True) -> "Run":
+    def resume(self, *, watcher: Monitor | None = None, report: bool = True) -> "Run":
         """Go on where the training stopped; a finished one is only evaluated again."""
-        monitor = monitor or Monitor()
+        watcher = watcher or Monitor()
         with self.folder.locked():
             start = reopen(self.folder)
             loop = make_loop(start, self.folder.state())
-            monitor.prepared(start, self.path)
+            watcher.prepared(start, self.path)
             self.folder.log(f"resumed at update {loop.progress.update}")
-            return fit(self.folder, start, loop, monitor, report)
+            return fit(self.folder, start, loop, watcher, report)
 
     def finish(
         self, start: Start, loop: Loop, reason: str, report: bool, say: Callable[[str], None]

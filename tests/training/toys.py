@@ -97,7 +97,7 @@ def assert_same(first: Any, second: Any, where: str = "") -> None:
         assert first.dtype == second.dtype, where
         assert torch.equal(first, second), where
     elif isinstance(first, dict):
-        assert list(first) == list(second), where
+        assert set(first) == set(second), where
         for key in first:
             if key not in (*TIMES, "waited", "epoch_seconds"):
                 assert_same(first[key], second[key], f"{where}/{key}")

@@ -27,6 +27,6 @@ def demo(
     output.say("This is: folio train lenet5 digits")
     monitor = TrainingMonitor(output)
     with monitor:
-        run = train("lenet5", "digits", out=out, monitor=monitor)
+        run = train("lenet5", "digits", out=out, watcher=monitor)
     show_result(run, output, report=True)
     output.show(f"Try: folio predict {run.path} PICTURE ..., folio evaluate {run.path}, folio list")

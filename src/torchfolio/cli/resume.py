@@ -30,5 +30,5 @@ def resume(
     output = Output(json, quiet)
     monitor = TrainingMonitor(output)
     with monitor:
-        finished = Run(run).resume(monitor=monitor, report=report)
+        finished = Run(run).resume(watcher=monitor, report=report)
     show_result(finished, output, report)

@@ -139,7 +139,7 @@ def run_request(
             recipe=recipe,
             task=task,
             report=report,
-            monitor=monitor,
+            watcher=monitor,
             **settings,
         )
     show_result(run, output, report)
