@@ -83,8 +83,9 @@ def train(
     """Train a network on data, evaluate it on the test split, and return the run.
 
     ``out`` is the run folder itself (``runs/<network>-<data>-<n>`` unless given); ``recipe`` is
-    "paper", "modern" or a file; ``watcher`` is told how it goes; ``settings`` are the flags of ``folio train`` with underscores
-    (``epochs=3, lr=0.1, image_size=64, set={"widths": [512]}``).
+    "paper", "modern" or a file; ``watcher`` is told how it goes; ``settings`` are the flags of
+    ``folio train`` with underscores (``epochs=3, lr=0.1, image_size=64, monitor="macro_f1",
+    set={"widths": [512]}``).
     """
     watcher = watcher or Monitor()
     start = prepare(

@@ -75,7 +75,7 @@ def run_verb(name: str, command: Callable[..., Any], arguments: Sequence[str]) -
     """Run a verb on its arguments; what cannot be parsed is a ``RequestError``."""
     app = App(
         name=f"folio {name}",
-        help_format="plaintext",
+        help_format="markdown",
         version_flags=[],
         exit_on_error=False,
         print_error=False,
