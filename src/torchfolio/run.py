@@ -1,12 +1,7 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
-import contextlib
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,12 +19,8 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
+from torchfolio.training.recording import Monitor, Recorder
 from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
-
-# A state is saved after an epoch, and within long ones, but no sooner than so many seconds after
-# the last, and never so often that saving takes more than its share of the time.
-SAVE_AFTER_EPOCH, SAVE_WITHIN_EPOCH = 1.0, 30.0
-SAVE_SHARE = 0.02
 
 
 def create(
@@ -77,7 +68,7 @@ def train(
     recipe: str | Path | None = None,
     task: str | None = None,
     report: bool = True,
-    watcher: "Monitor | None" = None,
+    watcher: Monitor | None = None,
     **settings: Any,
 ) -> "Run":
     """Train a network on data, evaluate it on the test split, and return the run.
@@ -124,7 +115,7 @@ def new_run(start: Start) -> RunFolder:
     raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
 
 
-def fit(folder: RunFolder, start: Start, loop: Loop, monitor: "Monitor", report: bool) -> "Run":
+def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: bool) -> "Run":
     """Run the loop to its end, then evaluate and report; a stopped one is left to be resumed."""
     recorder = Recorder(folder, start, monitor)
     with recorder:
@@ -143,123 +134,6 @@ def fit(folder: RunFolder, start: Start, loop: Loop, monitor: "Monitor", report:
     run = Run(folder.path)
     run.finish(start, loop, reason, report, monitor.say)
     return run
-
-
-class Monitor:
-    """Who watches a training: prints nothing; the command has one with a progress bar."""
-
-    def reading(self, done: int, total: int) -> None:
-        """So many of the data's files are read."""
-
-    def prepared(self, start: Start, path: Path) -> None:
-        """Everything is decided and the run folder made; the first step follows."""
-
-    def updated(self, loop: Loop, loss: float | None) -> None:
-        """One update was taken."""
-
-    def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
-        """One epoch ended, with this row of the history."""
-
-    def say(self, line: str) -> None:
-        """Something happened."""
-
-
-class Recorder:
-    """Keeps a run folder up to date while the loop runs, and turns Ctrl-C into a stop."""
-
-    def __init__(self, folder: RunFolder, start: Start, monitor: Monitor) -> None:
-        self.folder = folder
-        self.monitor = monitor
-        self.board = None
-        self.tensorboard = start.recipe.training.tensorboard
-        self.stopping = False
-        self.saved_at = time.monotonic()
-        self.cost = 0.0  # seconds that the last save took
-        self._previous: Any = None
-
-    def __enter__(self) -> "Recorder":
-        if self.tensorboard:
-            self.board = open_tensorboard(self.folder.path)
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._interrupted)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-        if self.board is not None:
-            self.board.close()
-
-    def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:  # a second Ctrl-C does not wait for the update to end
-            raise KeyboardInterrupt
-        self.stopping = True
-
-    def started(self, loop: Loop) -> None:
-        """Save the beginning, so that there always is a good state to go back to."""
-        if loop.progress.update == 0:
-            self.write(loop)
-
-    def updated(self, loop: Loop, loss: float | None) -> None:
-        self.monitor.updated(loop, loss)
-        if self.is_due(SAVE_WITHIN_EPOCH):
-            self.write(loop)
-
-    def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
-        self.monitor.epoch_ended(loop, row)
-        self.folder.log(", ".join(f"{name} {value}" for name, value in row.items()))
-        if self.board is not None:
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    self.board.add_scalar(name, value, row["epoch"])
-
-    def should_stop(self) -> bool:
-        return self.stopping
-
-    def save(self, loop: Loop, *, final: bool) -> None:
-        if final or self.is_due(SAVE_AFTER_EPOCH):
-            self.write(loop)
-        if final:
-            states = {name: part.state_dict() for name, part in loop.usable_parts().items()}
-            self.folder.write_weights("last", states)
-
-    def is_due(self, seconds: float) -> bool:
-        """Return whether the last save is long enough ago."""
-        return time.monotonic() - self.saved_at > max(seconds, self.cost / SAVE_SHARE)
-
-    def write(self, loop: Loop) -> None:
-        """Write best weights first, the state last: an older state leads to the same best again."""
-        began = time.monotonic()
-        state = loop.state_dict()
-        self.write_best(loop)
-        self.folder.write_state(state, loop.progress.update)
-        self.saved_at = time.monotonic()
-        self.cost = self.saved_at - began
-
-    def write_best(self, loop: Loop) -> None:
-        """Write the best weights, where they are new, and the history."""
-        if loop.best is not None:
-            self.folder.write_weights("best", loop.best)
-            loop.best = None
-        if loop.progress.history:
-            self.folder.write_table("history.csv", loop.progress.history)
-
-    def keep_best(self, loop: Loop) -> None:
-        """Keep the best weights of a training that failed; its state stays the last good one."""
-        with contextlib.suppress(FolioError):
-            self.write_best(loop)
-
-
-def open_tensorboard(path: Path) -> Any:
-    """Return a TensorBoard writer into the run; the extra must be installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise RequestError(
-            "TensorBoard is not installed. Install torchfolio[tensorboard], or leave --tensorboard "
-            "out."
-        ) from error
-    return SummaryWriter(path / "tensorboard")
 
 
 class Run:

@@ -183,3 +183,47 @@ def test_randaugment_takes_grey_and_floats(channels: int) -> None:
         assert changed.dtype == torch.float32
         assert float(changed.min()) >= 0
         assert float(changed.max()) <= 1
+
+
+def test_colours_change_by_their_factors() -> None:
+    images = torch.tensor([[[[50.0, 100.0]], [[100.0, 100.0]], [[150.0, 100.0]]]]).to(torch.uint8)
+    # strength 0.5: 1 - 0.5 + u; brightness 1.2, contrast 0.8, saturation 0.6
+    changed = transforms.jitter_colour(images, 0.5, np.array([[0.7, 0.3, 0.1]]))
+    bright = images[0].double() * 1.2  # (3, 1, 2): 60, 120, 180 and three times 120
+    grey = 0.299 * bright[0] + 0.587 * bright[1] + 0.114 * bright[2]
+    duller = grey + 0.6 * (bright - grey)
+    expected = duller.mean() + 0.8 * (duller - duller.mean())
+    assert changed.dtype == torch.uint8
+    assert torch.equal(changed[0].double(), expected.round())
+
+
+def test_colours_of_grey_pictures_and_of_floats() -> None:
+    images = picture(8, 8, 1).unsqueeze(0)
+    same = transforms.jitter_colour(images, 0.5, np.full((1, 3), 0.5))
+    assert torch.equal(same, images)
+    floats = transforms.jitter_colour(images.float() / 255, 0.5, np.array([[0.99, 0.99, 0.0]]))
+    assert floats.dtype == torch.float32
+    assert 0 <= float(floats.min()) <= float(floats.max()) <= 1
+
+
+def test_colours_do_not_depend_on_the_company_in_the_batch() -> None:
+    images = torch.stack([picture(200, 200).roll(number, 2) for number in range(16)])
+    numbers = uniforms("test", 0, 0, np.arange(16), 3)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # sums are split among threads, otherwise for one than for many
+    try:
+        whole = transforms.jitter_colour(images, 0.4, numbers)
+        for place in range(16):
+            alone = transforms.jitter_colour(
+                images[place : place + 1], 0.4, numbers[place : place + 1]
+            )
+            assert torch.equal(alone[0], whole[place])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_random_crop_is_its_window_resized() -> None:
+    source = picture(60, 60)
+    # half of the area in a square: side 42, at the upper left corner
+    cropped = transforms.random_crop(source, 21, np.array([0.5, 0.5, 0.0, 0.0]), (0.0, 1.0))
+    assert torch.equal(cropped, transforms.resize(source[:, :42, :42], 21, 21))

@@ -73,6 +73,7 @@ AUGMENTATIONS = [
     {"augment": "randaugment"},
     {"augment": "randaugment", "image_size": 72},
     {"augment": "crop-flip", "mixup": 0.4, "cutmix": 1.0},
+    {"augment": "standard", "colour": 0.4},
 ]
 
 
@@ -487,3 +488,18 @@ def test_batches_of_nothing_are_none() -> None:
     assert in_batches(np.arange(0), 4) == []
     assert [part.tolist() for part in in_batches(np.arange(5), 2)] == [[0, 1], [2, 3, 4]]
     assert [part.tolist() for part in in_batches(np.arange(3), 1)] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("channels", "asked", "mirrored"),
+    [(3, None, True), (1, None, False), (1, True, True), (3, False, False)],
+)
+def test_colour_pictures_are_mirrored_and_grey_ones_only_if_asked(
+    channels: int, asked: bool | None, mirrored: bool
+) -> None:
+    data = pictures(30, channels=channels)
+    data.records.array[:, :, :16] = 0  # type: ignore[attr-defined]  # the left half is black
+    task = prepared(data, augment="crop-flip", mirror=asked)
+    images = task.load(data, np.arange(30), 0, 0).images.float()
+    dark_right = images[..., 24:].mean((1, 2, 3)) < images[..., :8].mean((1, 2, 3))
+    assert bool(dark_right.any()) == mirrored

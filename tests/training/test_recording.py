@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +18,12 @@ from torchfolio import run as runs
 from torchfolio.checkpoint import digest, read_tensors, write_tensors
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.build import build
-from torchfolio.run import Monitor, Recorder, new_run
+from torchfolio.run import new_run
 from torchfolio.training import folder as folders
+from torchfolio.training import recording
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
+from torchfolio.training.recording import Monitor, Recorder
 from torchfolio.training.start import make_loop, prepare, reopen
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 256, "threads": 1, "workers": 0}
@@ -122,8 +125,8 @@ def test_dying_at_any_write_changes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every file of a run arrives by a rename; the process dies before the one of this number."""
-    monkeypatch.setattr(runs, "SAVE_AFTER_EPOCH", 0.0)
-    monkeypatch.setattr(runs, "SAVE_SHARE", 1e9)
+    monkeypatch.setattr(recording, "SAVE_AFTER_EPOCH", 0.0)
+    monkeypatch.setattr(recording, "SAVE_SHARE", 1e9)
     folder, recorder, loop = begin(tmp_path / "run")
     plain, writes = Path.replace, 0
 
@@ -149,8 +152,8 @@ def test_dying_at_any_write_changes_nothing(
 def test_there_are_as_many_writes_as_the_test_above_thinks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "SAVE_AFTER_EPOCH", 0.0)
-    monkeypatch.setattr(runs, "SAVE_SHARE", 1e9)
+    monkeypatch.setattr(recording, "SAVE_AFTER_EPOCH", 0.0)
+    monkeypatch.setattr(recording, "SAVE_SHARE", 1e9)
     _, recorder, loop = begin(tmp_path / "run")
     written = []
     plain = Path.replace
@@ -230,17 +233,17 @@ def test_states_are_saved_no_more_often_than_their_share_of_time(
 ) -> None:
     _, recorder, loop = begin(tmp_path / "run")
     clock = 1000.0
-    monkeypatch.setattr(runs.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(recording.time, "monotonic", lambda: clock)
     recorder.write(loop)
     recorder.cost = 0.1  # at 2 %: not before 5 s
     for seconds, due in ((0.5, False), (4.9, False), (5.1, True)):
         clock = 1000.0 + seconds
-        assert recorder.is_due(runs.SAVE_AFTER_EPOCH) == due
+        assert recorder.is_due(recording.SAVE_AFTER_EPOCH) == due
     recorder.cost = 0.001
     for seconds, after, within in ((0.9, False, False), (1.1, True, False), (30.1, True, True)):
         clock = 1000.0 + seconds
-        assert recorder.is_due(runs.SAVE_AFTER_EPOCH) == after
-        assert recorder.is_due(runs.SAVE_WITHIN_EPOCH) == within
+        assert recorder.is_due(recording.SAVE_AFTER_EPOCH) == after
+        assert recorder.is_due(recording.SAVE_WITHIN_EPOCH) == within
 
 
 @pytest.mark.parametrize(
@@ -297,3 +300,17 @@ def test_runs_are_numbered_and_none_is_taken_twice(
 
 def test_the_folders_that_may_be_used_again_are_those_that_are_made() -> None:
     assert set(folders.FOLDERS) <= folders.BEFORE
+
+
+def test_tensorboard_is_asked_for_before_anything_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    _, recorder, _ = begin(tmp_path / "run", tensorboard=True)
+    before = signal.getsignal(signal.SIGINT)
+    with (
+        pytest.raises(RequestError, match=r"Install torchfolio\[tensorboard\], or leave"),
+        recorder,
+    ):
+        pass
+    assert signal.getsignal(signal.SIGINT) is before

@@ -119,7 +119,10 @@ def jitter_colour(images: Tensor, strength: float, numbers: Draws) -> Tensor:
         weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
         grey = (changed * weights).sum(1, keepdim=True)
         changed = grey + (changed - grey) * saturation
-    mean = changed.mean((1, 2, 3), keepdim=True)
+    # The mean in whole numbers: a sum of floats would depend on the company in the batch.
+    units = 2.0**20 / top
+    total = (changed * units).round_().long().sum((1, 2, 3), keepdim=True)
+    mean = (total.double() / (units * changed[0].numel())).float()
     changed = (mean + (changed - mean) * contrast).clamp_(0, top)
     return changed.round_().to(images.dtype) if images.dtype == torch.uint8 else changed
 

@@ -21,7 +21,13 @@ from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
 from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
 from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
-from torchfolio.tasks.image_preparation import border_value, choose_size, read_range, unit
+from torchfolio.tasks.image_preparation import (
+    border_value,
+    choose_size,
+    read_range,
+    unit,
+    with_channels,
+)
 from torchfolio.tasks.mixing import draw_mixes, mixed
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -238,8 +244,7 @@ class ImageClassification(Task):
 
     def picture_of(self, dataset: Dataset, index: int) -> Tensor:
         """Return a record's picture (channels, height, width) with the network's channels."""
-        pixels = dataset.records.pixels(index)  # type: ignore[attr-defined]
-        return self.tensor(pixels)
+        return self.tensor(dataset.records.pixels(index))  # type: ignore[attr-defined]
 
     def tensor(self, pixels: NDArray[Any]) -> Tensor:
         """Turn (height, width, channels) pixels into (channels, height, width) of this run."""
@@ -248,15 +253,7 @@ class ImageClassification(Task):
             picture = (picture * 255).round().to(torch.uint8)
         elif self.state["depth"] != 8:
             picture = unit(picture)
-        channels = self.state["channels"]
-        if len(picture) != channels:
-            if channels == 3:
-                picture = picture.expand(3, -1, -1)
-            else:  # ITU-R BT.601, as Pillow converts to grey
-                weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-                grey = (picture.float() * weights).sum(0, keepdim=True)
-                picture = grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey
-        return picture
+        return with_channels(picture, self.state["channels"])
 
     def fit(self, picture: Tensor) -> Tensor:
         """Return a picture at the network's size."""
@@ -312,8 +309,7 @@ class ImageClassification(Task):
         )
         batch.partners = self.augmented(dataset, partners, epoch, seed)
         batch.partner_labels = torch.from_numpy(dataset.labels[partners])
-        batch.share = torch.from_numpy(share)
-        batch.boxes = torch.from_numpy(boxes)
+        batch.share, batch.boxes = torch.from_numpy(share), torch.from_numpy(boxes)
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return float32 images as the network takes them; on the images' device."""

@@ -56,3 +56,14 @@ def read_range(text: str) -> tuple[float, float]:
 def unit(images: Tensor) -> Tensor:
     """Return uint8 images as float32 in [0, 1]; float images as they are."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def with_channels(picture: Tensor, channels: int) -> Tensor:
+    """Return a picture (1 or 3, height, width) with 1 channel (grey) or 3."""
+    if len(picture) == channels:
+        return picture
+    if channels == 3:
+        return picture.expand(3, -1, -1)
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601, as Pillow's
+    grey = (picture.float() * weights).sum(0, keepdim=True)
+    return grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey
