@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 demo: setup
 	$(BIN)/folio demo

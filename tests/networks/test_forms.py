@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import get_weight, list_models
 
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build, builder
@@ -192,7 +193,10 @@ def test_a_card_is_complete(name: str) -> None:
     assert card.summary.endswith(".")
     assert len(card.summary) <= 100
     assert all(small <= usual for small, usual in zip(card.min_input, card.input, strict=True))
-    assert bool(card.weights) == (name in [f"resnet{n}" for n in (18, 34, 50, 101, 152)])
+    if card.weights:
+        assert get_weight(f"{card.weights}.IMAGENET1K_V1").url
+    else:  # where torchvision has a network, it has weights for it
+        assert name not in list_models()
     assert (card.loss == "the page's") == hasattr(builder(card), "loss")
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from torchfolio.errors import RequestError
-from torchfolio.networks.build import build
+from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import find_card, list_networks
 from torchfolio.verification import Verification, verify
 from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar
@@ -41,8 +41,7 @@ def test_networks_agree_with_their_references(name: str) -> None:
 @pytest.mark.parametrize("name", list_networks())
 def test_the_names_and_shapes_of_every_network_are_its_references(name: str) -> None:
     card = find_card(name)
-    classes = 1000 if card.builder == "resnet:ResNet" else 10
-    form = Form(classes, card.input[0], (card.input[1], card.input[2]))
+    form = Form(settings(card)["num_classes"], card.input[0], (card.input[1], card.input[2]))
     with torch.device("meta"):  # sizes only
         network = build(name)
         references = [make() for make in find_criteria(card, form).references]

@@ -47,8 +47,8 @@ def draw(shapes: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
             value = normal(shape, (2 / like[0].numel()) ** 0.5)
             if layer in normalised:
                 value *= noise
-                for output in range(shape[0]):  # mostly the identity
-                    value[(output, output % shape[1], *(n // 2 for n in shape[2:]))] += 1
+                outputs = torch.arange(shape[0])  # mostly the identity
+                value[(outputs, outputs % shape[1], *(n // 2 for n in shape[2:]))] += 1
                 scales = SMALLEST_SCALE ** uniform(shape[:1], 0, 1)
                 value *= scales.view(-1, *[1] * (like.dim() - 1))
         elif is_norm and kind == "bias":
