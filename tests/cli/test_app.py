@@ -9,8 +9,6 @@ import pytest
 
 from torchfolio.cli.app import VERBS, run
 
-resource = pytest.importorskip("resource", reason="times processes, which Windows cannot")
-
 
 def folio(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -83,6 +81,7 @@ def test_help_and_list_import_neither_torch_nor_numpy(arguments: list[str]) -> N
 def test_help_and_list_answer_within_300_milliseconds(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no clock of child processes")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))  # bytecode is compiled once, kept here
     folio(*arguments)
