@@ -1,8 +1,9 @@
 """Runs the examples of the README, the guides and the networks' pages as they are written.
 
-Shell blocks go through the command in this process, which spares the imports; trainings that do not
-say how long they take get one epoch. Commands that need what a test has not, a network or data that
-would be downloaded, are passed over. ``folio verify`` has tests of its own.
+Shell blocks go through the command in this process, which spares the imports. Trainings that do not
+say how long they take get one epoch, and only those of the README write a report. Commands that
+need what a test has not, a network or data that would be downloaded, are passed over. ``folio
+verify`` has tests of its own.
 """
 
 import re
@@ -58,17 +59,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train("lenet5", folder / "photos", out=folder / "run", epochs=2, report=False).path
 
 
-def shortened(words: list[str]) -> list[str]:
-    """Give a training one epoch, unless it says how many, or only tells what it would do."""
-    free = words[1] == "train" and not {"--epochs", "--dry-run", "--help"} & set(words)
-    return [*words, "--epochs", "1"] if free else words
-
-
 def folio_commands(block: Block) -> Iterator[list[str]]:
-    """Give the commands of a shell block that a test can run."""
+    """Give the commands of a shell block that a test can run, trainings shortened."""
     for words in block.commands():
-        if words[0] == "folio" and not set(words) & set(SOURCES):
-            yield shortened(words)
+        if words[0] != "folio" or set(words) & set(SOURCES):
+            continue
+        if words[1] == "train" and not {"--epochs", "--dry-run", "--help"} & set(words):
+            words = [*words, "--epochs", "1"]
+        if words[1] == "train" and block.file.name != "README.md":
+            words = [*words, "--no-report"]
+        yield words
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def draw(shapes: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
             if layer in normalised:
                 value *= noise
                 outputs = torch.arange(shape[0])  # mostly the identity
-                value[(outputs, outputs % shape[1], *(n // 2 for n in shape[2:]))] += 1
+                centre = [n // 2 for n in shape[2:]]
+                value[outputs, outputs % shape[1], *centre] += 1
                 scales = SMALLEST_SCALE ** uniform(shape[:1], 0, 1)
                 value *= scales.view(-1, *[1] * (like.dim() - 1))
         elif is_norm and kind == "bias":
