@@ -228,3 +228,71 @@ def test_data_that_changed_since_are_refused_on_resume(pictures: Path, tmp_path:
     next(data.rglob("*.png")).unlink()
     with pytest.raises(FolioError, match="have changed since the run began"):
         Run(run.path).resume()
+
+
+def test_evaluate_measures_the_test_split_that_other_data_bring(
+    trained: Run, pictures: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(pictures, tmp_path / "data" / "train")
+    shutil.copytree(pictures / "1", tmp_path / "data" / "test" / "1")
+    count = len(list((pictures / "1").iterdir()))
+    result = trained.evaluate(tmp_path / "data", report=False)
+    assert (result["split"], result["examples"]) == ("test", count)
+    with pytest.raises(RequestError, match="no split named 'val'"):
+        trained.evaluate(tmp_path / "data", split="val")
+    assert trained.evaluate(pictures, report=False)["split"] == "all"
+
+
+def test_set_of_what_the_data_decide_is_refused(tmp_path: Path) -> None:
+    for key in ("num_classes", "in_channels", "image_size"):
+        with pytest.raises(RequestError, match=f"--set gives {key}, which follows the data"):
+            torchfolio.train("mlp", "digits", out=tmp_path / "run", set={key: 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training = 3", "training of .* is 3; it should be a section"),
+        ("[optimizer]\nnetwork = 3", "optimizer.network of .* is 3; it should be a section"),
+        ("[data]\nval_spilt = 0.4", "named 'val_spilt'. The nearest: val_split"),
+        ("[network]\nwieghts = 'x'", "named 'wieghts'. The nearest: weights"),
+        ("[trainin]\nepochs = 1", "no section in .* named 'trainin'"),
+        ("epochs = ", "is not TOML"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_named(text: str, message: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError, match=message):
+        torchfolio.train("mlp", "digits", out=tmp_path / "run", recipe=recipe)
+
+
+def test_lbfgs_trains_a_network_with_batch_norm(tmp_path: Path, pictures: Path) -> None:
+    run = torchfolio.train(
+        "resnet20", pictures, out=tmp_path / "run", optimizer="lbfgs", report=False,
+        lr=0.1, epochs=1, threads=1, workers=0,
+    )  # fmt: skip
+    assert run.recipe.training.channels_last is False
+    assert run.metrics["training"]["updates"] >= 1
+
+
+def test_the_memory_layout_is_part_of_the_recipe(tmp_path: Path, pictures: Path) -> None:
+    run = torchfolio.train("resnet20", pictures, out=tmp_path / "run", report=False, epochs=1)
+    assert run.recipe.training.channels_last is True
+
+
+def test_a_long_strip_is_drawn_within_bounds(trained: Run, tmp_path: Path) -> None:
+    strip = tmp_path / "strip.png"
+    Image.new("L", (1, 1500), 255).save(strip)
+    [row] = trained.predict([strip], pictures=tmp_path / "drawn")
+    with Image.open(row["picture"]) as image:
+        assert max(image.size) <= 1000
+
+
+def test_an_empty_input_is_not_the_whole_folder(
+    trained: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert folio(["predict", str(trained.path), ""]) == 2
+    assert "An input is empty" in capsys.readouterr().err

@@ -132,7 +132,13 @@ def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: b
         )
     folder.log(f"ended: {reason}")
     run = Run(folder.path)
-    run.finish(start, loop, reason, report, monitor.say)
+    try:
+        run.finish(start, loop, reason, report, monitor.say)
+    except KeyboardInterrupt:
+        raise FolioError(
+            f"Stopped by Ctrl-C while measuring; the training is complete and saved. "
+            f"'folio resume {folder.path}' measures it."
+        ) from None
     return run
 
 
@@ -202,11 +208,7 @@ class Run:
         self, start: Start, loop: Loop, reason: str, report: bool, say: Callable[[str], None]
     ) -> None:
         """Evaluate the test split with the best weights; write metrics, predictions and report."""
-        keep_matplotlib_inside()
-        task, parts = self.load()
-        context = self.context(loop.options.device, say)
-        for part in parts.values():
-            part.to(context.device)
+        task, parts, context = self.ready(loop.options.device, say)
         splits = start.splits.indices
         say(f"evaluating {len(splits['test']):,} test examples")
         evaluation = task.evaluate(parts, start.dataset, splits["test"], splits["train"], context)
@@ -255,11 +257,22 @@ class Run:
         subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {self.name}"
         write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
 
+    def ready(
+        self, device: str = "auto", say: Callable[[str], None] = lambda _: None
+    ) -> tuple[Task, Parts, Context]:
+        """Return the task, its parts on the device, and where measuring runs."""
+        keep_matplotlib_inside()
+        task, parts = self.load()
+        context = self.context(device, say)
+        for part in parts.values():
+            part.to(context.device)
+        return task, parts, context
+
     def evaluate(
         self,
         data: str | Path | Dataset | None = None,
         *,
-        split: str = "test",
+        split: str | None = None,
         device: str = "auto",
         report: bool = True,
         say: Callable[[str], None] = lambda _: None,
@@ -267,41 +280,42 @@ class Run:
     ) -> dict[str, Any]:
         """Measure the run on its held-out split, or on other data; return the figures.
 
-        Figures on other data go to ``evaluations/<name>/`` of the run. ``split`` is "test",
-        "val" or "train" of the run's own data. ``reading`` are arguments of :func:`open_data`.
+        They go to ``evaluations/`` of the run. ``split`` is "test" (unless given), "val" or
+        "train" of the run's own data; of other data it is a split that they bring, by default
+        their test split, or everything where they bring none. ``reading`` are arguments of
+        :func:`open_data`.
         """
-        keep_matplotlib_inside()
-        task, parts = self.load()
-        context = self.context(device, say)
-        for part in parts.values():
-            part.to(context.device)
+        task, parts, context = self.ready(device, say)
         if data is None:
             start = reopen(self.folder)
-            dataset, splits = start.dataset, start.splits.indices
-            if split not in splits:
-                raise unknown("split", split, splits)
-            indices = splits[split]
-            target = self.path / "evaluations" / split
+            dataset, given = start.dataset, start.splits.indices
+            train, split = given["train"], split or "test"
+            name = f"split-{split}"
         else:
             dataset = data if isinstance(data, Dataset) else open_data(data, **reading)
             if dataset.kind not in task.kinds:
                 raise RequestError(
                     f"This run does {task.name}; {dataset.path} holds data for {dataset.kind}."
                 )
-            dataset = task.adapt(dataset)
-            splits = {"train": np.zeros(0, np.int64)}
-            held_out = dataset.given.get("test", np.zeros(0, np.int64))
-            indices = held_out if len(held_out) else np.arange(len(dataset))
-            target = self.path / "evaluations" / free_name(self.path / "evaluations", dataset.name)
+            dataset, given = task.adapt(dataset), dataset.given
+            train = np.zeros(0, np.int64)
+            name = free_name(self.path / "evaluations", dataset.name)
+            if split is None and len(given.get("test", ())):
+                split = "test"
+        if split is not None and split not in given:
+            raise unknown("split", split, given)
+        indices = np.arange(len(dataset)) if split is None else given[split]
         if not len(indices):
-            raise RequestError(f"The {split} split of {self.path} holds no examples.")
-        evaluation = task.evaluate(parts, dataset, indices, splits["train"], context)
+            raise RequestError(f"The {split} split of {dataset.path} holds no examples.")
+        say(f"measuring {len(indices):,} examples: {split or 'all'} of {dataset.path}")
+        target = self.path / "evaluations" / name
+        evaluation = task.evaluate(parts, dataset, indices, train, context)
         old = self.folder.metrics() if (self.path / "metrics.json").is_file() else {}
         result = {
             "run": self.name,
             "task": task.name,
             "data": str(dataset.path),
-            "split": split if data is None else "all",
+            "split": split or "all",
             "examples": len(indices),
             "metrics": evaluation.metrics,
             "baseline": evaluation.baseline,
@@ -325,10 +339,7 @@ class Run:
         A row holds "input", "prediction", "probability", "error" and more by task. With
         ``pictures`` an annotated picture of each answer is written into that folder.
         """
-        task, parts = self.load()
-        context = self.context(device)
-        for part in parts.values():
-            part.to(context.device)
+        task, parts, context = self.ready(device)
         items: Sequence[Any] = list(inputs)
         for row in task.answer(parts, items, context):
             if pictures is not None and row.get("error") is None:

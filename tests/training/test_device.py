@@ -4,7 +4,14 @@ from torch import nn
 
 from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
-from torchfolio.training.device import autocast, configure, place, resolve_device, seed_for
+from torchfolio.training.device import (
+    autocast,
+    configure,
+    place,
+    resolve_device,
+    resolve_layout,
+    seed_for,
+)
 from torchfolio.training.options import TrainingOptions
 
 
@@ -89,7 +96,9 @@ def test_channels_last_by_rule_or_as_asked(norm: bool, asked: bool | None, last:
     layers: list[nn.Module] = [nn.Conv2d(3, 4, 3)]
     if norm:
         layers.append(nn.BatchNorm2d(4))
-    part = place(nn.Sequential(*layers), resolved(device="cpu", channels_last=asked))
+    part: nn.Module = nn.Sequential(*layers)
+    options = resolve_layout(resolved(device="cpu", channels_last=asked), [part], gathers=False)
+    part = place(part, options)
     weight = part[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == last
     assert weight.is_contiguous() != last

@@ -13,8 +13,9 @@ def evaluate(
     data: str | None = None,
     *,
     split: Annotated[
-        Literal["train", "val", "test"], Parameter(help="Which split of the run's own data.")
-    ] = "test",
+        Literal["train", "val", "test"] | None,
+        Parameter(help="Which split; test unless given, or all of other data without splits."),
+    ] = None,
     reader: Annotated[str | None, Parameter(help="The reader of other data.")] = None,
     on_error: Annotated[
         Literal["skip", "stop"], Parameter(help="What unreadable files do.")

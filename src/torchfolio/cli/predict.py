@@ -46,6 +46,8 @@ def predict(
         raise RequestError(
             "predict needs an input: a file, a folder, a pattern, or - for standard input."
         )
+    if "" in inputs:
+        raise RequestError("An input is empty: an unset variable, perhaps. Name a file or folder.")
     for item in inputs:
         if item.startswith("-") and item != "-" and not Path(item).exists():
             raise RequestError(f"Unknown option: {item}. 'folio predict --help' shows the flags.")

@@ -191,7 +191,8 @@ def show_result(run: Run, output: Output, report: bool) -> None:
 
 def result_lines(result: dict[str, Any]) -> list[str]:
     """Return metrics with their intervals, beside the baseline's."""
-    lines = [f"{result['split']} split, {result['examples']:,} examples:"]
+    what = "all data" if result["split"] == "all" else f"{result['split']} split"
+    lines = [f"{what}, {result['examples']:,} examples:"]
     for name, value in result["metrics"].items():
         if value["value"] is None:
             continue

@@ -75,22 +75,27 @@ def draw_answer(row: dict[str, Any], target: Path) -> Path:
     from PIL import Image, ImageDraw
 
     image = Image.fromarray(decode(Path(row["input"]), 3, 8))
-    width = max(320, min(900, image.width))
-    scale = width / image.width
+    longest = max(image.size)
+    scale = min(max(320, longest), 900) / longest  # the longer side has 320 to 900 pixels
     resample = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
-    image = image.resize((width, max(1, round(image.height * scale))), resample)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image = image.resize(size, resample)
+    width = max(320, image.width)
     top = row["top"][:3]
     sheet = Image.new("RGB", (width, image.height + 30 * len(top) + 8), "white")
-    sheet.paste(image, (0, 0))
+    sheet.paste(image, ((width - image.width) // 2, 0))
     draw = ImageDraw.Draw(sheet)
     for place, each in enumerate(top):
         y = image.height + 6 + 30 * place
         text = f"{each['class']}  {each['probability']:.1%}"
         draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
         draw.text((8, y + 2), text, fill="#102030", font=font_for(text))
-    target.mkdir(parents=True, exist_ok=True)
     path = free_path(target / f"{Path(row['input']).stem}.png")
-    sheet.save(path)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except OSError as error:
+        raise FolioError(f"{path} cannot be written: {error.strerror or error}.") from error
     return path
 
 

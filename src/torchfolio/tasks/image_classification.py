@@ -170,13 +170,17 @@ class ImageClassification(Task):
         return f"normalised by the training pictures' {how} (mean {shown})"
 
     def parts(self, card: Card, **arguments: Any) -> Parts:
-        network = build(
-            card.name,
-            num_classes=len(self.state["classes"]),
-            in_channels=self.state["channels"],
-            image_size=(self.state["size"], self.state["size"]),
-            **arguments,
-        )
+        decided = {
+            "num_classes": len(self.state["classes"]),
+            "in_channels": self.state["channels"],
+            "image_size": (self.state["size"], self.state["size"]),
+        }
+        for name in decided.keys() & arguments.keys():
+            raise RequestError(
+                f"--set gives {name}, which follows the data. The size of the pictures is "
+                "--image-size, their channels are --channels."
+            )
+        network = build(card.name, **decided, **arguments)
         options = self.options
         mixes = options.mixup or options.cutmix or options.label_smoothing
         if hasattr(network, "loss") and (mixes or options.class_weights != "none"):

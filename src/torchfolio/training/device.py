@@ -1,6 +1,7 @@
 """The device, its precision, its threads, and the seeds: what wraps the arithmetic of the loop."""
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -53,6 +54,8 @@ def configure(options: TrainingOptions) -> torch.device:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -62,16 +65,27 @@ def configure(options: TrainingOptions) -> torch.device:
 
 
 def place(part: nn.Module, options: TrainingOptions) -> nn.Module:
-    """Move a part to its device, and into the memory layout that is fast for it.
+    """Move a part to its device, and into the memory layout that the options name."""
+    part = part.to(torch.device(options.device))
+    return part.to(memory_format=torch.channels_last) if options.channels_last else part
+
+
+def resolve_layout(
+    options: TrainingOptions, parts: Iterable[nn.Module], gathers: bool
+) -> TrainingOptions:
+    """Return the options with the memory layout chosen by a fixed rule.
 
     Channels-last is quicker for convolutions with batch norm (ResNets, by a fifth to a half on the
-    CPU) and slower or no different for others, so those have it unless the options say otherwise.
+    CPU) and slower or no different for others. ``gathers`` says that an optimizer lays all
+    gradients end to end (L-BFGS), which needs the plain layout.
     """
-    part = part.to(torch.device(options.device))
+    if gathers and options.channels_last:
+        raise RequestError("lbfgs needs the plain memory layout. Leave --channels-last out.")
     wanted = options.channels_last
     if wanted is None:
-        wanted = any(isinstance(each, nn.BatchNorm2d) for each in part.modules())
-    return part.to(memory_format=torch.channels_last) if wanted else part
+        modules = (each for part in parts for each in part.modules())
+        wanted = not gathers and any(isinstance(each, nn.BatchNorm2d) for each in modules)
+    return replace(options, channels_last=wanted)
 
 
 def autocast(options: TrainingOptions) -> AbstractContextManager[Any]:

@@ -176,8 +176,8 @@ class Loop:
         example.
         """
         options, epoch = self.options, self.progress.epoch
-        size = math.ceil(options.batch_size / options.accumulate)
-        pieces = np.array_split(indices, math.ceil(len(indices) / size))
+        share = min(1.0, len(indices) / options.batch_size)
+        pieces = np.array_split(indices, math.ceil(options.accumulate * share))
         return [self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces]
 
     def take_update(self, pieces: Sequence[Any]) -> None:

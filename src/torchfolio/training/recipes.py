@@ -147,9 +147,33 @@ def recipe_table(card: Card, which: str | None) -> tuple[dict[str, Any], str]:
             f"recipe is {which!r}; it should be paper, modern or a TOML file that exists."
         )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), str(path)
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}.") from error
+    check_sections(table, str(path))
+    return table, str(path)
+
+
+def check_sections(table: Mapping[str, Any], where: str) -> None:
+    """Raise unless every section of a recipe is a table, and [network] and [data] are known."""
+    sections = {name: table.get(name, {}) for name in ("network", "data", "task", "training")}
+    sections |= {"optimizer": table.get("optimizer", {})}
+    if isinstance(sections["optimizer"], dict):
+        sections |= {f"optimizer.{part}": each for part, each in sections["optimizer"].items()}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise RequestError(
+                f"{name} of {where} is {section!r}; it should be a section [{name}]."
+            )
+    known = {
+        "network": {"name", *(each.name for each in dataclasses.fields(NetworkOptions))},
+        "data": {"path", "reader_options"}
+        | {each.name for kind in (DataOptions, SplitOptions) for each in dataclasses.fields(kind)},
+    }
+    for name, keys in known.items():
+        for key in sections[name]:
+            if key not in keys:
+                raise unknown(f"setting in [{name}] of {where}", key, keys)
 
 
 def resolve(

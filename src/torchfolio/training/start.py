@@ -14,7 +14,7 @@ from torchfolio.networks.weights import imagenet_weights, load_weights, read_wei
 from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
-from torchfolio.training.device import configure, resolve_device, seed_for
+from torchfolio.training.device import configure, resolve_device, resolve_layout, seed_for
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
@@ -192,6 +192,8 @@ def make_loop(start: Start, state: dict[str, Any] | None = None) -> Loop:
         name: make_optimizer(name, part, start.recipe.optimizers[name])
         for name, part in parts.items()
     }
+    gathers = any(each.closure_based for each in optimizers.values())
+    options = start.recipe.training = resolve_layout(options, parts.values(), gathers)
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options)
     if state is not None:
         loop.load_state_dict(state)

@@ -8,6 +8,7 @@ of 1e-3 where 1e-5 belongs then changes a channel threefold.
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,8 @@ def draw(shapes: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
                 value *= noise
                 outputs = torch.arange(shape[0])  # mostly the identity
                 centre = [n // 2 for n in shape[2:]]
-                value[outputs, outputs % shape[1], *centre] += 1
+                places: tuple[Any, ...] = (outputs, outputs % shape[1], *centre)
+                value[places] += 1
                 scales = SMALLEST_SCALE ** uniform(shape[:1], 0, 1)
                 value *= scales.view(-1, *[1] * (like.dim() - 1))
         elif is_norm and kind == "bias":
