@@ -19,7 +19,7 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
-from torchfolio.training.recording import Monitor, Recorder
+from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
 
 
@@ -87,6 +87,8 @@ def train(
         wanted_task=task,
         progress=watcher.reading,
     )
+    if start.recipe.training.tensorboard:
+        require_tensorboard()
     loop = make_loop(start)
     folder = RunFolder.create(Path(out)) if out else new_run(start)
     with folder.locked():

@@ -1,4 +1,5 @@
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import tomli_w
 
 from torchfolio.data.dataset import NoOptions
-from torchfolio.errors import RequestError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.tasks.image_classification import ImageOptions
 from torchfolio.training.optimizers import OPTIMIZERS, allowed_settings, canonical
@@ -205,3 +206,12 @@ def test_every_recipe_of_the_catalogue_is_one(name: str) -> None:
         assert set(section) <= set(allowed_settings(kind))
         assert kind in OPTIMIZERS
         assert recipe.notes
+
+
+def test_one_name_in_two_sections_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Clashing:
+        epochs: int = 1
+
+    with pytest.raises(FolioError, match=r"epochs is a setting of \[task\] and of \[training\]"):
+        sort_settings({}, Clashing, NoOptions)

@@ -302,15 +302,10 @@ def test_the_folders_that_may_be_used_again_are_those_that_are_made() -> None:
     assert set(folders.FOLDERS) <= folders.BEFORE
 
 
-def test_tensorboard_is_asked_for_before_anything_is_changed(
+def test_tensorboard_is_asked_for_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    _, recorder, _ = begin(tmp_path / "run", tensorboard=True)
-    before = signal.getsignal(signal.SIGINT)
-    with (
-        pytest.raises(RequestError, match=r"Install torchfolio\[tensorboard\], or leave"),
-        recorder,
-    ):
-        pass
-    assert signal.getsignal(signal.SIGINT) is before
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(RequestError, match=r"Install torchfolio\[tensorboard\], or leave"):
+        torchfolio.train("mlp", "digits", out=tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()

@@ -40,7 +40,7 @@ def resolve_device(options: TrainingOptions) -> TrainingOptions:
         "mps": torch.backends.mps.is_available(),
     }
     if not present.get(wanted.type, False):
-        raise RequestError(f"There is no device {device!r} on this machine. Leave --device out.")
+        raise RequestError(f"There is no device {device!r} on this machine. Say --device auto.")
     precision = "fp32" if options.precision == "auto" else options.precision
     if precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")

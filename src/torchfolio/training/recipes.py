@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torchfolio.data.splits import SplitOptions
-from torchfolio.errors import RequestError, normalise, unknown
+from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.networks.catalogue import Card, recipe_file
 from torchfolio.options import option, plain, read_options
 from torchfolio.training.options import TrainingOptions
@@ -119,9 +119,15 @@ def sort_settings(
         "training": TrainingOptions,
         "optimizer": OptimizerOptions,
     }
-    known = {
-        each.name: section for section, kind in homes.items() for each in dataclasses.fields(kind)
-    }
+    known: dict[str, str] = {}
+    for section, kind in homes.items():
+        for each in dataclasses.fields(kind):
+            if each.name in known:
+                raise FolioError(
+                    f"{each.name} is a setting of [{known[each.name]}] and of [{section}]. "
+                    "Rename one."
+                )
+            known[each.name] = section
     sections: dict[str, dict[str, Any]] = {section: {} for section in homes}
     for key, value in settings.items():
         name = normalise(key)

@@ -1,6 +1,7 @@
 """The run folder while a training goes on: what is saved when, Ctrl-C, and who watches."""
 
 import contextlib
+import importlib.util
 import signal
 import threading
 import time
@@ -124,13 +125,17 @@ class Recorder:
             self.write_best(loop)
 
 
-def open_tensorboard(path: Path) -> Any:
-    """Return a TensorBoard writer into the run; the extra must be installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
+def require_tensorboard() -> None:
+    """Raise unless TensorBoard is installed: it is an extra."""
+    if importlib.util.find_spec("tensorboard") is None:
         raise RequestError(
             "TensorBoard is not installed. Install torchfolio[tensorboard], or leave --tensorboard "
             "out."
-        ) from error
+        )
+
+
+def open_tensorboard(path: Path) -> Any:
+    """Return a TensorBoard writer into the run."""
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(path / "tensorboard")
