@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -156,6 +157,7 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
         "training": result["training"],
         "date": date.today().isoformat(),
         "machine": machine(),
+        "threads": threads(target),
         "versions": {each: version(each) for each in ("torchfolio", "torch")},
     }
     path = RESULTS / f"{name}.json"
@@ -165,6 +167,12 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     accuracy = result["metrics"]["accuracy"]
     print(f"{name} seed {seed}: {accuracy['value']:.4f} in {entry['seconds']:.0f} s", flush=True)
+
+
+def threads(run: Path) -> int:
+    """Return how many threads a run computed with."""
+    recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+    return int(recipe["training"]["threads"])
 
 
 def machine() -> str:
@@ -217,7 +225,7 @@ def page() -> str:
             *([f"- the mark: {mark}"] if mark else []),
             f"- time: {seconds:.0f} s for the whole process, "
             f"{first['training']['epochs']} epochs, {first['training']['updates']:,} updates",
-            f"- on: {first['machine']}; torch {first['versions']['torch']}; {first['date']}",
+            f"- on: {first['machine']}, {first['threads']} thread(s); torch {first['versions']['torch']}; {first['date']}",
             "",
             "```",
             first["command"],

@@ -273,7 +273,7 @@ class Loop:
                 raise FolioError(
                     f"monitor is {self.monitor!r}; this task measures {', '.join(metrics)}."
                 )
-            self.remember(metrics[self.monitor])
+            self.remember(metrics)
         row["digest"] = digest(self.tensors(self.parts))[:16]
         row["examples_per_second"] = round(progress.examples / max(1e-9, progress.epoch_seconds), 1)
         row["data_wait"] = round(progress.waited / max(1e-9, progress.epoch_seconds), 4)
@@ -292,22 +292,28 @@ class Loop:
             self.task, self.usable_parts(), self.dataset, self.splits["val"], self.options
         )
 
-    def remember(self, value: float) -> None:
-        """Compare the monitored metric with the best so far; keep the weights of a new best."""
+    def remember(self, metrics: dict[str, float]) -> None:
+        """Compare the monitored metric with the best so far; keep the weights of a new best.
+
+        Of epochs with equal values the one with the least loss is best (on a few dozen validation
+        examples many are equal), but patience asks for a better value.
+        """
         progress = self.progress
+        value, loss = metrics[self.monitor], metrics.get("loss", math.inf)
         self.plateau.update(value)
         best = progress.best_value
-        if not math.isnan(value) and (best is None or self.sign * value > self.sign * best):
-            progress.best_value, progress.best_epoch = value, progress.epoch + 1
-            progress.bad_epochs = 0
+        better = self.sign * value > (-math.inf if best is None else self.sign * best)
+        equal = value == best and loss < progress.best_loss
+        progress.bad_epochs = 0 if better else progress.bad_epochs + 1
+        if better or equal:
+            progress.best_value, progress.best_loss = value, loss
+            progress.best_epoch = progress.epoch + 1
             self.best = {
                 name: {
                     key: tensor.detach().cpu().clone() for key, tensor in part.state_dict().items()
                 }
                 for name, part in self.usable_parts().items()
             }
-        else:
-            progress.bad_epochs += 1
 
     def usable_parts(self) -> Parts:
         """Return the parts to measure and use: the averaged ones where an average is kept."""

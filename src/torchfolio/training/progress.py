@@ -1,5 +1,6 @@
 """Where a training stands, and who is told how it goes."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ class Progress:
     epoch_seconds: float = 0.0
     best_value: float | None = None
     best_epoch: int | None = None
+    best_loss: float = math.inf  # the validation loss of that epoch
     bad_epochs: int = 0
     first_losses: dict[str, float] = field(default_factory=dict)  # of each step, by its name
     sums: dict[str, float] = field(default_factory=dict)  # of the current epoch
