@@ -29,6 +29,10 @@ class Records(Protocol):
         """Return a number an example; equal numbers mean equal content (exact duplicates)."""
         ...
 
+    def facts(self, indices: Indices) -> dict[str, Any]:
+        """Return the facts (sizes, channels, columns) of some examples: of a training split."""
+        ...
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -47,7 +51,8 @@ class Dataset:
     "val", "test"); data without splits have everything in "train". ``labels`` is the class of
     each record where there are classes, ``groups`` the group, ``times`` the moment: what splits
     are stratified by, kept together by and ordered by. ``facts`` are plain values (sizes,
-    channels, columns) that a task plans with and ``data.json`` keeps.
+    channels, columns) of all records, which ``data.json`` keeps; a task plans with
+    ``records.facts`` of the training split, so that test data choose nothing.
     """
 
     kind: str

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.dataset import Indices
 from torchfolio.data.images import Pixels, decode
+
+ALL = slice(None)
 
 
 class ImageFiles:
@@ -23,15 +26,17 @@ class ImageFiles:
         names: Sequence[str],
         digests: NDArray[np.uint64],
         sizes: NDArray[np.int64],
-        channels: int = 3,
-        depth: int = 8,
+        channels: NDArray[np.int64],
+        deep: NDArray[np.bool_],
     ) -> None:
         self.root = root
         self.names = list(names)  # relative to the root, with "/"
-        self.channels = channels
-        self.depth = depth
         self.sizes = sizes  # (count, 2): height and width
         self._digests = digests
+        self._channels = channels  # (count,): 1 if grey by the file's format, else 3
+        self._deep = deep  # (count,): more than 8 bits a value
+        read_as = self.facts()
+        self.channels, self.depth = read_as["channels"], read_as["depth"]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,6 +47,15 @@ class ImageFiles:
     def path(self, index: int) -> Path:
         """Return where the file is."""
         return self.root / self.names[index]
+
+    def facts(self, indices: Indices | slice = ALL) -> dict[str, Any]:
+        """Return the facts of some pictures, or of all.
+
+        One channel if all are grey by their format, three otherwise; a grey picture that is
+        stored as RGB counts as colour. More than 8 bits if most pictures have them.
+        """
+        depth = 16 if self._deep[indices].mean() > 0.5 else 8
+        return size_facts(self.sizes[indices], int(self._channels[indices].max()), depth)
 
     def pixels(self, index: int) -> Pixels:
         """Return one picture, (height, width, channels), uint8, or float32 at depth 16."""
@@ -75,6 +89,12 @@ class ImageArray:
     def sizes(self) -> NDArray[np.int64]:
         """Height and width of each picture. Shape: (count, 2)."""
         return np.broadcast_to(np.array(self._array.shape[1:3], np.int64), (len(self), 2))
+
+    def facts(self, indices: Indices | slice = ALL) -> dict[str, Any]:
+        """Return the facts of some pictures, which are those of all."""
+        del indices
+        size = np.array([self._array.shape[1:3]])
+        return size_facts(size, self._array.shape[3], 8 if self.array is not None else 16)
 
     def name(self, index: int) -> str:
         source = bisect_right(self.starts, index) - 1

@@ -37,7 +37,7 @@ def answer(
         good = [each for each in pictures if isinstance(each, Tensor)]
         probabilities = iter(())  # type: Iterator[Any]
         if good:
-            images = task.normalised(torch.stack(good).to(context.device))
+            images = task.pictures.normalised(torch.stack(good).to(context.device))
             probabilities = iter(parts.network(images).float().softmax(1).cpu().numpy())
         for item, picture in zip(part, pictures, strict=True):
             row: dict[str, Any] = {"input": str(item), "prediction": None, "probability": None}
@@ -65,7 +65,7 @@ def read(task: "ImageClassification", item: Any) -> Tensor | str:
             if not path.is_file():
                 return f"There is no file {path}."
             pixels = decode(path, task.state["channels"], task.state["depth"])
-        return task.fit(task.tensor(pixels))
+        return task.pictures.fit(task.pictures.tensor(pixels))
     except (FolioError, OSError) as error:
         return str(error)
 

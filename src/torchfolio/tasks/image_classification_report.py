@@ -133,17 +133,21 @@ def pictures_section(
         ("Least sure", unsure, "The answers with the smallest lead over the second choice."),
     ):
         if len(chosen):
-            pictures = [shown_picture(each) for each in task.fitted(dataset, split[chosen])]
+            pictures = [
+                shown_picture(each) for each in task.pictures.fitted(dataset, split[chosen])
+            ]
             blocks.append(
                 Gallery(title, captioned(task, pictures, probabilities, labels, chosen), caption)
             )
-    example = task.normalised(task.fitted(dataset, split[:1]).to(context.device))
+    example = task.pictures.normalised(task.pictures.fitted(dataset, split[:1]).to(context.device))
     layer = last_convolution(parts.network, example)
     if layer is not None:
         chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
-        images = task.fitted(dataset, split[chosen])
+        images = task.pictures.fitted(dataset, split[chosen])
         answers = torch.from_numpy(probabilities[chosen].argmax(1)).to(context.device)
-        heat = grad_cam(parts.network, task.normalised(images.to(context.device)), answers, layer)
+        heat = grad_cam(
+            parts.network, task.pictures.normalised(images.to(context.device)), answers, layer
+        )
         pictures = [
             overlay(shown_picture(image), each) for image, each in zip(images, heat, strict=True)
         ]

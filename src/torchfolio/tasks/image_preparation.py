@@ -1,14 +1,51 @@
-"""What image tasks decide before training: the size of the input, and what padding looks like."""
+"""What image tasks decide before training: size, channels, padding, mean and deviation."""
 
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.base import in_batches
+from torchfolio.tasks.pictures import PictureOptions, Pictures, unit
+
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+FIT_PICTURES = 5_000  # the training pictures that means are fitted on
+
+
+def plan_pictures(
+    card: Card, dataset: Dataset, train: Indices, options: PictureOptions
+) -> tuple[Pictures, list[str]]:
+    """Decide size, channels, padding and normalisation from the pictures of the training split.
+
+    Returns the pictures, whose ``state`` holds what was decided, and a line on each decision.
+    """
+    facts = dataset.records.facts(train)
+    size, why = choose_size(card, facts, options.image_size)
+    channels = card.input[0] if card.fixed_channels else options.channels or facts["channels"]
+    how = options.resize
+    if how == "auto":
+        how = "pad" if max(facts["size_max"]) <= size <= min(facts["size_min"]) + 4 else "crop"
+    state = {
+        "size": size,
+        "channels": channels,
+        "depth": facts["depth"],
+        "resize": how,
+        "fill": 0.0,
+        "mirror": channels == 3 if options.mirror is None else options.mirror,
+    }
+    lines = [f"image size {size} x {size}: {why}", f"{channels} channel(s), resized by: {how}"]
+    if options.augment not in ("none", "shift"):
+        mirrored = "mirrored at random" if state["mirror"] else "not mirrored"
+        lines.append(f"training pictures are {mirrored} (--mirror, --no-mirror)")
+    sample = train[np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)]
+    if how == "pad":
+        state["fill"] = border_value(dataset, sample)
+    pictures = Pictures(options, state)
+    lines.append(fit_normalisation(pictures, dataset, sample))
+    return pictures, lines
 
 
 def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[int, str]:
@@ -33,6 +70,45 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
     return size, f"the {word} size of {card.name}; the data's median is {median}"
 
 
+def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> str:
+    """Fit mean and standard deviation on pictures of the training split."""
+    how, state = pictures.options.normalize, pictures.state
+    channels = state["channels"]
+    if how == "none":
+        state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}
+        return "pixels from 0 to 1, not normalised"
+    if ":" in how:
+        low, high = read_range(how)
+        state["mean"] = torch.full((channels, 1, 1), -low / (high - low))
+        state["std"] = torch.full((channels, 1, 1), 1 / (high - low))
+        return f"black becomes {low:g}, white {high:g}"
+    if how == "imagenet":
+        if channels != 3:
+            raise RequestError(f"normalize = imagenet needs 3 channels; the data have {channels}.")
+        state["mean"] = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+        state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        return "normalised by ImageNet's mean and standard deviation"
+    if how not in ("standard", "pixel-mean"):
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
+            "LOW:HIGH (for example -0.1:1.175)."
+        )
+    size = state["size"]
+    total = torch.zeros(channels, size, size, dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for part in in_batches(sample, 256):
+        pixels = unit(pictures.fitted(dataset, part)).double()
+        total += pixels.sum(0)
+        squares += pixels.square().sum(0)
+    mean, square = total / len(sample), squares / len(sample)
+    channel_mean = mean.mean((1, 2), keepdim=True)
+    std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
+    state["std"] = std.float()
+    shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
+    return f"normalised by the training pictures' {how} (mean {shown})"
+
+
 def border_value(dataset: Dataset, sample: Indices) -> float:
     """Return the median of the pictures' outermost pixels: what padding continues them with."""
     edges = []
@@ -51,19 +127,3 @@ def read_range(text: str) -> tuple[float, float]:
     if low >= high:
         raise RequestError(f"normalize is {text!r}; LOW:HIGH needs two numbers, the lower first.")
     return low, high
-
-
-def unit(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [0, 1]; float images as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
-def with_channels(picture: Tensor, channels: int) -> Tensor:
-    """Return a picture (1 or 3, height, width) with 1 channel (grey) or 3."""
-    if len(picture) == channels:
-        return picture
-    if channels == 3:
-        return picture.expand(3, -1, -1)
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601, as Pillow's
-    grey = (picture.float() * weights).sum(0, keepdim=True)
-    return grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torchfolio.data.dataset import Dataset, Indices, Problem, Reader
 from torchfolio.data.folders import told
 from torchfolio.data.images import Pixels
-from torchfolio.data.records import ImageArray, ImageFiles, fingerprint, size_facts
+from torchfolio.data.records import ImageArray, ImageFiles, fingerprint
 from torchfolio.data.scan import Scan
 from torchfolio.errors import DataError
 from torchfolio.options import plain
@@ -30,11 +30,7 @@ def picture_dataset(
     problems: list[Problem],
     groups: NDArray[Any] | None = None,
 ) -> Dataset:
-    """Return the dataset of the files that are good.
-
-    One channel if all pictures are grey by their format, three otherwise; a grey picture that
-    is stored as RGB counts as colour. More than 8 bits if most pictures have them.
-    """
+    """Return the dataset of the files that are good."""
     rows = np.flatnonzero(keep)
     if not len(rows):
         raise DataError(
@@ -42,9 +38,10 @@ def picture_dataset(
             + told(problems)
         )
     classes, labels = np.unique(class_names[rows].astype(str), return_inverse=True)
-    channels = int(scan.channels[rows].max())
-    depth = 16 if scan.deep[rows].mean() > 0.5 else 8
     names = [scan.names[row] for row in rows]
+    records = ImageFiles(
+        root, names, scan.digests[rows], scan.sizes[rows], scan.channels[rows], scan.deep[rows]
+    )
     splits = split_names[rows]
     given = {
         split: np.flatnonzero(splits == split)
@@ -58,13 +55,13 @@ def picture_dataset(
         name=str(path),
         path=str(path),
         reader=reader.name,
-        records=ImageFiles(root, names, scan.digests[rows], scan.sizes[rows], channels, depth),
+        records=records,
         given=given,
         fingerprint=fingerprint("\n".join(names), scan.digests[rows], labels.astype(np.int64)),
         classes=tuple(str(each) for each in classes),
         labels=labels.astype(np.int64),
         groups=groups[rows] if groups is not None else None,
-        facts=size_facts(scan.sizes[rows], channels, depth),
+        facts=records.facts(),
         problems=problems,
         reader_options=plain(reader.options),
     )
@@ -96,18 +93,18 @@ def array_dataset(
     }
     if len(order) == 1:  # a single split is no split
         given = {"train": np.arange(len(array), dtype=np.int64)}
-    sizes = np.array([array.shape[1:3]])
+    records = ImageArray(array, [source for split in order for source in parts[split][2]])
     return Dataset(
         kind=KIND,
         name=str(path),
         path=str(path),
         reader=reader.name,
-        records=ImageArray(array, [source for split in order for source in parts[split][2]]),
+        records=records,
         given=given,
         fingerprint=fingerprint(array, labels, "\n".join(classes)),
         classes=tuple(classes),
         labels=labels,
-        facts=size_facts(sizes, array.shape[3], 8 if array.dtype == np.uint8 else 16),
+        facts=records.facts(),
         problems=list(problems),
         reader_options=plain(reader.options),
     )

@@ -1,0 +1,173 @@
+"""A dataset's pictures as an image network takes them: fitted, changed at random, normalised."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchfolio.data import transforms
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.draws import uniforms
+from torchfolio.data.store import UniformStore, VariedStore, memory_budget
+from torchfolio.options import option
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """Settings of everything that takes pictures in."""
+
+    image_size: int | None = option(None, "Side of the network's input in pixels.", low=1)
+    channels: Literal[1, 3] | None = option(
+        None, "1 (grey) or 3 (colour); the data's unless given."
+    )
+    resize: Literal["auto", "crop", "squash", "whole", "pad"] = option(
+        "auto",
+        "How pictures get the size: cut the middle, squash, fit the whole and pad, or pad only.",
+    )
+    augment: Literal["none", "shift", "crop-flip", "photo", "standard", "randaugment"] = option(
+        "none",
+        "Random changes of training pictures; standard: photo above 64 pixels, else crop-flip.",
+    )
+    mirror: bool | None = option(
+        None, "Mirror training pictures left to right; colour pictures only unless given."
+    )
+    crop_area: float = option(
+        0.25, "Smallest share of a photograph that a crop keeps.", low=0.01, high=1
+    )
+    colour: float = option(
+        0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1
+    )
+    normalize: str = option(
+        "standard",
+        "standard, pixel-mean, imagenet, none, or LOW:HIGH for black and white.",
+    )
+
+
+class Pictures:
+    """The pictures of one run; ``state`` is what :func:`plan_pictures` decided.
+
+    They are kept in memory as they come out of the file, those of one dataset at a time, in a
+    quarter of the machine's memory at most.
+    """
+
+    def __init__(self, options: PictureOptions, state: dict[str, Any]) -> None:
+        self.options = options
+        self.state = state
+        self._dataset: Dataset | None = None
+        self._stores: dict[bool, UniformStore | VariedStore] = {}
+
+    def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
+        """Return pictures at the network's size, without anything random."""
+        store = self.store(dataset, large=False)
+        assert isinstance(store, UniformStore)
+        return store.get(indices)
+
+    def store(self, dataset: Dataset, large: bool) -> UniformStore | VariedStore:
+        """Return the memory of a dataset's pictures: at the network's size, or large."""
+        if dataset is not self._dataset:
+            self._dataset, self._stores = dataset, {}
+        if large not in self._stores:
+            size, channels = self.state["size"], self.state["channels"]
+            budget = memory_budget() // (2 if self.how_moved() == "photo" else 1)
+            if large:
+                self._stores[large] = VariedStore(
+                    lambda index: transforms.resize_shorter(
+                        self.picture_of(dataset, index), round(1.5 * size), 3 * size
+                    ),
+                    budget,
+                )
+            else:
+                dtype = torch.uint8 if self.state["depth"] == 8 else torch.float32
+                self._stores[large] = UniformStore(
+                    lambda index: self.fit(self.picture_of(dataset, index)),
+                    len(dataset.records),
+                    (channels, size, size),
+                    dtype,
+                    budget,
+                )
+        return self._stores[large]
+
+    def how_moved(self) -> str:
+        """Return how training pictures are cropped and shifted at the network's size."""
+        if self.options.augment in ("standard", "randaugment"):
+            return "photo" if self.state["size"] > 64 else "crop-flip"
+        return self.options.augment
+
+    def picture_of(self, dataset: Dataset, index: int) -> Tensor:
+        """Return a record's picture (channels, height, width) with the network's channels."""
+        return self.tensor(dataset.records.pixels(index))  # type: ignore[attr-defined]
+
+    def tensor(self, pixels: NDArray[Any]) -> Tensor:
+        """Turn (height, width, channels) pixels into (channels, height, width) of this run."""
+        picture = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
+        if self.state["depth"] == 8 and picture.is_floating_point():  # other data than trained on
+            picture = (picture * 255).round().to(torch.uint8)
+        elif self.state["depth"] != 8:
+            picture = unit(picture)
+        return with_channels(picture, self.state["channels"])
+
+    def fit(self, picture: Tensor) -> Tensor:
+        """Return a picture at the network's size."""
+        state = self.state
+        return transforms.fit(picture, state["size"], state["resize"], state["fill"])
+
+    def augmented(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> Tensor:
+        """Return training pictures, changed at random by seed, epoch and example."""
+        options, fill = self.options, self.state["fill"]
+        numbers = uniforms("augment", seed, epoch, indices, 12)
+        images = self.moved(dataset, indices, numbers[:, :5])
+        if options.augment == "randaugment":
+            changed = [
+                transforms.rand_augment(image, row, fill)
+                for image, row in zip(images, numbers[:, 5:9], strict=True)
+            ]
+            images = torch.stack(changed)
+        if options.colour:
+            images = transforms.jitter_colour(images, options.colour, numbers[:, 9:])
+        return images
+
+    def moved(self, dataset: Dataset, indices: Indices, numbers: NDArray[np.float64]) -> Tensor:
+        """Return training pictures at the network's size, cropped, shifted and mirrored."""
+        augment, size, fill = self.how_moved(), self.state["size"], self.state["fill"]
+        if augment == "none":
+            return self.fitted(dataset, indices)
+        if augment == "photo":
+            store = self.store(dataset, large=True)
+            assert isinstance(store, VariedStore)
+            area = (self.options.crop_area, 1.0)
+            crops = [
+                transforms.random_crop(store.get(index), size, row, area)
+                for index, row in zip(indices.tolist(), numbers, strict=True)
+            ]
+            moved = torch.stack(crops)
+        else:  # by 2 pixels of 28, or by 4 of 32 (He et al., 2016, Section 4.2)
+            pixels = max(1, round(size / 14) if augment == "shift" else size // 8)
+            moved = transforms.shift(self.fitted(dataset, indices), pixels, fill, numbers[:, :2])
+        if augment == "shift" or not self.state["mirror"]:
+            return moved
+        return transforms.flip(moved, numbers[:, 4])
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return float32 images as the network takes them; on the images' device."""
+        mean, std = self.state["mean"].to(images.device), self.state["std"].to(images.device)
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        return (images.float() - mean * scale) / (std * scale)
+
+
+def unit(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [0, 1]; float images as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def with_channels(picture: Tensor, channels: int) -> Tensor:
+    """Return a picture (1 or 3, height, width) with 1 channel (grey) or 3."""
+    if len(picture) == channels:
+        return picture
+    if channels == 3:
+        return picture.expand(3, -1, -1)
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601, as Pillow's
+    grey = (picture.float() * weights).sum(0, keepdim=True)
+    return grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey
