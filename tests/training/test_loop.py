@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,24 @@ def test_a_smaller_last_batch_has_fewer_pieces_not_smaller_ones() -> None:
     loop = row_loop(count=100, val=8, batch_size=40, accumulate=4)  # 92: 40, 40 and 12
     sizes = [[len(piece) for piece in loop.load(rows)] for rows in loop.plan(0)]
     assert sizes == [[10, 10, 10, 10], [10, 10, 10, 10], [6, 6]]
+
+
+class ByLength(Regression):
+    """Cuts its own batches, of many short examples or of few long ones, as a translator does."""
+
+    def batches(self, *_: Any) -> list[Any]:
+        return [np.arange(0, 24), np.arange(24, 30), np.arange(30, 40)]
+
+
+def test_batches_of_a_tasks_own_making_are_taken_whole() -> None:
+    task = ByLength()
+    loop = row_loop(task, batch_size=8, accumulate=2, epochs=1)
+    sizes = [[len(piece) for piece in loop.load(rows)] for rows in loop.plan(0)]
+    assert sizes == [[12, 12], [3, 3], [5, 5]]
+    listener = Listener()
+    loop.run(listener)
+    assert listener.updates == [1, 2, 3]
+    assert loop.progress.history[0]["updates"] == 3
 
 
 def test_no_batch_is_left_with_one_example() -> None:
@@ -160,6 +179,7 @@ class Critics(Adversaries):
     """Wasserstein with gradient penalty: five steps of the critic to one of the generator."""
 
     name = "critics"
+    monitor = None
 
     def steps(self, parts: Parts, batch: RowBatch) -> Iterator[Step]:
         for _ in range(5):
@@ -188,11 +208,48 @@ class Critics(Adversaries):
 def test_five_critic_steps_to_one_generator_step() -> None:
     task = Critics()
     adam = {"name": "adam", "lr": 0.01, "betas": [0.0, 0.9]}
-    loop = row_loop(task, {"generator": adam, "discriminator": adam}, epochs=1, count=24, val=8)
-    loop.run(Listener())
+    rates = {"generator": adam, "discriminator": adam | {"lr": 0.02}}
+    loop = row_loop(task, rates, epochs=1, count=24, val=8)
+    listener = Listener()
+    loop.run(listener)
     steps = [event for event in task.events if not event.startswith("noise")]
     assert steps == (["critic"] * 5 + ["generator"]) * 2
-    assert "val_loss" in loop.progress.history[0]
+    (row,) = loop.progress.history
+    assert (row["lr_generator"], row["lr_discriminator"]) == (0.01, 0.02)
+    assert "val_loss" in row
+    assert loop.progress.best_epoch is None
+    assert listener.best is None
+
+
+class Now(Regression):
+    """Two steps in every update, and a third in every other; each loss is a set number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+
+    def steps(self, parts: Parts, batch: RowBatch) -> Iterator[Step]:
+        def value(number: float) -> Tensor:
+            return number + 0 * self.error(parts, batch)
+
+        self.taken += 1
+        yield Step(lambda: value(1.0), name="first")
+        yield Step(lambda: value(3.0), name="first")
+        if self.taken % 2 == 0:
+            yield Step(lambda: value(self.taken), name="rare")
+
+
+def test_a_figure_is_the_mean_over_the_steps_that_were_taken() -> None:
+    loop = row_loop(Now(), epochs=1, count=40, val=8, batch_size=8)  # 4 updates of 8
+    loop.run(Listener())
+    assert loop.progress.history[0]["train_first"] == 2  # of 1 and 3
+    assert loop.progress.history[0]["train_rare"] == 3  # of 2 and 4
+
+
+def test_what_watches_a_metric_needs_one() -> None:
+    with pytest.raises(RequestError, match=r"critics has no metric of its own that --patience"):
+        row_loop(Critics(), patience=2)
+    assert row_loop(Critics(), patience=2, monitor="loss").monitor == "loss"
 
 
 def test_lock_step_refuses_pieces_of_different_lengths() -> None:

@@ -174,7 +174,7 @@ class Regression(Task):
 
     name = "regression"
     kinds = ("rows",)
-    monitor = "loss"
+    monitor: ClassVar[str | None] = "loss"
     higher_is_better: ClassVar[dict[str, bool]] = {"loss": False}
 
     def __init__(self, make: Callable[[], nn.Module] = small_network) -> None:

@@ -124,7 +124,8 @@ class TrainingMonitor(Monitor):
             self.metric = f"{loop.monitor} {value:.4f}"
             best = " (best)" if loop.progress.best_epoch == row["epoch"] else ""
             shown.append(f"val {self.metric}{best}")
-        shown.append(f"lr {row['lr']:.3g}")
+        rates = [f"{rate:.3g}" for key, rate in row.items() if key == "lr" or key.startswith("lr_")]
+        shown.append(f"lr {' '.join(rates)}")
         shown.append(f"{row['examples_per_second']:,.0f}/s")
         if row["data_wait"] > 0.1:
             shown.append(f"waited for data {row['data_wait']:.0%}")

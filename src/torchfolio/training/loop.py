@@ -65,7 +65,7 @@ class Loop:
             }
         self.monitor = options.monitor or task.monitor
         self.check_request()
-        better = task.higher_is_better[self.monitor]
+        better = self.monitor is None or task.higher_is_better[self.monitor]
         self.sign = 1.0 if better else -1.0
         self.plateau = Plateau(options.gamma, options.plateau_patience, better)
         self.updater = Updater(task, self.running, optimizers, options)
@@ -85,22 +85,26 @@ class Loop:
     def check_request(self) -> None:
         """Refuse settings that this task, these data or these optimizers cannot follow."""
         options = self.options
-        if self.monitor not in self.task.higher_is_better:
+        if self.monitor is not None and self.monitor not in self.task.higher_is_better:
             raise unknown("metric", self.monitor, self.task.higher_is_better)
         if not len(self.splits["train"]):
             raise RequestError("There are no training examples. Take a smaller --test-split.")
-        if not len(self.splits["val"]):
-            needing = {
-                "--patience": options.patience is not None,
-                "--monitor": options.monitor is not None,
-                "--schedule plateau": options.schedule == "plateau",
-            }
-            if any(needing.values()):
-                names = " and ".join(name for name, given in needing.items() if given)
-                raise RequestError(
-                    f"There are no validation examples, which {names} would watch. Leave it out, "
-                    "or give --val-split."
-                )
+        needing = {
+            "--patience": options.patience is not None,
+            "--monitor": options.monitor is not None,
+            "--schedule plateau": options.schedule == "plateau",
+        }
+        names = " and ".join(name for name, given in needing.items() if given)
+        if names and not len(self.splits["val"]):
+            raise RequestError(
+                f"There are no validation examples, which {names} would watch. Leave it out, "
+                "or give --val-split."
+            )
+        if names and self.monitor is None:
+            raise RequestError(
+                f"{self.task.name} has no metric of its own that {names} could watch. Leave it "
+                "out, or name one by --monitor."
+            )
         closures = [name for name, each in self.optimizers.items() if each.closure_based]
         if options.precision == "fp16" and closures:
             raise RequestError(
@@ -229,8 +233,9 @@ class Loop:
             for name, number in numbers.items():
                 self.check_loss(name, number, update)
             numbers |= {name: float(value) for name, value in logs.items()}
-            for name, number in numbers.items():
-                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + number * examples
+            for name, number in numbers.items():  # a step may be taken in some updates only
+                total, count = self.progress.sums.get(name, (0.0, 0))
+                self.progress.sums[name] = (total + number * examples, count + examples)
             last = next(iter(numbers.values()))
         return last
 
@@ -257,23 +262,18 @@ class Loop:
         """Validate, remember the best weights, and write the epoch's row."""
         progress = self.progress
         self.check_weights()
-        row: dict[str, Any] = {
-            "epoch": progress.epoch + 1,
-            "updates": progress.update,
-            "lr": next(iter(self.optimizers.values())).rate,
-        }
-        for name, total in progress.sums.items():
-            row[f"train_{name}"] = total / progress.examples
+        row: dict[str, Any] = {"epoch": progress.epoch + 1, "updates": progress.update}
+        for name, group in self.optimizers.items():
+            row["lr" if len(self.optimizers) == 1 else f"lr_{name}"] = group.rate
+        for name, (total, count) in progress.sums.items():
+            row[f"train_{name}"] = total / count
         if len(self.splits["val"]):
             start = time.perf_counter()
             metrics = self.validate()
             progress.seconds += time.perf_counter() - start
             row |= {f"val_{name}": value for name, value in metrics.items()}
-            if self.monitor not in metrics:
-                raise FolioError(
-                    f"monitor is {self.monitor!r}; this task measures {', '.join(metrics)}."
-                )
-            self.remember(metrics)
+            if self.monitor is not None:
+                self.remember(metrics, self.monitor)
         row["digest"] = digest(self.tensors(self.parts))[:16]
         row["examples_per_second"] = round(progress.examples / max(1e-9, progress.epoch_seconds), 1)
         row["data_wait"] = round(progress.waited / max(1e-9, progress.epoch_seconds), 4)
@@ -292,14 +292,16 @@ class Loop:
             self.task, self.usable_parts(), self.dataset, self.splits["val"], self.options
         )
 
-    def remember(self, metrics: dict[str, float]) -> None:
+    def remember(self, metrics: dict[str, float], monitor: str) -> None:
         """Compare the monitored metric with the best so far; keep the weights of a new best.
 
         Of epochs with equal values the one with the least loss is best (on a few dozen validation
         examples many are equal), but patience asks for a better value.
         """
+        if monitor not in metrics:
+            raise FolioError(f"monitor is {monitor!r}; this task measures {', '.join(metrics)}.")
         progress = self.progress
-        value, loss = metrics[self.monitor], metrics.get("loss", math.inf)
+        value, loss = metrics[monitor], metrics.get("loss", math.inf)
         self.plateau.update(value)
         best = progress.best_value
         better = self.sign * value > (-math.inf if best is None else self.sign * best)

@@ -24,7 +24,8 @@ class Progress:
     best_loss: float = math.inf  # the validation loss of that epoch
     bad_epochs: int = 0
     first_losses: dict[str, float] = field(default_factory=dict)  # of each step, by its name
-    sums: dict[str, float] = field(default_factory=dict)  # of the current epoch
+    # of the current epoch: what each figure adds up to, and over how many examples
+    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 

@@ -21,7 +21,7 @@ def run_sections(
     from torchfolio.evaluation.classification_report import training_section
 
     training = result["training"]
-    monitor = training.get("monitor", "loss")
+    monitor = training.get("monitor") or "loss"
     series = {
         name: {
             label: [row.get(f"{split}_{name}") for row in history]

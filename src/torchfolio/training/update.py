@@ -35,24 +35,26 @@ class Updater:
         """Take every step of one update, each before the next is asked for.
 
         ``pieces`` are the batches that it is computed in. Returns the number of examples, the
-        losses of the steps by their names, and what else the steps logged.
+        losses of the steps by their names (of several steps with one name the mean), and what else
+        the steps logged.
         """
         pieces = [piece.to(self.device) for piece in pieces]
         examples = sum(len(piece) for piece in pieces)
         shares = [len(piece) / examples for piece in pieces]
-        losses: dict[str, Tensor] = {}
-        logs: dict[str, Tensor] = {}
+        losses: dict[str, list[Tensor]] = {}
+        logs: dict[str, list[Tensor]] = {}
 
         def seed(number: int, piece: int) -> None:  # of what a task draws between steps (noise)
             seed_for("step", self.options.seed, update, number, piece)
 
         streams = [self.task.steps(self.parts, piece) for piece in pieces]
         for number, steps in enumerate(lock_step(streams, seed)):
-            losses[steps[0].name] = self.take_step(steps, shares, update, number)
+            loss = self.take_step(steps, shares, update, number)
+            losses.setdefault(steps[0].name, []).append(loss)
             for key in steps[0].logs:
                 values = [step.logs[key] * share for step, share in zip(steps, shares, strict=True)]
-                logs[key] = torch.stack(values).sum()
-        return examples, losses, logs
+                logs.setdefault(key, []).append(torch.stack(values).sum())
+        return examples, means(losses), means(logs)
 
     def take_step(
         self, steps: Sequence[Step], shares: Sequence[float], update: int, number: int
@@ -110,6 +112,11 @@ class Updater:
                 group.step()
         if self.scaler.is_enabled():
             self.scaler.update()
+
+
+def means(values: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each list of scalars."""
+    return {name: torch.stack(each).mean() for name, each in values.items()}
 
 
 @torch.no_grad()
