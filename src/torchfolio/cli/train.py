@@ -7,7 +7,13 @@ from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Parameter
 
-from torchfolio.cli.flags import flag_parameters, positional_tokens, run_verb, with_signature
+from torchfolio.cli.flags import (
+    flag_parameters,
+    flag_value,
+    positional_tokens,
+    run_verb,
+    with_signature,
+)
 from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.settings import parse_set
 
@@ -95,13 +101,10 @@ def applicable(network: str, data: str, tokens: list[str]) -> tuple[Any, type]:
     from torchfolio.networks.catalogue import find_card
     from torchfolio.training.start import homes
 
-    settings = {
-        name: tokens[index + 1]
-        for index, token in enumerate(tokens[:-1])
-        for name in ("reader", "task")
-        if token == f"--{name}"
-    }
-    return homes(find_card(network), data, settings, settings.get("task"))
+    settings = {"reader": flag_value(tokens, "reader"), "download": "--download" in tokens}
+    task, reader = homes(find_card(network), data, settings, flag_value(tokens, "task"))
+    assert reader is not None  # data given by a path have one
+    return task, reader.Options
 
 
 def run_request(

@@ -59,6 +59,15 @@ class Pictures:
         self._dataset: Dataset | None = None
         self._stores: dict[bool, UniformStore | VariedStore] = {}
 
+    def inherit(self, state: dict[str, Any]) -> list[str]:
+        """Normalise as another run does, where its pictures have the same channels (and size)."""
+        size, channels = self.state["size"], self.state["channels"]
+        mean, std = state.get("mean"), state.get("std")
+        if mean is None or tuple(mean.shape) not in ((channels, 1, 1), (channels, size, size)):
+            return []
+        self.state |= {"mean": mean, "std": std}
+        return ["normalised as the run that the weights come from (--normalize overrules)"]
+
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
         """Return pictures at the network's size, without anything random."""
         store = self.store(dataset, large=False)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from torchfolio.data.dataset import Dataset, Progress
-from torchfolio.data.readers import open_dataset
+from torch import Tensor
+
+from torchfolio.data.dataset import Dataset, NoOptions, Progress, Reader
+from torchfolio.data.readers import READERS, find_reader, open_dataset
 from torchfolio.data.splits import SplitOptions, Splits, make_splits
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import Card, find_card
@@ -39,6 +41,7 @@ class Start:
     task: Task
     recipe: Recipe
     lines: list[str]
+    weights: dict[str, Tensor] | None = None  # given ones, until the network has taken them
 
 
 def open_recipe_data(data: Mapping[str, Any]) -> Dataset:
@@ -67,8 +70,8 @@ def prepare(
     """
     card = find_card(network)
     table, where = recipe_table(card, which)
-    task_kind, reader_options = homes(card, data, settings, wanted_task)
-    sections = sort_settings(settings, task_kind.Options, reader_options)
+    task_kind, reader = homes(card, data, settings, wanted_task)
+    sections = sort_settings(settings, task_kind.Options, reader.Options if reader else NoOptions)
     add_data_settings(sections, table.get("data", {}))
     data_options = read_options(DataOptions, sections["data"], "the settings")
     read_options(NetworkOptions, sections["network"], "the settings")
@@ -77,13 +80,12 @@ def prepare(
     else:
         dataset = open_dataset(
             data,
-            reader=data_options.reader,
+            reader=reader.name if reader else None,
             reader_options=sections["reader"],
             on_error=data_options.on_error,
             download=data_options.download,
             progress=progress,
         )
-    task_kind = task_for(card, dataset.kind, wanted_task)
     split_options = read_options(SplitOptions, sections["split"], "the settings")
     seed = sections["training"].get("seed", table.get("training", {}).get("seed", 0))
     splits = make_splits(dataset, split_options, int(seed))
@@ -93,7 +95,9 @@ def prepare(
         | plain(split_options)
         | {"on_error": data_options.on_error}
     )
-    adapt_to_weights(sections)
+    asked = frozenset(sections["task"])
+    network_section = table.get("network", {}) | sections["network"]
+    weights, source = given_weights(card, network_section, sections["task"])
     recipe = resolve(
         card,
         described,
@@ -108,22 +112,19 @@ def prepare(
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule, *task.prepare(card, dataset, splits.indices["train"])]
-    return Start(card, dataset, splits, task, recipe, lines)
+    lines += task.inherit(source, asked)
+    return Start(card, dataset, splits, task, recipe, lines, weights)
 
 
 def homes(
     card: Card, data: str | Path | Dataset, settings: Mapping[str, Any], wanted: str | None
-) -> tuple[Any, type]:
-    """Return the task and the reader's options that apply, before any data are read."""
-    from torchfolio.data.dataset import NoOptions
-    from torchfolio.data.readers import READERS, find_reader
-
+) -> tuple[Any, type[Reader] | None]:
+    """Return the task and the reader that apply, before any data are read."""
     if isinstance(data, Dataset):
-        reader = READERS.get(data.reader)
-        return task_for(card, data.kind, wanted), reader.Options if reader else NoOptions
+        return task_for(card, data.kind, wanted), READERS.get(data.reader)
     download = bool(settings.get("download"))
     found, _ = find_reader(data, settings.get("reader"), download=download)
-    return task_for(card, found.kind, wanted), found.Options
+    return task_for(card, found.kind, wanted), found
 
 
 def add_data_settings(sections: dict[str, dict[str, Any]], data: Mapping[str, Any]) -> None:
@@ -145,55 +146,57 @@ def make_task(recipe: Recipe, state: dict[str, Any] | None = None) -> Task:
     return kind(read_options(kind.Options, values, "[task]"), state)
 
 
-def adapt_to_weights(sections: dict[str, dict[str, Any]]) -> None:
-    """Let given weights choose channels and normalisation where the person did not."""
-    network, task = sections["network"], sections["task"]
-    if not network.get("weights") or network.get("transfer") == "none":
-        return
-    if network["weights"] == "imagenet":
+def given_weights(
+    card: Card, network: Mapping[str, Any], task: dict[str, Any]
+) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+    """Return the weights that are asked for, and the preprocessing of the run they come from.
+
+    They choose channels and (ImageNet's) normalisation in ``task`` where the person did not.
+    """
+    given, transfer = network.get("weights"), network.get("transfer", "all")
+    if transfer not in ("all", "none") and not given:
+        raise RequestError(f"transfer is {transfer}, and no weights are given. Add --weights.")
+    if not given or transfer == "none":
+        return None, {}
+    if given == "imagenet":
         task.setdefault("normalize", "imagenet")
         task.setdefault("channels", 3)
-        return
-    tensors = read_weights(network["weights"])
-    channels = next((t.shape[1] for t in tensors.values() if t.ndim == 4), None)
+        return imagenet_weights(card), {}
+    weights = read_weights(given)
+    channels = next((each.shape[1] for each in weights.values() if each.ndim == 4), None)
     if channels in (1, 3):
         task.setdefault("channels", int(channels))
+    is_run = (Path(given) / "recipe.toml").is_file()
+    return weights, RunFolder.open(given).preprocessing() if is_run else {}
 
 
-def make_parts(
-    card: Card, task: Task, recipe: Recipe, lines: list[str], *, load: bool = True
-) -> Parts:
-    """Build the parts from the seed, load given weights, and freeze what is not trained.
-
-    ``load`` is false where a saved state follows, so that a resume needs no file but the run's.
-    """
+def make_parts(start: Start) -> Parts:
+    """Build the parts from the seed, load given weights, and freeze what is not trained."""
+    recipe = start.recipe
     seed_for("initial weights", recipe.training.seed)
-    parts = task.parts(card, **recipe.network.get("set", {}))
-    weights, transfer = recipe.network.get("weights"), recipe.network.get("transfer", "all")
-    if transfer not in ("all", "none") and not weights:
-        raise RequestError(f"transfer is {transfer}, and no weights are given. Add --weights.")
-    if weights and transfer != "none":
-        if load:
-            tensors = imagenet_weights(card) if weights == "imagenet" else read_weights(weights)
-            lines.append(f"weights from {weights}")
-            lines.extend(load_weights(parts.network, tensors).lines())
+    parts = start.task.parts(start.card, **recipe.network.get("set", {}))
+    if start.weights is not None:
+        start.lines.append(f"weights from {recipe.network['weights']}")
+        start.lines.extend(load_weights(parts.network, start.weights).lines())
+        start.weights = None
+    transfer = recipe.network.get("transfer", "all")
+    if recipe.network.get("weights") and transfer != "none":
         trained = freeze(parts.network, transfer)
         if transfer != "all":
-            lines.append(f"trained: {', '.join(trained)}; everything else is frozen")
+            start.lines.append(f"trained: {', '.join(trained)}; everything else is frozen")
     return parts
 
 
 def make_loop(start: Start, state: dict[str, Any] | None = None) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
-    options = start.recipe.training = resolve_device(start.recipe.training)
-    configure(options)
-    parts = make_parts(start.card, start.task, start.recipe, start.lines, load=state is None)
+    parts = make_parts(start)
     optimizers = {
         name: make_optimizer(name, part, start.recipe.optimizers[name])
         for name, part in parts.items()
     }
     gathers = any(each.closure_based for each in optimizers.values())
-    options = start.recipe.training = resolve_layout(options, parts.values(), gathers)
+    options = resolve_layout(start.recipe.training, parts.values(), gathers)
+    start.recipe.training = options
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options)
     if state is not None:
         loop.load_state_dict(state)
@@ -204,6 +207,8 @@ def reopen(folder: RunFolder) -> Start:
     """Return the training of a run folder as it was prepared, with its data read again."""
     recipe, described = folder.recipe(), folder.data()
     recipe.data["path"] = described["path"]
+    recipe.training = resolve_device(recipe.training)
+    configure(recipe.training)
     dataset = open_recipe_data(recipe.data)
     if dataset.fingerprint != described["fingerprint"]:
         raise FolioError(

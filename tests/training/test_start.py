@@ -1,0 +1,64 @@
+"""What is decided before the first update."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import torchfolio
+from torchfolio.training.recording import Monitor
+from torchfolio.training.start import Start, prepare
+
+QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 256, "threads": 1, "workers": 0}
+
+
+class Lines(Monitor):
+    """Keeps what was decided."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def prepared(self, start: Start, path: Path) -> None:
+        self.lines = start.lines
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> torchfolio.Run:
+    out = tmp_path_factory.mktemp("source") / "run"
+    settings = QUICK | {"normalize": "0.25:0.75"}
+    return torchfolio.train("lenet5", "digits", out=out, report=False, **settings)
+
+
+def test_weights_of_a_run_bring_its_preprocessing(source: torchfolio.Run, tmp_path: Path) -> None:
+    watcher = Lines()
+    settings = QUICK | {"weights": str(source.path), "transfer": "head"}
+    out = tmp_path / "run"
+    run = torchfolio.train("lenet5", "digits", out=out, report=False, watcher=watcher, **settings)
+    for name in ("mean", "std"):  # black is 0.25 and white 0.75: not what the digits would give
+        assert torch.equal(run.load()[0].state[name], source.load()[0].state[name])
+    assert any("as the run that the weights come from" in line for line in watcher.lines)
+    assert any(line.startswith("trained: ") for line in watcher.lines)
+    again = prepare("lenet5", "digits", {}, which=str(run.path / "recipe.toml"))
+    assert torch.equal(again.task.state["mean"], source.load()[0].state["mean"])
+
+
+def test_what_the_person_says_of_the_preprocessing_stays(source: torchfolio.Run) -> None:
+    settings = QUICK | {"weights": str(source.path), "normalize": "0:1"}
+    start = prepare("lenet5", "digits", settings)
+    assert start.task.state["mean"].flatten().tolist() == [0.0]
+    assert start.task.state["std"].flatten().tolist() == [1.0]
+
+
+def test_weights_that_are_not_used_bring_nothing(source: torchfolio.Run) -> None:
+    start = prepare("lenet5", "digits", QUICK | {"weights": str(source.path), "transfer": "none"})
+    assert start.weights is None
+    assert not torch.equal(start.task.state["mean"], source.load()[0].state["mean"])
+
+
+def test_a_weights_file_brings_its_channels(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    network = torchfolio.create("resnet20", num_classes=10, in_channels=3)
+    torch.save(network.state_dict(), file)
+    start = prepare("resnet20", "digits", QUICK | {"weights": str(file)})
+    assert start.task.state["channels"] == 3
