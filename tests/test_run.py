@@ -1,8 +1,10 @@
 """The main job from data to report, in Python and by the command, on the built-in digits."""
 
 import csv
+import errno
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torchfolio
 from torchfolio import FolioError, RequestError, Run
 from torchfolio.cli.app import run as folio
 from torchfolio.data.readers import open_dataset
+from torchfolio.tasks.image_classification import ImageClassification
 
 SETTINGS = {"epochs": 2, "threads": 1, "workers": 0}
 
@@ -88,6 +91,34 @@ def test_a_finished_run_resumed_stays_what_it_is(trained: Run) -> None:
     assert Run(trained.path).resume(report=False).metrics["digest"] == digest
 
 
+def test_ctrl_c_while_measuring_leaves_a_training_that_resume_measures(
+    trained: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    flags = ["--out", str(out), "--epochs", "2", "--threads", "1", "--workers", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageClassification, "evaluate", interrupted)
+        assert folio(["train", "lenet5", "digits", *flags, "--no-report"]) == 1
+    told = capsys.readouterr().err
+    assert "Stopped by Ctrl-C while measuring; the training is complete and saved" in told
+    assert f"'folio resume {out}' measures it" in told
+    assert not (out / "metrics.json").exists()
+    history = rows_of(out / "history.csv")
+    assert [row["epoch"] for row in history] == ["1", "2"]
+    assert folio(["resume", str(out), "--no-report", "--quiet"]) == 0
+    assert rows_of(out / "history.csv") == history  # nothing was trained again
+    resumed = Run(out).metrics
+    assert resumed["metrics"] == trained.metrics["metrics"]
+    assert resumed["digest"] == trained.metrics["digest"]
+    assert resumed["training"]["reason"] == trained.metrics["training"]["reason"]
+
+
 def test_predict_answers_as_evaluate_measured(trained: Run, pictures: Path) -> None:
     measured = {row["input"]: row for row in rows_of(trained.path / "predictions" / "test.csv")}
     dataset = open_dataset("digits")
@@ -133,6 +164,51 @@ def test_predict_takes_folders_patterns_and_standard_input(
     assert folio(["predict", str(trained.path), str(one), "--tpo", "3"]) == 2
 
 
+def test_the_table_of_answers_has_the_classes_in_columns(
+    trained: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, broken = str(next(pictures.rglob("*.png"))), str(tmp_path / "missing.png")
+    [row] = trained.predict([good], top=2)
+    assert row["prediction"] == row["top"][0]["class"]
+    assert len(row["top"]) == 2
+    table = tmp_path / "answers.csv"
+    flags = ["--top", "2", "--out", str(table), "--quiet"]
+    assert folio(["predict", str(trained.path), broken, good, *flags]) == 1
+    failed, answered = rows_of(table)
+    common = ["input", "prediction", "probability", "error"]
+    assert list(answered) == [*common, "class_1", "probability_1", "class_2", "probability_2"]
+    assert list(answered.values()) == [
+        good, row["prediction"], str(row["probability"]), "",
+        *(str(each[key]) for each in row["top"] for key in ("class", "probability")),
+    ]  # fmt: skip
+    assert failed.pop("error") == f"There is no file {broken}."
+    assert list(failed.values()) == [broken, "", "", "", "", "", ""]
+    assert folio(["predict", str(trained.path), broken, *flags]) == 1
+    assert list(rows_of(table)[0]) == common
+    capsys.readouterr()
+    assert folio(["predict", str(trained.path), good, "--top", "2"]) == 0
+    first, second = (f"{each['class']} {100 * each['probability']:.1f}%" for each in row["top"])
+    assert capsys.readouterr().out == f"{good}: {first}, {second}\n"
+    assert folio(["predict", str(trained.path), good, "--top", "0"]) == 2
+    assert "top in the settings is 0; it should be 1 or more" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_written_is_named(
+    trained: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    one, folder = next(pictures.rglob("*.png")), tmp_path / "drawn"
+    assert folio(["predict", str(trained.path), str(one), "--pictures", str(folder)]) == 1
+    told = capsys.readouterr()
+    assert f"{folder / one.name} cannot be written: No space left on device. Free" in told.err
+    assert "choose another folder" in told.err
+    assert list(folder.iterdir()) == []
+
+
 def test_predict_draws_pictures(trained: Run, pictures: Path, tmp_path: Path) -> None:
     one = next(pictures.rglob("*.png"))
     rows = list(trained.predict([one, one], pictures=tmp_path / "drawn"))
@@ -147,6 +223,33 @@ def test_evaluate_on_other_data_matches_classes_by_name(trained: Run, pictures: 
     assert result["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
     assert (Path(result["folder"]) / "metrics.json").is_file()
     assert Path(result["folder"]).parent == trained.path / "evaluations"
+
+
+def test_evaluate_counts_copies_of_training_examples(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for split, count in (("train", 12), ("test", 4)):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = noise.integers(0, 256, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    shutil.copytree(tmp_path / "data" / "test", tmp_path / "other")
+    out = tmp_path / "run"
+    settings = {"epochs": 1, "val_split": 0.0, "threads": 1, "workers": 0}
+    run = torchfolio.train("softmax_regression", tmp_path / "data", out=out, **settings)
+    assert run.evaluate(tmp_path / "other", report=False)["copies_of_training"] == 0
+    for number in range(3):
+        copy = tmp_path / "data" / "train" / "cat" / f"{number}.png"
+        shutil.copy(copy, tmp_path / "other" / "cat" / f"again-{number}.png")
+    said: list[str] = []
+    result = run.evaluate(tmp_path / "other", say=said.append)
+    assert result["copies_of_training"] == 3
+    text = "3 of 11 examples are exact copies of training examples"
+    assert any(text in line for line in said)
+    assert text in (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "data")
+    assert run.evaluate(tmp_path / "other", report=False)["copies_of_training"] is None
 
 
 def test_evaluate_names_a_class_that_the_run_does_not_know(trained: Run, tmp_path: Path) -> None:
@@ -220,8 +323,6 @@ def test_a_wrong_setting_is_named(
 
 
 def test_data_that_changed_since_are_refused_on_resume(pictures: Path, tmp_path: Path) -> None:
-    import shutil
-
     data = tmp_path / "data"
     shutil.copytree(pictures, data)
     run = torchfolio.train("softmax_regression", data, out=tmp_path / "run", **SETTINGS)
@@ -233,8 +334,6 @@ def test_data_that_changed_since_are_refused_on_resume(pictures: Path, tmp_path:
 def test_evaluate_measures_the_test_split_that_other_data_bring(
     trained: Run, pictures: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(pictures, tmp_path / "data" / "train")
     shutil.copytree(pictures / "1", tmp_path / "data" / "test" / "1")
     count = len(list((pictures / "1").iterdir()))

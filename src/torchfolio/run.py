@@ -1,6 +1,6 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,15 @@ from torch import nn
 
 from torchfolio.checkpoint import digest, write_text
 from torchfolio.data.cache import keep_matplotlib_inside
-from torchfolio.data.dataset import Dataset
+from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.readers import open_dataset
 from torchfolio.errors import FolioError, RequestError, unknown
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
+from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
+from torchfolio.tasks.drawing import drawn
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
@@ -223,21 +225,39 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        result = {
-            "run": self.name,
-            "task": task.name,
-            "split": "test",
-            "examples": len(splits["test"]),
-            "metrics": evaluation.metrics,
-            "baseline": evaluation.baseline,
-            "digest": digest(Loop.tensors(loop.parts)),
-            "training": training,
-            "details": evaluation.details,
-        }
+        result = self.result(evaluation, start.dataset, "test", len(splits["test"]))
+        result |= {"digest": digest(Loop.tensors(loop.parts)), "training": training}
         self.folder.write_table("predictions/test.csv", evaluation.predictions)
         self.folder.write_metrics(result)
         if report:
             self.write_report(self.path / "report.html", evaluation, result)
+
+    def result(
+        self, evaluation: Evaluation, dataset: Dataset, split: str, examples: int
+    ) -> dict[str, Any]:
+        """Return the figures of one evaluation as ``metrics.json`` holds them."""
+        return {
+            "run": self.name,
+            "task": self.recipe.task["name"],
+            "data": str(dataset.path),
+            "split": split,
+            "examples": examples,
+            "metrics": evaluation.metrics,
+            "baseline": evaluation.baseline,
+            "details": evaluation.details,
+        }
+
+    def copies(self, dataset: Dataset, indices: Indices) -> int | None:
+        """Return how many examples are exact copies of training examples.
+
+        ``None`` where the data of the training cannot be read any more.
+        """
+        try:
+            start = reopen(self.folder)
+        except FolioError:
+            return None
+        trained = start.dataset.records.digests()[start.splits.indices["train"]]
+        return int(np.isin(dataset.records.digests()[indices], trained).sum())
 
     def write_report(self, path: Path, evaluation: Evaluation, result: dict[str, Any]) -> None:
         """Write the report of one evaluation, and its drawings as files of their own."""
@@ -257,6 +277,8 @@ class Run:
             write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
         title = f"{recipe.network['name']} on {described['name']}"
         subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {self.name}"
+        if copies := result.get("copies_of_training"):
+            subtitle += f". {told_copies(copies, result['examples'])}"
         write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
 
     def ready(
@@ -313,18 +335,12 @@ class Run:
         target = self.path / "evaluations" / name
         evaluation = task.evaluate(parts, dataset, indices, train, context)
         old = self.folder.metrics() if (self.path / "metrics.json").is_file() else {}
-        result = {
-            "run": self.name,
-            "task": task.name,
-            "data": str(dataset.path),
-            "split": split or "all",
-            "examples": len(indices),
-            "metrics": evaluation.metrics,
-            "baseline": evaluation.baseline,
-            "digest": old.get("digest"),
-            "training": old.get("training", {}),
-            "details": evaluation.details,
-        }
+        result = self.result(evaluation, dataset, split or "all", len(indices))
+        result |= {"digest": old.get("digest"), "training": old.get("training", {})}
+        if data is not None:
+            result["copies_of_training"] = copies = self.copies(dataset, indices)
+            if copies:
+                say(f"{told_copies(copies, len(indices))}: they were seen in training")
         target.mkdir(parents=True, exist_ok=True)
         relative = target.relative_to(self.path)
         self.folder.write_table(str(relative / "predictions.csv"), evaluation.predictions)
@@ -334,20 +350,28 @@ class Run:
         return result | {"folder": str(target)}
 
     def predict(
-        self, inputs: Iterable[Any], *, device: str = "auto", pictures: Path | None = None
+        self,
+        inputs: Iterable[Any],
+        *,
+        device: str = "auto",
+        pictures: str | Path | None = None,
+        **settings: Any,
     ) -> Iterator[dict[str, Any]]:
         """Answer inputs (paths of files for image tasks), one row each, errors included.
 
-        A row holds "input", "prediction", "probability", "error" and more by task. With
-        ``pictures`` an annotated picture of each answer is written into that folder.
+        A row holds "input", "prediction", "error" and more by task ("probability" and "top" of
+        image classification). With ``pictures`` an annotated picture of each answer is written
+        into that folder. ``settings`` are the flags of the task's answers (``top=5``).
         """
         task, parts, context = self.ready(device)
-        items: Sequence[Any] = list(inputs)
-        for row in task.answer(parts, items, context):
-            if pictures is not None and row.get("error") is None:
-                written = task.picture(row, pictures)
-                row["picture"] = str(written) if written else None
-            yield row
+        options: Any = read_options(task.AnswerOptions, settings, "the settings")
+        rows = task.answer(parts, list(inputs), context, options)
+        return rows if pictures is None else drawn(task, rows, Path(pictures))
+
+
+def told_copies(copies: int, examples: int) -> str:
+    """Return in words how many examples repeat training examples."""
+    return f"{copies:,} of {examples:,} examples are exact copies of training examples"
 
 
 def free_name(folder: Path, name: str) -> str:

@@ -1,13 +1,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from torchfolio.cli.app import run
+from torchfolio.data.dataset import Dataset, Reader
+from torchfolio.data.readers import READERS
+from torchfolio.data.readers.pictures import array_dataset
+from torchfolio.options import option
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +121,69 @@ def test_reader_options_are_flags(pets: Path, capsys: pytest.CaptureFixture[str]
     assert run(["check", file, "--label-column", "c", "--json"]) == 0
     assert document(capsys)["classes"] == ["cat", "dog"]
     assert run(["check", str(pets / "cat"), "--reader", "cifar", "--labels", "coarse"]) == 1
+
+
+@dataclass(frozen=True)
+class SideOptions:
+    """Settings of a reader that nobody has listed anywhere else."""
+
+    side: int = option(8, "Height and width of the pictures.", low=1)
+
+
+class Sides(Reader):
+    """A file ``sides`` whose letters are the classes of grey pictures, ten of each."""
+
+    name = "sides"
+    reads = "a file named sides"
+    kind = "image-classification"
+    Options = SideOptions
+
+    @classmethod
+    def recognise(cls, path: Path) -> str | None:
+        return "sides" if path.name == "sides" else None
+
+    def read(self, path: Path, *, on_error: str = "skip", progress: Any = None) -> Dataset:
+        letters = sorted(path.read_text(encoding="utf-8"))
+        labels = np.repeat(np.arange(len(letters)), 10)
+        size = (len(labels), self.options.side, self.options.side, 1)
+        array = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+        parts = {"train": (array, labels, [("sides", len(labels))])}
+        return array_dataset(reader=self, path=path, parts=parts, classes=letters)
+
+
+@pytest.fixture
+def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(READERS, "sides", Sides)
+    (tmp_path / "sides").write_text("ab", encoding="utf-8")
+    return str(tmp_path / "sides")
+
+
+def test_the_flags_of_a_new_reader_appear_by_themselves(
+    sides: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, side in (([], 8), (["--side", "16"], 16), (["--side=24"], 24)):
+        assert run(["check", *arguments, sides, "--json"]) == 0
+        assert document(capsys)["facts"]["size_max"] == [side, side]
+    assert run(["check", sides, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Reader sides" in text
+    assert "Height and width of the pictures. [default: 8]" in text
+    assert run(["check", sides, "--side", "0"]) == 2
+    assert "side in the reader sides is 0; it should be 1 or more" in capsys.readouterr().err
+
+
+def test_flags_of_another_reader_are_unknown(
+    sides: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "digits", "--side", "16"]) == 2
+    assert "Unknown option: --side" in capsys.readouterr().err
+    assert run(["check", str(tmp_path), "--reader=sides", "--help"]) == 0
+    assert "--side" in capsys.readouterr().out
+
+
+def test_help_for_data_that_are_not_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "mnist", "--download", "--help"]) == 0  # and fetches nothing
+    assert "folio check DATA --help" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

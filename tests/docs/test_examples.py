@@ -9,6 +9,7 @@ verify`` has tests of its own.
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from PIL import Image
 from torchfolio.cli.app import VERBS
 from torchfolio.cli.app import run as run_command
 from torchfolio.data.downloads import SOURCES
-from torchfolio.data.readers import open_dataset
+from torchfolio.data.readers import READERS, open_dataset
 from torchfolio.run import train
+from torchfolio.tasks.registry import TASKS, find_task
 
 GUIDES = [page for page in sorted((ROOT / "docs" / "guides").glob("*.md")) if page.stem != "verify"]
 PAGES = [page for page in sorted((ROOT / "docs" / "networks").glob("*.md")) if page.stem != "index"]
@@ -107,8 +109,9 @@ def test_every_flag_and_verb_that_is_named_exists(capsys: pytest.CaptureFixture[
         words = ["train", "lenet5", "digits"] if verb == "train" else [verb]
         assert run_command([*words, "--help"]) == 0
         known |= set(FLAG.findall(capsys.readouterr().out))
-    for reader in ("path-column", "label-column", "split-column", "group-column", "labels"):
-        known.add(reader)  # of readers that the help of digits does not show
+    kinds = [reader.Options for reader in READERS.values()]  # the help of digits shows its own
+    kinds += [find_task(name).AnswerOptions for name in TASKS]
+    known |= {each.name.replace("_", "-") for kind in kinds for each in fields(kind)}
     for file in (*FILES, ROOT / "README.zh.md"):
         text = file.read_text(encoding="utf-8")
         ours = "\n".join(line for line in text.splitlines() if "pip install" not in line)

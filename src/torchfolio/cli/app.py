@@ -25,6 +25,8 @@ VERBS = {
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }
+# verbs whose flags follow from the data, the network or the run that is named
+READ_THEIR_FLAGS = ("check", "train", "predict")
 
 HELP = """Usage: folio VERB ...
 
@@ -69,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
 
 def dispatch(arguments: list[str]) -> Any:
-    """Hand the request to its verb; ``train`` reads its flags itself, by the data."""
+    """Hand the request to its verb."""
     verb, rest = (arguments or ["--help"])[0], arguments[1:]
     if verb in ("--help", "-h"):
         lines = [f"  {name:<10} {line}" for name, (_, line) in VERBS.items()]
@@ -82,7 +84,7 @@ def dispatch(arguments: list[str]) -> Any:
         raise unknown("verb", verb, VERBS, "'folio --help' shows all of them.")
     module, _, name = VERBS[verb][0].partition(":")
     function = getattr(import_module(module), name)
-    if verb == "train":
+    if verb in READ_THEIR_FLAGS:
         return function(rest)
     from torchfolio.cli.flags import run_verb
 

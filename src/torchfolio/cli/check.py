@@ -1,13 +1,21 @@
 """``folio check``: what is in the data, and what is wrong with it."""
 
+import inspect
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
+from torchfolio.cli.flags import (
+    flag_parameters,
+    flag_value,
+    positional_tokens,
+    run_verb,
+    with_flags,
+)
 from torchfolio.cli.output import Json, Output, Quiet
-from torchfolio.errors import DataError
+from torchfolio.errors import DataError, FolioError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,12 +26,36 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # problems of a kind that a person sees at once
 CLASSES_SHOWN = 30
-
-Of = Group("Of certain readers", sort_key=9)
-Column = Annotated[str | None, Parameter(group=Of)]
+SWITCHES = {"download", "json", "quiet", "help", "h"}
 
 
-def check(
+def check(tokens: list[str]) -> None:
+    """Read the request, whose flags are also those of the reader of the data, and check them."""
+    data = next(iter(positional_tokens(tokens, SWITCHES)), None)
+    flags = reader_flags(data, tokens) if data is not None else []
+    run_verb("check", with_flags(check_data, flags), tokens)
+
+
+def reader_flags(data: str, tokens: list[str]) -> list[inspect.Parameter]:
+    """Return the flags of the reader that reads the data; help fetches no data to know them."""
+    from torchfolio.data.readers import find_reader
+
+    helping = "--help" in tokens or "-h" in tokens
+    try:
+        found, _ = find_reader(
+            data,
+            flag_value(tokens, "reader"),
+            download="--download" in tokens and not helping,
+            progress=Counter(Output("--json" in tokens, "--quiet" in tokens), "fetched"),
+        )
+    except FolioError:
+        if helping:
+            return []
+        raise
+    return flag_parameters(found.Options, f"Reader {found.name}", defaults=True)
+
+
+def check_data(
     data: str,
     *,
     reader: str | None = None,
@@ -36,15 +68,13 @@ def check(
     download: Annotated[bool, Parameter(negative="")] = False,
     fix: Path | None = None,
     html: Path | None = None,
-    path_column: Column = None,
-    label_column: Column = None,
-    split_column: Column = None,
-    group_column: Column = None,
-    labels: Column = None,
     json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Tell what is in the data, how they would be split, and what is wrong with them.
+
+    'folio check DATA --help' shows the flags that apply to those data.
 
     Example: folio check photos/ --network resnet18 --html photos.html
 
@@ -74,16 +104,6 @@ def check(
         duplicates and pictures that stand in two classes.
     html
         Write a page with all of it, and pictures, to this file.
-    path_column
-        image-table: column of the pictures' paths.
-    label_column
-        image-table: column of the classes.
-    split_column
-        image-table: column that says train, val or test.
-    group_column
-        image-table: column whose equal values stay on one side.
-    labels
-        cifar: fine or coarse.
     """
     from torchfolio.data.check import inspect_dataset
     from torchfolio.data.readers import open_dataset
@@ -94,13 +114,7 @@ def check(
     dataset = open_dataset(
         data,
         reader=reader,
-        reader_options={
-            "path_column": path_column,
-            "label_column": label_column,
-            "split_column": split_column,
-            "group_column": group_column,
-            "labels": labels,
-        },
+        reader_options=settings,
         on_error=on_error,
         download=download,
         progress=Counter(out, "read"),

@@ -1,7 +1,7 @@
-"""Flags made from option dataclasses: one field a flag, none of them set unless the person does.
+"""Flags made from option dataclasses: one field a flag.
 
-Which flags apply to a training depends on its network and data, so the signature that the
-command-line library reads is put together for each request.
+Which flags apply depends on the network, the data or the run that is named, so the signature that
+the command-line library reads is put together for each request.
 """
 
 import dataclasses
@@ -11,11 +11,14 @@ from typing import Annotated, Any, get_type_hints
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from torchfolio.errors import RequestError, normalise
+from torchfolio.errors import FolioError, RequestError, normalise
 
 
-def flag_parameters(kind: type, title: str) -> list[inspect.Parameter]:
-    """Return one keyword-only parameter for each field of an options dataclass, default None."""
+def flag_parameters(kind: type, title: str, *, defaults: bool = False) -> list[inspect.Parameter]:
+    """Return one keyword-only parameter for each field of an options dataclass.
+
+    Its default is None, where a recipe has the say, or with ``defaults`` that of the field.
+    """
     hints = get_type_hints(kind)
     group = Group(title, sort_key=ORDER.index(title) if title in ORDER else len(ORDER))
     parameters = []
@@ -27,11 +30,14 @@ def flag_parameters(kind: type, title: str) -> list[inspect.Parameter]:
         help_text = each.metadata.get("help", "")
         extra = {"negative_iterable": ""} if each.name == "set" else {}
         annotation = Annotated[
-            hint | None, Parameter(help=help_text, group=group, show_default=False, **extra)
+            hint | None, Parameter(help=help_text, group=group, show_default=defaults, **extra)
         ]
         parameters.append(
             inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=each.default if defaults else None,
+                annotation=annotation,
             )
         )
     return parameters
@@ -55,11 +61,39 @@ def with_signature(
     return command
 
 
+def with_flags(
+    function: Callable[..., Any], flags: Sequence[inspect.Parameter]
+) -> Callable[..., Any]:
+    """Return a function whose ``**settings`` are these flags, for the command-line library."""
+    own = [
+        each
+        for each in inspect.signature(function).parameters.values()
+        if each.kind is not each.VAR_KEYWORD
+    ]
+    for name in {each.name for each in own} & {each.name for each in flags}:
+        raise FolioError(f"--{name} is a flag of the verb and one of an options class. Rename one.")
+    return with_signature(function, [*own, *flags], function.__doc__ or "")
+
+
+def flag_value(tokens: Sequence[str], name: str) -> str | None:
+    """Return what follows ``--name`` or ``--name=`` in the tokens, if it is there."""
+    for index, token in enumerate(tokens):
+        flag, equals, value = token.partition("=")
+        if flag.startswith("--") and normalise(flag[2:]) == name:
+            return value if equals else next(iter(tokens[index + 1 :]), None)
+    return None
+
+
 def positional_tokens(tokens: Sequence[str], switches: set[str]) -> list[str]:
-    """Return the tokens that are neither flags nor their values; ``switches`` take no value."""
-    found = []
+    """Return the tokens that are neither flags nor their values; ``switches`` take no value.
+
+    After ``--`` all are.
+    """
+    found: list[str] = []
     takes_value = False
-    for token in tokens:
+    for index, token in enumerate(tokens):
+        if token == "--":
+            return [*found, *tokens[index + 1 :]]
         if token.startswith("-") and len(token) > 1:
             name = normalise(token.lstrip("-").split("=", 1)[0])
             bare = name.removeprefix("no_")

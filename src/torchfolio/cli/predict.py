@@ -2,20 +2,42 @@
 
 import csv
 import glob
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from torchfolio.cli.flags import flag_parameters, positional_tokens, run_verb, with_flags
 from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.errors import RequestError
 
+if TYPE_CHECKING:
+    from torchfolio.tasks.base import Task
+
 IGNORED = ("thumbs.db", "desktop.ini")
+SWITCHES = {"json", "quiet", "help", "h"}
 
 
-def predict(
+def predict(tokens: list[str]) -> int:
+    """Read the request, whose flags are also those of the run's task, and answer."""
+    run = next(iter(positional_tokens(tokens, SWITCHES)), None)
+    flags = answer_flags(run) if run is not None and tokens != [run] else []
+    return run_verb("predict", with_flags(answer, flags), tokens) or 0
+
+
+def answer_flags(run: str) -> list[inspect.Parameter]:
+    """Return the flags of the answers of a run's task."""
+    from torchfolio.run import Run
+    from torchfolio.tasks.registry import find_task
+
+    task = find_task(Run(run).recipe.task["name"])
+    return flag_parameters(task.AnswerOptions, "Answers", defaults=True)
+
+
+def answer(
     run: Path,
     *inputs: Annotated[str, Parameter(allow_leading_hyphen=True)],  # "-" is standard input
     out: Annotated[
@@ -24,14 +46,15 @@ def predict(
     pictures: Annotated[
         Path | None, Parameter(help="Write annotated pictures into this folder.")
     ] = None,
-    top: Annotated[int, Parameter(help="How many classes to name, with probabilities.")] = 3,
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> int:
     """Answer files, folders, patterns, or (with -) paths on standard input.
 
     Every input gets a row; one that cannot be read has its error in it, and the status is then 1.
+    'folio predict RUN --help' shows the flags that apply to that run.
 
     Example: folio predict runs/resnet18-photos-1 holiday/ 'more/*.jpg' --out answers.csv
 
@@ -50,9 +73,9 @@ def predict(
         raise RequestError("An input is empty: an unset variable, perhaps. Name a file or folder.")
     for item in inputs:
         if item.startswith("-") and item != "-" and not Path(item).exists():
-            raise RequestError(f"Unknown option: {item}. 'folio predict --help' shows the flags.")
-    if top < 1:
-        raise RequestError(f"--top is {top}; it should be 1 or more.")
+            raise RequestError(
+                f"Unknown option: {item}. 'folio predict {run} --help' shows the flags."
+            )
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise RequestError(f"--out is {out}; it should end in .csv or .json.")
     files = list(expand(inputs))
@@ -61,20 +84,21 @@ def predict(
     from torchfolio.run import Run
 
     output = Output(json, quiet)
+    trained = Run(run)
+    task, _ = trained.load()
     rows = []
-    failed = 0
-    for row in Run(run).predict(files, device=device, pictures=pictures):
-        row = row | {"top": row.get("top", [])[:top]}
+    for row in trained.predict(files, device=device, pictures=pictures, **settings):
         rows.append(row)
-        failed += row["error"] is not None
         if not json and out is None:
-            output.show(line(row))
+            output.show(line(task, row))
     output.document(rows)
     if out is not None:
-        write(out, rows, top)
+        write(out, rows, task)
         output.show(f"{len(rows):,} answers in {out}")
+    drawn = sum(row.get("picture") is not None for row in rows)
     if pictures is not None:
-        output.say(f"pictures in {pictures}")
+        output.say(f"{drawn:,} pictures in {pictures}")
+    failed = sum(row["error"] is not None for row in rows)
     if failed:
         output.error(f"{failed} of {len(rows)} inputs could not be read; their rows say why.")
     return 1 if failed else 0
@@ -101,16 +125,15 @@ def wanted(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name.lower() not in IGNORED
 
 
-def line(row: dict[str, Any]) -> str:
-    """Return one answer as a line."""
+def line(task: "Task", row: dict[str, Any]) -> str:
+    """Return one row as the text that a person reads."""
     if row["error"] is not None:
         return f"{row['input']}: error: {row['error']}"
-    answers = ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
-    return f"{row['input']}: {answers or row['prediction']}"
+    return f"{row['input']}: {task.line(row)}"
 
 
-def write(path: Path, rows: list[dict[str, Any]], top: int) -> None:
-    """Write the answers as JSON, or as CSV with one pair of columns for each further class."""
+def write(path: Path, rows: list[dict[str, Any]], task: "Task") -> None:
+    """Write the answers as JSON, or as CSV with the columns of the task."""
     import io
     import json as json_module
 
@@ -119,16 +142,23 @@ def write(path: Path, rows: list[dict[str, Any]], top: int) -> None:
     if path.suffix.lower() == ".json":
         write_text(path, json_module.dumps(rows, ensure_ascii=False, indent=2) + "\n")
         return
-    columns = ["input", "prediction", "probability", "error"]
-    extra = [f"{kind}_{place}" for place in range(1, top + 1) for kind in ("class", "probability")]
+    columns, table = cells(rows, task)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns + extra, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    for row in rows:
-        places = {
-            f"{kind}_{place}": each[kind]
-            for place, each in enumerate(row["top"], 1)
-            for kind in ("class", "probability")
-        }
-        writer.writerow(row | places)
+    writer.writerows(table)
     write_text(path, text.getvalue())
+
+
+def cells(rows: list[dict[str, Any]], task: "Task") -> tuple[list[str], list[dict[str, Any]]]:
+    """Return columns and rows of a table; the columns are those of answers, if there is one."""
+    from torchfolio.tasks.base import plain_values
+
+    table = [
+        (task.cells(row) if row["error"] is None else plain_values(row))
+        | {"input": row["input"], "error": row["error"]}
+        for row in rows
+    ]
+    answers = [each for each in table if each["error"] is None] or table
+    columns = dict.fromkeys(["input", *(name for each in answers for name in each)])
+    return list(columns), table

@@ -86,17 +86,20 @@ class Evaluation:
 class Task(ABC):
     """One kind of problem.
 
-    ``Options`` is a dataclass of the task's own flags. What ``prepare`` decides and fits on the
-    training split (sizes, means, vocabularies) lies in ``self.state``: plain values and tensors,
-    which the run keeps under ``preprocessing/`` and every later use reads back.
+    ``Options`` is a dataclass of the task's own flags, ``AnswerOptions`` one of the flags of its
+    answers (``folio predict``). What ``prepare`` decides and fits on the training split (sizes,
+    means, vocabularies) lies in ``self.state``: plain values and tensors, which the run keeps
+    under ``preprocessing/`` and every later use reads back.
     """
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]  # the kinds of dataset that it takes
     Options: ClassVar[type] = NoOptions
+    AnswerOptions: ClassVar[type] = NoOptions
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
-    monitor: ClassVar[str]  # the metric that chooses the best weights, unless another is named
-    higher_is_better: ClassVar[Mapping[str, bool]]  # of every metric of the meter
+    # The metric that chooses the best weights, unless another is named; None: the last are used.
+    monitor: ClassVar[str | None] = None
+    higher_is_better: ClassVar[Mapping[str, bool]] = {}  # of every metric of the meter
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         self.options = options
@@ -110,6 +113,13 @@ class Task(ABC):
 
         Returns what was decided and why, one line each, to be printed.
         """
+
+    def inherit(self, state: dict[str, Any], asked: frozenset[str]) -> list[str]:
+        """Take over preprocessing from the run that given weights come from (its ``state``).
+
+        ``asked`` are the options that the person set: those stay. Returns lines, as ``prepare``.
+        """
+        return []
 
     @abstractmethod
     def parts(self, card: Card, **arguments: Any) -> Parts:
@@ -163,9 +173,22 @@ class Task(ABC):
 
     @abstractmethod
     def answer(
-        self, parts: Parts, inputs: Sequence[Any], context: "Context"
+        self, parts: Parts, inputs: Sequence[Any], context: "Context", options: Any
     ) -> Iterator[dict[str, Any]]:
-        """Answer inputs as people give them (paths), one row each, errors included."""
+        """Answer inputs as people give them (paths), one row each, errors included.
+
+        A row holds "input", "prediction", "error" (``None``, or what is wrong with the input, with
+        ``None`` as prediction) and more by task, all as JSON knows it. ``options`` are the
+        task's ``AnswerOptions``.
+        """
+
+    def line(self, row: dict[str, Any]) -> str:
+        """Return an answer, a row without error, as the text that a person reads."""
+        return str(row["prediction"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer, a row without error, as columns of a table: plain values in order."""
+        return plain_values(row)
 
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         """Write an answer as a picture where the task has one; return its path."""
@@ -177,6 +200,15 @@ class Task(ABC):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most need none)
         """Take back what :meth:`state_dict` returned."""
+
+
+def plain_values(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a row fits the cells of a table: all but lists, mappings and its picture."""
+    return {
+        key: value
+        for key, value in row.items()
+        if key != "picture" and not isinstance(value, list | tuple | dict)
+    }
 
 
 def in_batches(order: Indices, size: int) -> list[Indices]:

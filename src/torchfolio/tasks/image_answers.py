@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchfolio.checkpoint import replacing
 from torchfolio.data.feed import Feed
 from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def answer(
-    task: "ImageClassification", parts: Parts, inputs: Sequence[Any], context: Context
+    task: "ImageClassification",
+    parts: Parts,
+    inputs: Sequence[Any],
+    context: Context,
+    top: int,
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row an input: class, probability, all of them in falling order, or an error."""
+    """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
     classes = task.state["classes"]
 
     def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
@@ -48,7 +53,8 @@ def answer(
                 found = next(probabilities)
                 order = np.argsort(-found, kind="stable")
                 row["top"] = [
-                    {"class": classes[each], "probability": float(found[each])} for each in order
+                    {"class": classes[each], "probability": float(found[each])}
+                    for each in order[:top]
                 ]
                 row["prediction"] = classes[order[0]]
                 row["probability"] = float(found[order[0]])
@@ -91,11 +97,8 @@ def draw_answer(row: dict[str, Any], target: Path) -> Path:
         draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
         draw.text((8, y + 2), text, fill="#102030", font=font_for(text))
     path = free_path(target / f"{Path(row['input']).stem}.png")
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except OSError as error:
-        raise FolioError(f"{path} cannot be written: {error.strerror or error}.") from error
+    with replacing(path) as temporary:
+        sheet.save(temporary, "PNG")
     return path
 
 

@@ -40,12 +40,20 @@ class ImageOptions(PictureOptions):
     )
 
 
+@dataclass(frozen=True)
+class ImageAnswerOptions:
+    """Settings of the answers of image classification."""
+
+    top: int = option(3, "How many classes to name, with probabilities.", low=1)
+
+
 class ImageClassification(Task):
     """One class a picture: cross-entropy, or the loss of the network's page."""
 
     name = "image-classification"
     kinds = ("image-classification",)
     Options = ImageOptions
+    AnswerOptions = ImageAnswerOptions
     monitor = "accuracy"
     higher_is_better: ClassVar[dict[str, bool]] = {
         "loss": False,
@@ -70,6 +78,9 @@ class ImageClassification(Task):
         counts = np.bincount(dataset.labels[train], minlength=len(dataset.classes))
         self.state |= {"classes": list(dataset.classes), "train_counts": counts.tolist()}
         return lines
+
+    def inherit(self, state: dict[str, Any], asked: frozenset[str]) -> list[str]:
+        return [] if "normalize" in asked else self.pictures.inherit(state)
 
     def parts(self, card: Card, **arguments: Any) -> Parts:
         decided = {
@@ -209,8 +220,19 @@ class ImageClassification(Task):
         return replace(dataset, classes=tuple(classes), labels=labels)
 
     def answer(
-        self, parts: Parts, inputs: Sequence[Any], context: Context
+        self, parts: Parts, inputs: Sequence[Any], context: Context, options: ImageAnswerOptions
     ) -> Iterator[dict[str, Any]]:
         from torchfolio.tasks.image_answers import answer
 
-        return answer(self, parts, inputs, context)
+        return answer(self, parts, inputs, context, options.top)
+
+    def line(self, row: dict[str, Any]) -> str:
+        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        places = {
+            f"{kind}_{place}": each[kind]
+            for place, each in enumerate(row["top"], 1)
+            for kind in ("class", "probability")
+        }
+        return super().cells(row) | places

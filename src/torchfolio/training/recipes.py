@@ -200,59 +200,84 @@ def resolve(
     known = {"source", "note", "notes", "format_version", "network", "data", "task", "training"}
     for key in set(table) - known - {"optimizer"}:
         raise unknown(f"section in {where}", key, known | {"optimizer"})
-    notes = [str(table[key]) for key in ("note",) if key in table]
+    for part in table.get("optimizer", {}):
+        if part not in parts:
+            raise unknown(f"part in [optimizer] of {where}", part, parts)
+    for section, kind in (
+        ("training", TrainingOptions),
+        ("optimizer", OptimizerOptions),
+        ("task", task_options),
+    ):
+        read_options(kind, sections[section], "the settings")
+    notes = [str(table["note"])] if "note" in table else []
     if "source" in table:
         notes.insert(0, f"recipe: {where} ({table['source']})")
     given = sections["training"]
-    read_options(TrainingOptions, given, "the settings")
-    read_options(OptimizerOptions, sections["optimizer"], "the settings")
-    read_options(task_options, sections["task"], "the settings")
     values = dict(table.get("training", {})) | given
     if "minutes" in given and "epochs" not in given:
         values["epochs"] = 1_000_000  # the budget ends it
     training = read_options(TrainingOptions, values, f"[training] of {where}")
-    for part in table.get("optimizer", {}):
-        if part not in parts:
-            raise unknown(f"part in [optimizer] of {where}", part, parts)
-    optimizers = {}
-    for part in parts:
-        section = table.get("optimizer", {}).get(part, {"name": "adam"})
-        optimizers[part] = optimizer_section(section, sections["optimizer"])
+    optimizers = {
+        part: optimizer_section(
+            table.get("optimizer", {}).get(part, {"name": "adam"}), sections["optimizer"]
+        )
+        for part in parts
+    }
     settled = "format_version" in table  # the recipe of a run: nothing is scaled again
     if "batch_size" not in given and not settled:
-        size = training.batch_size
-        while size > SMALLEST_BATCH and examples / size < UPDATES_AN_EPOCH:
-            size = max(SMALLEST_BATCH, size // 2)
-        if size < training.batch_size:
-            notes.append(
-                f"batch size {training.batch_size} -> {size}: {examples:,} examples give "
-                f"{examples // size} updates an epoch"
-            )
-            training = replace(training, batch_size=size)
-    reference = training.reference_batch
-    if reference and "lr" not in sections["optimizer"] and training.batch_size != reference:
-        for part, section in optimizers.items():
-            scale_rate(part, section, training.batch_size / reference, notes)
-    training = replace(training, reference_batch=None)
-    network = dict(table.get("network", {})) | sections["network"]
-    settings = dict(table.get("network", {}).get("set", {})) | (
-        sections["network"].get("set") or {}
-    )
-    network |= {"name": card.name, "set": settings}
-    task_settings = dict(table.get("task", {}))
-    if task_settings.pop("name", card.tasks[0]) != task_name:
-        task_settings = {}  # a recipe's are for one task: the first of the card, unless it says
-    options: Any = read_options(
-        task_options, task_settings | sections["task"], f"[task] of {where}"
-    )
+        training = with_smaller_batch(training, examples, notes)
+    if "lr" not in sections["optimizer"] and training.reference_batch is not None:
+        for part, optimizer in optimizers.items():
+            scale_rate(part, optimizer, training.batch_size / training.reference_batch, notes)
     return Recipe(
-        network=network,
+        network=network_section(card, table, sections["network"]),
         data=dict(data),
-        task={"name": task_name} | plain(options),
-        training=training,
+        task=task_section(card, task_name, task_options, table, sections["task"], where),
+        training=replace(training, reference_batch=None),
         optimizers=optimizers,
         notes=notes,
     )
+
+
+def network_section(
+    card: Card, table: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the section [network] of a recipe, with the person's settings over the recipe's."""
+    recipe = table.get("network", {})
+    arguments = dict(recipe.get("set", {})) | (given.get("set") or {})
+    return dict(recipe) | dict(given) | {"name": card.name, "set": arguments}
+
+
+def task_section(
+    card: Card,
+    name: str,
+    kind: type,
+    table: Mapping[str, Any],
+    given: Mapping[str, Any],
+    where: str,
+) -> dict[str, Any]:
+    """Return the section [task]; a recipe's is for one task: the card's first, unless it says."""
+    recipe = dict(table.get("task", {}))
+    if recipe.pop("name", card.tasks[0]) != name:
+        recipe = {}
+    options: Any = read_options(kind, recipe | dict(given), f"[task] of {where}")
+    return {"name": name} | plain(options)
+
+
+def with_smaller_batch(
+    training: TrainingOptions, examples: int, notes: list[str]
+) -> TrainingOptions:
+    """Halve the batch until small data give enough updates an epoch."""
+    size = training.batch_size
+    while size > SMALLEST_BATCH and examples / size < UPDATES_AN_EPOCH:
+        size = max(SMALLEST_BATCH, size // 2)
+    if size == training.batch_size:
+        return training
+    notes.append(
+        f"batch size {training.batch_size} -> {size}: {examples:,} examples give "
+        f"{examples // size} updates an epoch"
+    )
+    return replace(training, batch_size=size)
 
 
 def spelling(name: str) -> str:

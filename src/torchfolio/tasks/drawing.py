@@ -1,0 +1,27 @@
+"""The pictures of answers: one folder for all of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from torchfolio.errors import FolioError
+from torchfolio.tasks.base import Task
+
+
+def drawn(task: Task, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """Write the picture of each answer into a folder; the row says where it is.
+
+    The folder is made, or it is said that it cannot be, before the first answer.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise FolioError(
+            f"The folder {folder} for pictures cannot be made: {reason}. Choose another --pictures."
+        ) from error
+    for row in rows:
+        if row["error"] is None:
+            written = task.picture(row, folder)
+            row["picture"] = str(written) if written else None
+        yield row
