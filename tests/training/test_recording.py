@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import Broken
+from adversaries import Broken
 from torch import Tensor
 from toys import Listener, assert_same, row_loop, weights
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_loop import Adversaries, Critics, normed_network
+from adversaries import Adversaries, Critics, normed_network
 from torch import Tensor, nn
 from toys import (
     TIMES,
