@@ -82,6 +82,14 @@ def test_an_example_is_changed_otherwise_in_another_epoch_and_by_another_seed(
         assert differing > 12
 
 
+def test_without_augmentation_the_colours_stay_too() -> None:
+    data = pictures(12)
+    task = prepared(data, augment="none", colour=0.4)
+    assert torch.equal(
+        task.load(data, np.arange(12), 0, 0).images, task.pictures.fitted(data, np.arange(12))
+    )
+
+
 def test_nothing_is_random_where_the_epoch_is_none() -> None:
     data = pictures(12)
     task = prepared(data, augment="crop-flip", mixup=0.4)

@@ -38,7 +38,10 @@ class PictureOptions:
         0.25, "Smallest share of a photograph that a crop keeps.", low=0.01, high=1
     )
     colour: float = option(
-        0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1
+        0.0,
+        "Strength of random brightness, contrast and saturation; none with augment none.",
+        low=0,
+        high=1,
     )
     normalize: str = option(
         "standard",
@@ -134,7 +137,7 @@ class Pictures:
                 for image, row in zip(images, numbers[:, 5:9], strict=True)
             ]
             images = torch.stack(changed)
-        if options.colour:
+        if options.colour and options.augment != "none":
             images = transforms.jitter_colour(images, options.colour, numbers[:, 9:])
         return images
 
