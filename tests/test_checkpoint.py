@@ -177,6 +177,21 @@ def test_damaged_and_missing_json_is_named(tmp_path: Path) -> None:
         read_json(tmp_path)
 
 
+def test_names_that_are_no_utf8_are_valid_text_and_come_back(tmp_path: Path) -> None:
+    name = b"caf\xe9 \xc4\xe3.png".decode("utf-8", "surrogateescape")  # Latin-1 and GBK
+    write_json(tmp_path / "file.json", {name: [name, "猫\\"]})
+    assert json.loads((tmp_path / "file.json").read_bytes().decode("utf-8")) == {
+        name: [name, "猫\\"]
+    }
+    assert read_json(tmp_path / "file.json") == {name: [name, "猫\\"]}
+    write_text(tmp_path / "file.html", f"猫 {name}")
+    assert (tmp_path / "file.html").read_text(encoding="utf-8") == (
+        r"猫 caf\udce9 \udcc4\udce3.png"
+    )
+    write_text(tmp_path / "file.toml", name, errors="surrogateescape")
+    assert (tmp_path / "file.toml").read_bytes() == b"caf\xe9 \xc4\xe3.png"
+
+
 # Tensors
 
 

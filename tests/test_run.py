@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -302,6 +303,10 @@ def test_create_builds_plain_modules_and_takes_a_runs_weights(trained: Run) -> N
     [
         ({"epochs": 0}, "epochs in .* is 0; it should be 1 or more"),
         ({"epoch": 1}, "no setting named 'epoch'. The nearest: epochs"),
+        ({"optimizer": "foo"}, "no optimizer named 'foo'. torch's are: sgd, asgd, .*lbfgs, muon"),
+        ({"weights": ""}, "weights is ''; it should be the path of a weight file or of a run"),
+        ({"threads": 100_000}, "threads in .* is 100000; it should be 1024 or less"),
+        ({"grad_clip": 0.0}, "grad_clip in .* is 0.0; it should be 1e-06 or more"),
         ({"optimizer": "sdg"}, "no optimizer named 'sdg'. The nearest: sgd"),
         (
             {"momentum": 0.9, "optimizer": "adam"},
@@ -356,6 +361,13 @@ def test_set_of_what_the_data_decide_is_refused(tmp_path: Path) -> None:
         ("training = 3", "training of .* is 3; it should be a section"),
         ("[optimizer]\nnetwork = 3", "optimizer.network of .* is 3; it should be a section"),
         ("[data]\nval_spilt = 0.4", "named 'val_spilt'. The nearest: val_split"),
+        ("format_version = 7", "has format version 7; this release reads 1"),
+        ("[training]\nseed = 'abc'", "seed in .* is 'abc'; it should be of type int"),
+        ("[network]\nset = 5", r"set in \[network\] of .* is 5, not a table"),
+        ("[network]\nweights = 5", r"weights in \[network\] of .* is 5, not a text"),
+        ("[network]\nname = 'resnet18'", "is a recipe of resnet18, not of"),
+        ("[optimizer.network]\nlr = 0.1", "names no optimizer"),
+        ("[optimizer.network]\nname = 'sgd'\nlr = 'a'", "'a', not a number"),
         ("[network]\nwieghts = 'x'", "named 'wieghts'. The nearest: weights"),
         ("[trainin]\nepochs = 1", "no section in .* named 'trainin'"),
         ("epochs = ", "is not TOML"),
@@ -394,4 +406,150 @@ def test_an_empty_input_is_not_the_whole_folder(
     trained: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert folio(["predict", str(trained.path), ""]) == 2
-    assert "An input is empty" in capsys.readouterr().err
+    assert "An argument is empty" in capsys.readouterr().err
+
+
+def test_without_a_test_split_the_validation_split_is_measured(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run = torchfolio.train("softmax_regression", "digits", out=out, test_split=0.0, **SETTINGS)
+    assert run.metrics["split"] == "val"
+    best = next(row for row in run.history if row["epoch"] == run.metrics["training"]["best_epoch"])
+    assert run.metrics["metrics"]["accuracy"]["value"] == pytest.approx(best["val_accuracy"])
+    assert (run.path / "predictions" / "val.csv").is_file()
+    assert (run.path / "report.html").is_file()
+
+
+def test_without_examples_held_out_nothing_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "softmax-regression", "digits", "--epochs", "1", "--threads", "1"]
+    shares = ["--val-split", "0", "--test-split", "0"]
+    assert folio([*arguments, *shares, "--out", str(tmp_path / "run")]) == 0
+    assert "nothing was measured" in capsys.readouterr().out
+    assert Run(tmp_path / "run").metrics["metrics"] == {}
+    assert folio(["resume", str(tmp_path / "run")]) == 0
+
+
+def test_a_run_from_a_machine_with_another_device_is_used_here(
+    trained: Run, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained.path, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(text.replace('device = "cpu"', 'device = "cuda:99"'), encoding="utf-8")
+    run = Run(tmp_path / "run")
+    assert run.evaluate(device="cpu", report=False)["metrics"] == trained.metrics["metrics"]
+    assert run.evaluate(pictures, device="cpu", report=False)["copies_of_training"] == 0
+    with pytest.raises(RequestError, match="no device 'cuda:99' on this machine"):
+        run.resume()
+    assert run.resume(device="cpu", report=False).metrics["digest"] == trained.metrics["digest"]
+
+
+def test_predict_has_the_pixels_that_evaluate_has(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    for split, deep in (("train", True), ("test", False)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(6 if deep else 14):  # most are 8 bits deep, those of training 16
+                pixels = noise.integers(0, 65536 if deep else 256, (28, 28))
+                kept = pixels.astype(np.uint16 if deep else np.uint8)
+                Image.fromarray(kept).save(folder / f"{number}.png")
+    for name, colours in (("grey", "L"), ("colour", "RGB")):
+        target = tmp_path / "data" / "test" / "cat"
+        pixels = noise.integers(0, 256, (28, 28, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(colours).save(target / f"{name}.png")
+    out = tmp_path / "run"
+    run = torchfolio.train("lenet5", tmp_path / "data", out=out, val_split=0.0, **SETTINGS)
+    task, _ = run.load()
+    assert isinstance(task, ImageClassification)
+    assert (task.state["depth"], task.state["channels"]) == (16, 1)
+    assert 0 <= task.state["fill"] <= 1
+    assert task.state["mean"].item() == pytest.approx(0.5 * 28**2 / 32**2 + 0.12, abs=0.15)
+    dataset = open_dataset(tmp_path / "data")
+    for index in range(len(dataset)):
+        inside = task.pictures.fitted(dataset, np.array([index]))[0]
+        path = tmp_path / "data" / dataset.records.name(index)
+        assert (task.pictures.read(path) == inside).all()
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (np.zeros((28, 28, 2), np.uint8), "An array of shape .*uint8 is no picture"),
+        (np.zeros((28, 28), np.int64), "int64 is no picture"),
+        (np.zeros(28, np.uint8), "is no picture"),
+        (np.zeros((0, 28), np.uint8), "is no picture"),
+        (np.full((28, 28), np.nan, np.float32), "not from 0 to 1"),
+        (np.full((28, 28), 255.0), "not from 0 to 1"),
+        (b"picture", "A bytes is no picture"),
+        (None, "A NoneType is no picture"),
+    ],
+)
+def test_what_is_no_picture_gets_a_row_with_its_error(
+    trained: Run, item: object, message: str, tmp_path: Path
+) -> None:
+    good = np.zeros((28, 28), np.uint8)
+    first, second = trained.predict([item, good], pictures=tmp_path)
+    assert re.search(message, first["error"])
+    assert first["prediction"] is None
+    assert (second["input"], second["error"]) == ("array 28x28 uint8", None)
+    assert second["picture"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 1}, "Batch norm cannot train on one value a channel"),
+        ({"batch_size": 16, "accumulate": 16}, "Batch norm cannot train on one value a channel"),
+    ],
+)
+def test_batch_norm_of_one_example_is_explained(
+    settings: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    wanted = SETTINGS | {"epochs": 1, "set": {"form": "batch-normalised"}} | settings
+    with pytest.raises(RequestError, match=message):
+        torchfolio.train("mlp_bn", "digits", out=tmp_path / "run", **wanted)
+
+
+def test_more_pieces_than_examples_are_as_many_as_there_are(tmp_path: Path) -> None:
+    settings = SETTINGS | {"epochs": 1, "batch_size": 16, "accumulate": 17}
+    out = tmp_path / "run"
+    run = torchfolio.train("softmax_regression", "digits", out=out, report=False, **settings)
+    assert np.isfinite(run.history[0]["train_loss"])
+
+
+def test_the_metric_to_monitor_is_known_before_anything_is_made(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.full((28, 28), 10 * number + (name == "b"), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    data, out = tmp_path / "data", tmp_path / "run"
+    with pytest.raises(RequestError, match="no metric named 'top5_accuracy'"):
+        torchfolio.train("softmax_regression", data, out=out, monitor="top5_accuracy", **SETTINGS)
+    assert not out.exists()
+    run = torchfolio.train(
+        "softmax_regression", data, out=out, monitor="macro-f1", report=False, **SETTINGS
+    )
+    assert run.metrics["training"]["monitor"] == "macro_f1"
+
+
+def test_a_state_of_another_training_is_named_on_resume(trained: Run, tmp_path: Path) -> None:
+    import torch
+
+    copy = tmp_path / "run"
+    shutil.copytree(trained.path, copy)
+    state = trained.folder.state()
+    assert state is not None
+    run = Run(copy)
+    without = {key: value for key, value in state.items() if key != "optimizers"}
+    parts = {"network": {"weight": torch.zeros(3)}}
+    for foreign in (without, state | {"parts": parts}, state | {"progress": {"steps": 3}}):
+        run.folder.write_state(foreign, 999_999_999)
+        with pytest.raises(FolioError, match=r"newest state in .*state does not belong.*remove it"):
+            run.resume(report=False)
+    for path in run.folder.states()[-1:]:
+        path.unlink()
+    run.folder.write_state(state, 999_999_999)
+    assert run.resume(report=False).metrics["digest"] == trained.metrics["digest"]

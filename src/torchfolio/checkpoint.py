@@ -68,9 +68,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write a UTF-8 text file atomically, with Unix line ends on every system."""
-    write_bytes(path, content.encode("utf-8"))
+def write_text(path: Path, content: str, errors: str = "backslashreplace") -> None:
+    r"""Write a UTF-8 text file atomically, with Unix line ends on every system.
+
+    A byte of a file's name that is no UTF-8 (Python: a lone surrogate) becomes an escape such as
+    ``\udce9``, which :func:`read_json` reads back as it was; ``errors="surrogateescape"`` writes
+    the byte itself.
+    """
+    write_bytes(path, content.encode("utf-8", errors))
 
 
 def write_json(path: Path, value: Any) -> None:

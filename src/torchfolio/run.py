@@ -1,16 +1,17 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from torchfolio.checkpoint import digest, write_text
+from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.readers import open_dataset
+from torchfolio.data.readers import find_reader, open_dataset
 from torchfolio.errors import FolioError, RequestError, unknown
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
@@ -18,9 +19,12 @@ from torchfolio.networks.weights import imagenet_weights, load_weights, read_wei
 from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn
+from torchfolio.training.damage import load_state
 from torchfolio.training.device import configure, resolve_device
+from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
+from torchfolio.training.measure import measuring_batch
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
 
@@ -80,6 +84,8 @@ def train(
     ``folio train`` with underscores (``epochs=3, lr=0.1, image_size=64, monitor="macro_f1",
     set={"widths": [512]}``).
     """
+    if out:
+        RunFolder.require_free(Path(out))
     watcher = watcher or Monitor()
     start = prepare(
         network,
@@ -187,23 +193,30 @@ class Run:
 
     def context(self, device: str = "auto", say: Callable[[str], None] = lambda _: None) -> Context:
         """Return where measuring runs."""
-        from dataclasses import replace
-
         options = resolve_device(replace(self.recipe.training, device=device, precision="auto"))
         return Context(
             device=configure(options),
-            batch_size=max(64, options.batch_size),
+            batch_size=measuring_batch(options),
             workers=options.workers or 0,
             seed=options.seed,
             say=say,
         )
 
-    def resume(self, *, watcher: Monitor | None = None, report: bool = True) -> "Run":
-        """Go on where the training stopped; a finished one is only evaluated again."""
+    def resume(
+        self, *, watcher: Monitor | None = None, report: bool = True, device: str | None = None
+    ) -> "Run":
+        """Go on where the training stopped; a finished one is only evaluated again.
+
+        ``device`` goes on elsewhere than the training began; on another kind of device the
+        weights at its end are no longer those of a training left alone.
+        """
         watcher = watcher or Monitor()
         with self.folder.locked():
             start = reopen(self.folder)
-            loop = make_loop(start, self.folder.state())
+            if device is not None:
+                start.recipe.training = replace(start.recipe.training, device=device)
+            loop = make_loop(start)
+            load_state(loop, self.folder.state(), self.path / "state")
             watcher.prepared(start, self.path)
             self.folder.log(f"resumed at update {loop.progress.update}")
             return fit(self.folder, start, loop, watcher, report)
@@ -214,8 +227,16 @@ class Run:
         """Evaluate the test split with the best weights; write metrics, predictions and report."""
         task, parts, context = self.ready(loop.options.device, say)
         splits = start.splits.indices
-        say(f"evaluating {len(splits['test']):,} test examples")
-        evaluation = task.evaluate(parts, start.dataset, splits["test"], splits["train"], context)
+        split = "test" if len(splits["test"]) else "val"
+        if len(splits[split]):
+            say(f"evaluating {len(splits[split]):,} {split} examples")
+            with explained(loop.options, lambda: loop.progress.update):
+                evaluation = task.evaluate(
+                    parts, start.dataset, splits[split], splits["train"], context
+                )
+        else:
+            say("no examples are held out, so nothing is measured")
+            evaluation = Evaluation({}, {}, [], [])
         training = {
             "reason": reason,
             "epochs": loop.progress.epoch,
@@ -225,12 +246,15 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        result = self.result(evaluation, start.dataset, "test", len(splits["test"]))
+        result = self.result(evaluation, start.dataset, split, len(splits[split]))
         result |= {"digest": digest(Loop.tensors(loop.parts)), "training": training}
-        self.folder.write_table("predictions/test.csv", evaluation.predictions)
+        if evaluation.predictions:
+            self.folder.write_table(f"predictions/{split}.csv", evaluation.predictions)
         self.folder.write_metrics(result)
-        if report:
-            self.write_report(self.path / "report.html", evaluation, result)
+        if report and evaluation.sections:
+            from torchfolio.training.report import write_run_report
+
+            write_run_report(self.path / "report.html", self.folder, evaluation, result)
 
     def result(
         self, evaluation: Evaluation, dataset: Dataset, split: str, examples: int
@@ -259,28 +283,6 @@ class Run:
         trained = start.dataset.records.digests()[start.splits.indices["train"]]
         return int(np.isin(dataset.records.digests()[indices], trained).sum())
 
-    def write_report(self, path: Path, evaluation: Evaluation, result: dict[str, Any]) -> None:
-        """Write the report of one evaluation, and its drawings as files of their own."""
-        from torchfolio.evaluation.figures import standalone
-        from torchfolio.evaluation.report import Figure, Report, write_report
-        from torchfolio.training.report import run_sections
-
-        recipe, described = self.recipe, self.folder.data()
-        result_section, *pictures = evaluation.sections
-        training, *origin = run_sections(
-            recipe, described, self.folder.history(), result, self.folder.path
-        )
-        sections = [result_section, training, *pictures, *origin]
-        drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
-        for drawing in drawings:
-            name = drawing.title.lower().replace(" ", "-")
-            write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
-        title = f"{recipe.network['name']} on {described['name']}"
-        subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {self.name}"
-        if copies := result.get("copies_of_training"):
-            subtitle += f". {told_copies(copies, result['examples'])}"
-        write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
-
     def ready(
         self, device: str = "auto", say: Callable[[str], None] = lambda _: None
     ) -> tuple[Task, Parts, Context]:
@@ -307,8 +309,14 @@ class Run:
         They go to ``evaluations/`` of the run. ``split`` is "test" (unless given), "val" or
         "train" of the run's own data; of other data it is a split that they bring, by default
         their test split, or everything where they bring none. ``reading`` are arguments of
-        :func:`open_data`.
+        :func:`open_data`; those left out are as in the run, where the same reader reads both and
+        ``reader`` is not given.
         """
+        if reading and (data is None or isinstance(data, Dataset)):
+            raise RequestError(
+                f"{', '.join(reading)}: these say how other data are read, and none are named. "
+                "Name data, or leave them out."
+            )
         task, parts, context = self.ready(device, say)
         if data is None:
             start = reopen(self.folder)
@@ -316,7 +324,7 @@ class Run:
             train, split = given["train"], split or "test"
             name = f"split-{split}"
         else:
-            dataset = data if isinstance(data, Dataset) else open_data(data, **reading)
+            dataset = data if isinstance(data, Dataset) else self.open_other(data, **reading)
             if dataset.kind not in task.kinds:
                 raise RequestError(
                     f"This run does {task.name}; {dataset.path} holds data for {dataset.kind}."
@@ -339,15 +347,30 @@ class Run:
         result |= {"digest": old.get("digest"), "training": old.get("training", {})}
         if data is not None:
             result["copies_of_training"] = copies = self.copies(dataset, indices)
-            if copies:
+            if copies is None:
+                say("the data of the training cannot be read, so copies of them were not sought")
+            elif copies:
+                from torchfolio.training.report import told_copies
+
                 say(f"{told_copies(copies, len(indices))}: they were seen in training")
         target.mkdir(parents=True, exist_ok=True)
         relative = target.relative_to(self.path)
         self.folder.write_table(str(relative / "predictions.csv"), evaluation.predictions)
         self.folder.write_metrics(result, target)
         if report:
-            self.write_report(target / "report.html", evaluation, result)
+            from torchfolio.training.report import write_run_report
+
+            write_run_report(target / "report.html", self.folder, evaluation, result)
         return result | {"folder": str(target)}
+
+    def open_other(
+        self, data: str | Path, *, reader: str | None = None, download: bool = False, **reading: Any
+    ) -> Dataset:
+        """Open other data, as the run's own were read where the same reader reads them."""
+        found, _ = find_reader(data, reader, download=download)
+        if reader is None and found.name == self.recipe.data.get("reader"):
+            reading = self.recipe.data.get("reader_options", {}) | reading
+        return open_data(data, reader=found.name, download=download, **reading)
 
     def predict(
         self,
@@ -367,11 +390,6 @@ class Run:
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
         rows = task.answer(parts, list(inputs), context, options)
         return rows if pictures is None else drawn(task, rows, Path(pictures))
-
-
-def told_copies(copies: int, examples: int) -> str:
-    """Return in words how many examples repeat training examples."""
-    return f"{copies:,} of {examples:,} examples are exact copies of training examples"
 
 
 def free_name(folder: Path, name: str) -> str:

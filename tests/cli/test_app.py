@@ -53,6 +53,53 @@ def test_a_wrong_request_exits_with_2_and_says_what_to_do(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["check", "digits", "--html", ""], "--html"),
+        (["check", "digits", "--html="], "--html"),
+        (["check", ""], "An argument"),
+        (["train", "lenet5", "digits", "--weights", ""], "--weights"),
+        (["predict", "run", "x.png", "--pictures="], "--pictures"),
+        (["predict", "run", ""], "An argument"),
+        (["predict", "run", "--", ""], "An argument"),
+        (["evaluate", "run", ""], "An argument"),
+        (["show", "lenet5", "--svg", ""], "--svg"),
+    ],
+)
+def test_an_empty_value_is_refused_before_it_means_this_folder(
+    arguments: list[str],
+    place: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    assert f"error: {place} is empty: an unset variable, perhaps." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_part_of_a_value_is_none_of_that(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["show", "mlp", "--set", "activation="])
+    assert "is empty" not in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_said_with_the_file_and_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "ro/x")
+
+    monkeypatch.setattr("torchfolio.cli.list.list_", refuse)
+    monkeypatch.setitem(VERBS, "check", ("torchfolio.cli.list:list_", ""))
+    assert run(["check", "digits"]) == 1
+    assert capsys.readouterr().err == (
+        "error: ro/x: Permission denied. Look at the path and at your rights there, or choose "
+        "another.\n"
+    )
+
+
 def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["list", "lenet5", "--json"]) == 0
     names = [each["name"] for each in json.loads(capsys.readouterr().out)]

@@ -102,6 +102,25 @@ def test_fix_writes_a_clean_copy(
     assert "exists and is not an empty folder" in capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    pets: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr("torchfolio.data.readers.open_dataset", read)
+    assert run(["check", str(pets), "--fix", str(pets)]) == 2
+    assert "exists and is not an empty folder. Give a new one" in capsys.readouterr().err
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for flag in ("--fix", "--html"):
+        assert run(["check", str(pets), flag, str(tmp_path / "file" / "new")]) == 1
+        told = capsys.readouterr().err
+        assert f"{tmp_path / 'file'} is a file. Choose another {flag}." in told
+
+
 def test_the_page_stands_alone_and_tells_all(pets: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert run(["check", str(pets), "--html", str(page), "--quiet"]) == 0

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from torchfolio.cli.app import run as folio
+from torchfolio.cli.predict import expand
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.options import option
 from torchfolio.run import Run
@@ -252,6 +254,61 @@ def test_a_flag_of_the_answers_must_not_be_one_of_the_verb(
 
     with pytest.raises(FolioError, match="--device is a flag of the verb and"):
         predict([run, texts[0]])
+
+
+def test_a_folder_inside_that_cannot_be_listed_has_a_row_with_its_error(
+    make_run: Any,
+    texts: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    locked = tmp_path / "in" / "locked"
+    (tmp_path / "in" / "open").mkdir(parents=True)
+    locked.mkdir()
+    (tmp_path / "in" / "open" / "a.txt").write_text("a\n", encoding="utf-8")
+    listed = os.scandir
+
+    def closed(path: Any = ".") -> Any:
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    run = make_run(Measure)
+    assert folio(["predict", run, str(tmp_path / "in"), "--json"]) == 1
+    told = capsys.readouterr()
+    good, bad = json.loads(told.out)
+    assert good["prediction"] == [2.0]
+    assert (bad["input"], bad["prediction"]) == (str(locked), None)
+    assert bad["error"].startswith(f"{locked} cannot be listed: Permission denied. Give")
+    assert "1 of 2 inputs could not be read" in told.err
+    assert folio(["predict", run, str(locked)]) == 1  # no answer, and still a row
+    assert f"{locked}: error: {locked} cannot be listed" in capsys.readouterr().out
+
+
+def test_files_of_a_folder_are_in_order_without_hidden_ones(tmp_path: Path) -> None:
+    for name in ("b/2.png", "b/10.png", "a.png", "b/.hidden.png", "c/Thumbs.db", "c/d/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = [Path(each).relative_to(tmp_path).as_posix() for each in expand([str(tmp_path)], [])]
+    assert found == ["a.png", "b/10.png", "b/2.png", "c/d/e.png"]
+
+
+def test_a_file_that_cannot_be_written_is_named_before_any_answer(
+    make_run: Any,
+    texts: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def answer(*_: object) -> None:
+        raise AssertionError("it was answered")
+
+    monkeypatch.setattr(Measure, "answer", answer)
+    table = Path(texts[0]) / "answers.csv"
+    assert folio(["predict", make_run(Measure), texts[0], "--out", str(table)]) == 1
+    assert f"{texts[0]} is a file. Choose another --out." in capsys.readouterr().err
 
 
 # Pictures

@@ -64,6 +64,26 @@ def test_the_diagram_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     assert ET.parse(file).getroot().tag.endswith("svg")
 
 
+def test_an_image_that_fits_no_memory_is_followed_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer = json.loads(shown(capsys, "resnet18", "--input", "3x100000x100000", "--json"))
+    first = answer["layers"][0]
+    assert first["output"] == [64, 50_000, 50_000]
+    assert first["macs"] == 64 * 3 * 49 * 50_000 * 50_000
+    assert answer["parameters"] == 11_689_512
+
+
+def test_a_diagram_that_cannot_be_written_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert run(["show", "lenet5", "--svg", str(tmp_path / "file" / "x.svg")]) == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'file' / 'x.svg'} cannot be written: " in told
+    assert "choose another folder" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -71,6 +91,8 @@ def test_the_diagram_is_written(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         (["lenet5_original", "--input", "3x32x32"], "takes images of 1 channel"),
         (["resnet18", "--input", "224"], "--input takes CHANNELSxHEIGHTxWIDTH"),
         (["resnet18", "--input", "3x0x224"], "--input takes CHANNELSxHEIGHTxWIDTH"),
+        (["resnet18", "--input", "3x1000001x9"], "each of its sizes should be 1,000,000 or less"),
+        (["resnet18", "--input", "3x9223372036854775807x2"], "should be 1,000,000 or less"),
         (["maxout_conv_mnist", "--input", "1x9x9"], "the smallest is 16x16"),
         (["mlp", "--set", "widht=[3]"], "The nearest: widths"),
         (["mlp", "--set", "widths"], "--set takes KEY=VALUE"),

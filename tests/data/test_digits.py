@@ -1,9 +1,25 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from torchfolio.data.readers import open_dataset
 from torchfolio.data.readers.digits import enlarge
+from torchfolio.errors import RequestError
+
+
+def test_the_reader_and_the_name_belong_together(pets: Path, monkeypatch) -> None:
+    for path in (pets, "mnist", pets / "absent"):
+        with pytest.raises(RequestError, match="--reader digits reads the built-in data set of th"):
+            open_dataset(path, reader="digits")
+    with pytest.raises(RequestError, match="'digits' is the built-in data set, which the reader n"):
+        open_dataset("digits", reader="npz")
+    monkeypatch.chdir(pets.parent)
+    pets.rename("digits")
+    assert len(open_dataset("digits")) == 7  # a path that exists wins over a name
+    assert len(open_dataset("digits", reader="image-folder")) == 7
+    assert len(open_dataset("digits", reader="digits")) == 1797
 
 
 def test_the_digits_are_those_of_scikit_learn_enlarged() -> None:

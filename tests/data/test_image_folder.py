@@ -11,6 +11,7 @@ from PIL import Image
 from torchfolio.data import scan
 from torchfolio.data.readers import find_reader, open_dataset
 from torchfolio.data.readers.image_folder import ImageFolder
+from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError, RequestError
 
 
@@ -104,6 +105,17 @@ def test_a_single_split_is_no_split(tmp_path: Path, draw) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.classes == ("cat", "dog")
     assert list(dataset.given) == ["train"]
+
+
+def test_a_test_split_stays_one_where_all_of_train_is_bad(tmp_path: Path, draw) -> None:
+    for kind in ("cat", "dog"):
+        draw(tmp_path / "test" / kind / "1.png")
+        (tmp_path / "train" / kind).mkdir(parents=True)
+        (tmp_path / "train" / kind / "1.png").write_bytes(b"")
+    dataset = open_dataset(tmp_path)
+    assert list(dataset.given) == ["test"]
+    with pytest.raises(DataError, match=r"nothing to train on\. Reading met 2 problems.*empty fil"):
+        make_splits(dataset, SplitOptions(), 0)
 
 
 def test_wrappers_are_passed_through(tmp_path: Path, draw) -> None:

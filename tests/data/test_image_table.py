@@ -91,6 +91,18 @@ def test_a_column_of_splits_sets_aside(folder: Path) -> None:
         open_dataset(write(folder, text), reader_options={"split_column": "part"})
 
 
+def test_a_wrong_cell_does_not_undo_a_column_of_splits(folder: Path) -> None:
+    cells = "path,label,split\nimg/0.png,a,train\nimg/1.png,b,train\nimg/2.png,a,{}\nimg/3.png,b,{}"
+    with pytest.raises(
+        DataError, match=r"line 5 of labels\.csv: the split is 'tset'.* it is one of"
+    ):
+        open_dataset(write(folder, cells.format("test", "tset")))
+    # half of the cells: a column that means something else
+    dataset = open_dataset(write(folder, cells.format("even", "odd")))
+    assert list(dataset.given) == ["train"]
+    assert len(dataset) == 4
+
+
 def test_groups_stay_on_one_side(folder: Path, draw) -> None:
     lines = ["path,label,patient"]
     for index in range(60):
@@ -146,6 +158,29 @@ def test_class_folders_win_over_a_table_without_a_column_of_classes(pets: Path) 
     write(pets, "path,label\n" + "\n".join(lines))
     assert open_dataset(pets).reader == "image-table"
     assert open_dataset(pets, reader="image-folder").classes == ("cat", "dog")
+
+
+def test_pictures_that_the_table_of_a_folder_does_not_name_are_told(pets: Path, draw) -> None:
+    draw(pets / "loose.png")
+    (pets / "notes.txt").write_text("n", encoding="utf-8")
+    file = write(pets, "path,label\n.\\cat\\..\\cat/0.png,cat\ndog//1.png,dog\ncat/1.png,\n")
+    (problem,) = [each for each in open_dataset(pets).problems if each.path == "."]
+    assert problem.problem == (
+        "pictures that labels.csv does not name, left out (5): loose.png, cat/2.png, cat/3.png, "
+        "dog/0.png, dog/2.png (--reader image-folder reads class folders instead)"
+    )
+    assert [each.path for each in open_dataset(file).problems] == ["cat/1.png"]
+    write(pets, "path,label\ncat/0.png,cat\n")
+    with pytest.raises(DataError, match=r"one class only, 'cat'.*left out \(7\): loose"):
+        make_splits(open_dataset(pets), SplitOptions(), 0)
+
+
+def test_a_table_inside_wrappers_tells_what_it_does_not_name(tmp_path: Path, draw) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        draw(tmp_path / "outer" / "inner" / "pictures" / name)
+    write(tmp_path / "outer" / "inner", "path,label\npictures/a.png,x\npictures/b.png,y\n")
+    (problem,) = open_dataset(tmp_path).problems
+    assert "left out (1): outer/inner/pictures/c.png" in problem.problem
 
 
 def test_a_damaged_table_beside_class_folders_does_no_harm(pets: Path) -> None:

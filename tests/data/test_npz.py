@@ -144,9 +144,23 @@ def test_objects_are_refused_and_not_executed(tmp_path: Path) -> None:
     [
         ({"images": GREY, "labels": LABELS[:3]}, "images holds 4 pictures, labels 3 labels"),
         ({"images": np.zeros((2, 5)), "labels": LABELS[:2]}, r"shape \(2, 5\)"),
-        ({"images": GREY, "labels": LABELS + 0.5}, "labels are fractions"),
+        (
+            {"images": GREY, "labels": [5, 2, 5.5, 2]},
+            r"set\.npz \[labels\]: row 2 is 5\.5; classes were expected, as whole numbers",
+        ),
+        ({"images": GREY, "labels": [0, 1, 0, np.nan]}, r"set\.npz \[labels\]: row 3 is nan;"),
+        ({"images": GREY, "labels": [[0], [np.inf], [0], [1]]}, r"\[labels\]: row 1 is inf;"),
+        ({"images": GREY, "labels": [[0, 1], [1, 0], [np.nan, 0], [1, 0]]}, "row 2 is nan;"),
+        ({"images": GREY, "labels": np.zeros((4, 0))}, r"\[labels\] has the shape \(4, 0\); one"),
+        ({"images": np.zeros((4, 0, 8)), "labels": LABELS}, r"set\.npz \[images\].*no pixel"),
+        ({"images": np.zeros((4, 0)), "labels": LABELS}, r"shape \(4, 0\): pictures of no pixel"),
+        ({"images": GREY.astype("U"), "labels": LABELS}, r"set\.npz \[images\] holds <U"),
+        (
+            {"x_train": GREY, "y_train": LABELS, "x_test": GREY[:, :1], "y_test": LABELS},
+            r"set\.npz: the splits differ in the size",
+        ),
         ({"pictures of": GREY}, "holds pictures of; a NumPy archive"),
-        ({"images": np.full((2, 2, 2), np.nan), "labels": LABELS[:2]}, "no picture whose values"),
+        ({"images": np.full((2, 2, 2), np.nan), "labels": LABELS[:2]}, "npz holds no picture"),
     ],
 )
 def test_what_does_not_fit_is_named(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchfolio.data.dataset import Dataset
+from torchfolio.data.dataset import Dataset, Problem
 from torchfolio.data.readers import open_dataset
 from torchfolio.data.splits import NAMES, SplitOptions, allocate, make_splits
 from torchfolio.errors import DataError, RequestError
@@ -244,13 +244,35 @@ def test_equal_times_stay_together() -> None:
         (data([0] * 50), "one class only, 'class 0'"),
         (data([0, 1]), "has 2 examples to make train, val and test from; at least 3"),
         (data([0, 1, 2, 3]), "too few examples of each class"),
-        (data([0, 1], given={"val": [0], "test": [1]}), "has 0 examples to make train from"),
-        (data([0, 1], given={"test": [0, 1]}), "has 0 examples to make train and val from"),
+        (data([0, 1], given={"val": [0], "test": [1]}), "brings val and test and nothing to train"),
+        (data([0, 1], given={"test": [0, 1]}), "brings test and nothing to train on"),
+        (data([0, 1], given={"train": [], "test": [0, 1]}), "brings test and nothing to train on"),
+        (data([0, 1], given={"train": [0], "test": [1]}), "has 1 examples to make train and val"),
+        (
+            data([0, 1] * 20, digests=[0, 1] * 20),
+            "38 of the 40 examples are exact duplicates, which stay .* unless --duplicates ignore",
+        ),
     ],
 )
 def test_too_little_is_an_error(dataset: Dataset, message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_splits(dataset, SplitOptions(), 0)
+
+
+def test_what_was_left_out_is_told_where_too_little_remains() -> None:
+    dataset = data([0] * 12)
+    dataset.problems = [Problem(f"dog/{index}.png", "empty file (0 bytes)") for index in range(12)]
+    with pytest.raises(DataError, match=r"12 problems, the first: dog/0\.png: empty file \(0 byt"):
+        make_splits(dataset, SplitOptions(), 0)
+    dataset = data([0, 1])
+    dataset.problems = [Problem(".", "not a picture, ignored (1): x.txt")]
+    with pytest.raises(DataError, match="met 1 problem, the first: not a picture, ignored"):
+        make_splits(dataset, SplitOptions(), 0)
+
+
+def test_a_seed_below_zero_is_refused() -> None:
+    with pytest.raises(RequestError, match="--seed is -1; it is 0 or more"):
+        make_splits(data([0, 1] * 10), SplitOptions(), -1)
 
 
 @pytest.mark.parametrize(

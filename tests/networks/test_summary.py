@@ -243,3 +243,8 @@ def test_the_shortcuts_are_named_with_the_function_behind_them() -> None:
 
 def test_an_empty_summary_has_no_parameters() -> None:
     assert (Summary((1, 1, 1), []).parameters, Summary((1, 1, 1), []).macs) == (0, 0)
+
+
+def test_an_image_that_the_memory_cannot_hold_is_refused() -> None:
+    with pytest.raises(RequestError, match="An image of 3x10000000000x10000000000 is too large"):
+        summarise(build("resnet18"), (3, 10**10, 10**10))

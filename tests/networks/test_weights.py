@@ -153,6 +153,9 @@ def test_a_file_cut_anywhere_is_an_error_that_names_it(tmp_path: Path, writer: s
         ({"epoch": 3, "lr": 0.1}, "holds no tensor: its entries are epoch, lr"),
         ({"w": torch.tensor([1.0, float("nan")])}, "not finite, in w"),
         ({"w": torch.ones(1), "module.w": torch.ones(1)}, "'w' twice"),
+        ({"w": torch.eye(2).to_sparse()}, r"a sparse tensor \(sparse_coo\) in w"),
+        ({"w": torch.empty(2, device="meta")}, r"a tensor without values \(device meta\) in w"),
+        ({"w": torch.ones(2, dtype=torch.complex64)}, "complex numbers in w"),
     ],
 )
 def test_files_without_usable_weights_are_named(tmp_path: Path, content: Any, message: str) -> None:
@@ -170,6 +173,47 @@ def test_paths_that_are_no_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "cat.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a network")
     with pytest.raises(FolioError, match=r"cat\.jpg cannot be read as weights"):
         read_weights(tmp_path / "cat.jpg")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hello world this is text", "KeyError 101"),  # e: no such operation
+        (b"<html>404 not found</html>", "Unsupported operand 60"),  # 60: "<"
+        (b"elephants are nice", "IndexError pop from empty list"),
+    ],
+)
+def test_what_torch_says_of_a_damaged_file_is_the_line_that_says_it(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(FolioError, match=rf"torch says: {reason}\)\. Expected"):
+        read_weights(tmp_path / "x.pth")
+
+
+def test_a_cut_zip_file_says_so_in_one_sentence(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(100)}, tmp_path / "x.pth")
+    (tmp_path / "x.pth").write_bytes((tmp_path / "x.pth").read_bytes()[:300])
+    with pytest.raises(FolioError, match=r"torch says: [^.\n]*central directory\.\)\. Expected"):
+        read_weights(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("path", [5, "", None, ["a.pth"]])
+def test_weights_that_are_no_path_are_refused(path: Any) -> None:
+    with pytest.raises(RequestError, match="should be the path of a weight file or of a run"):
+        read_weights(path)
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(path: Path, *_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "x.pth").write_bytes(b"weights")
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(FolioError, match=r"x\.pth cannot be read: Permission denied\. Give"):
+        read_weights(tmp_path / "x.pth")
 
 
 def test_a_head_of_another_size_stays_new() -> None:

@@ -41,7 +41,7 @@ def test_black_and_white_get_the_values_asked_for() -> None:
     assert task.pictures.normalised(ends)[:, 0, 0, 0].tolist() == pytest.approx([-0.1, 1.175])
 
 
-@pytest.mark.parametrize("normalize", ["1:0", "a:b", "1:1", "0:1:2", "mean"])
+@pytest.mark.parametrize("normalize", ["1:0", "nan:1", "0:inf", "a:b", "1:1", "0:1:2", "mean"])
 def test_normalisations_that_do_not_exist(normalize: str) -> None:
     with pytest.raises(RequestError, match="normalize is"):
         prepared(pictures(6), normalize=normalize)

@@ -1,20 +1,26 @@
 """Updates in pieces, clipping, and the moving average."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from adversaries import normed_network
+from torch import Tensor
 from toys import (
     Listener,
     Regression,
+    RowBatch,
     assert_same,
     digit_loop,
     row_loop,
     weights,
 )
+
+from torchfolio.tasks.base import Parts, Step
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 8])
@@ -62,6 +68,42 @@ def test_batches_of_a_tasks_own_making_are_taken_whole() -> None:
     loop.run(listener)
     assert listener.updates == [1, 2, 3]
     assert loop.progress.history[0]["updates"] == 3
+
+
+@dataclass
+class Sentences(RowBatch):
+    """Rows that count by their number: row 0 as one token, row 1 as two, and so on."""
+
+    @property
+    def weight(self) -> float:
+        return float((self.rows + 1).sum())
+
+
+class ByTokens(Regression):
+    """The loss is a mean over tokens, not over examples."""
+
+    def load(self, *arguments: Any) -> Sentences:
+        return Sentences(**vars(super().load(*arguments)))
+
+    def steps(self, parts: Parts, batch: RowBatch) -> Iterator[Step]:
+        tokens = torch.from_numpy(batch.rows + 1)[:, None]
+
+        def loss() -> Tensor:
+            errors = (parts.network(batch.inputs) - batch.targets).square()
+            return (errors * tokens).sum() / tokens.sum()
+
+        yield Step(loss)
+
+
+@pytest.mark.parametrize("pieces", [2, 4])
+def test_pieces_count_by_their_weight(pieces: int) -> None:
+    one, several = row_loop(ByTokens()), row_loop(ByTokens(), accumulate=pieces)
+    one.run(Listener())
+    several.run(Listener())
+    whole, parts = weights(one), weights(several)
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-6) for name in whole)
+    losses = [row["train_loss"] for row in one.progress.history]
+    assert [row["train_loss"] for row in several.progress.history] == pytest.approx(losses)
 
 
 def test_no_batch_is_left_with_one_example() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from toys import assert_same, digit_data, splits_of
 
@@ -248,3 +249,119 @@ def test_the_log_is_no_reason_to_stop(folder: RunFolder) -> None:
     (folder.path / "log.txt").unlink()
     (folder.path / "log.txt").mkdir()
     folder.log("nowhere")
+
+
+# Damage: the file, what is wrong, what to do
+
+
+def restore(message: str) -> str:
+    return f"{message}.*(Restore it from a copy of the run, or train again|right to read it)"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", r"data\.json has format version None; this release reads 1"),
+        ('{"format_version": 2}', r"data\.json has format version 2; this release reads 1"),
+        ("[]", r"data\.json is damaged: it holds no JSON object"),
+        ('{"format_version": 1, "path": "x"}', "lacks name, fingerprint, examples, split"),
+        ("{", r"data\.json is damaged: it is not JSON"),
+        (None, r"data\.json is missing"),
+    ],
+)
+def test_damaged_descriptions_of_data_are_named(
+    folder: RunFolder, content: str | None, message: str
+) -> None:
+    if content is not None:
+        (folder.path / "data.json").write_text(content, encoding="utf-8")
+    with pytest.raises(FolioError, match=restore(message)):
+        folder.data()
+
+
+def test_a_split_that_is_not_whole_is_named(folder: RunFolder) -> None:
+    folder.write_data(digit_data(20), splits_of(20, 5), "by hand.", "abc")
+    described = folder.data() | {"split": {"rule": "by hand."}}
+    (folder.path / "data.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(FolioError, match=restore(r"data\.json is damaged: its split")):
+        folder.splits()
+
+
+@pytest.mark.parametrize(
+    "content", ["a,b\n1,2\n", "index,split\nx,train\n", "index,split\n1,dev\n", "index,split\n1\n"]
+)
+def test_damaged_splits_are_named(folder: RunFolder, content: str) -> None:
+    splits = {"train": np.array([0, 2]), "val": np.array([1]), "test": np.array([3])}
+    folder.write_data(digit_data(4), splits, "by hand.", "abc")
+    (folder.path / "split.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(FolioError, match=restore(r"split\.csv is damaged: expected the columns")):
+        folder.splits()
+    (folder.path / "split.csv").unlink()
+    with pytest.raises(FolioError, match=restore(r"split\.csv is missing")):
+        folder.splits()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", r"task\.json is damaged: it holds no JSON object"),
+        ('{"format_version": 1}', r"task\.json is damaged: it lacks state"),
+        ('{"format_version": 1, "state": 5}', "no pair of one run"),
+        ('{"format_version": 1, "state": {"__tensor__": "gone"}}', "no pair of one run"),
+    ],
+)
+def test_damaged_preprocessing_is_named(folder: RunFolder, content: str, message: str) -> None:
+    folder.write_preprocessing({"mean": torch.zeros(3)})
+    (folder.path / "preprocessing" / "task.json").write_text(content, encoding="utf-8")
+    with pytest.raises(FolioError, match=restore(message)):
+        folder.preprocessing()
+
+
+def test_files_that_may_not_be_read_are_not_called_missing(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write_preprocessing({"mean": torch.zeros(3)})
+
+    def closed(path: Path, *_: Any, **__: Any) -> Any:
+        if path.suffix in (".safetensors", ".toml"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *_, **__)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", closed)
+    for name, read in (
+        ("task.safetensors", folder.preprocessing),
+        ("recipe.toml", folder.recipe),
+    ):
+        with pytest.raises(
+            FolioError, match=f"{name} cannot be read: Permission denied. Give yourself the right"
+        ):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "lenet5"', "", r"\[network\] of .*recipe\.toml has no name"),
+        ('name = "lenet5"', "name = 5", r"name in \[network\] of .*recipe\.toml is 5"),
+        ("[task]", "[other]", r"\[task\] of .*recipe\.toml has no name"),
+        ("format_version = 1", "format_version = 2", "recipe.toml has format version 2"),
+        ("epochs = 3", 'epochs = "x"', r"epochs in \[training\] of .*recipe\.toml is 'x'"),
+    ],
+)
+def test_recipes_of_runs_that_are_not_whole_are_named(
+    folder: RunFolder, old: str, new: str, message: str
+) -> None:
+    path = folder.path / "recipe.toml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(FolioError, match=restore(message)):
+        folder.recipe()
+
+
+def test_a_state_that_another_program_wrote_is_no_beginning(folder: RunFolder) -> None:
+    save_file({"x": torch.zeros(2)}, folder.path / "state" / "update-000000007.safetensors")
+    with pytest.raises(FolioError, match=r"holds no state of a training.*start again"):
+        folder.state()
+    folder.write_state(state(5), 5)
+    assert_same(folder.state(), state(5))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from toys import Listener, row_loop
+from toys import SGD, Listener, row_loop
 
 from torchfolio.training.schedules import Plateau, Schedule
 
@@ -40,6 +40,29 @@ def test_warmup_rises_from_a_hundredth_and_the_shape_follows() -> None:
     assert schedule.factor(0.2) == pytest.approx(1.0)
     assert schedule.factor(0.6) == pytest.approx(0.5)  # half way from 0.2 to 1
     assert schedule.factor(1.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_under_a_budget_of_time_the_shape_follows_the_warmup_without_a_jump() -> None:
+    schedule = Schedule("cosine")
+    assert schedule.factor(0.3, 0.99, 0.3) == pytest.approx(0.01 + 0.99 * 0.99)
+    assert schedule.factor(0.3, 1.0, 0.3) == 1.0
+    assert schedule.factor(0.65, 1.5, 0.3) == pytest.approx(0.5)  # half way from 0.3 to 1
+
+
+def test_the_loop_keeps_where_the_warmup_ended() -> None:
+    loop = row_loop(schedule="cosine", epochs=1_000_000, minutes=1.0, warmup=2.0)
+    an_epoch = loop.updates_an_epoch
+    for update, seconds, factor in (
+        (an_epoch, 9.0, 0.01 + 0.99 * 0.5),  # half of the warm-up
+        (2 * an_epoch - 1, 18.0, None),
+        (2 * an_epoch, 18.0, 1.0),  # it took 30 % of the minute
+        (3 * an_epoch, 39.0, 0.5),  # half way from 30 % to the end
+    ):
+        loop.progress.update, loop.progress.seconds = update, seconds
+        loop.set_rates()
+        if factor is not None:
+            rate = loop.optimizers["network"].rate / SGD["lr"]
+            assert rate == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("higher_is_better", [True, False])

@@ -32,7 +32,9 @@ def test_modes(transfer: str, trained: list[str]) -> None:
         assert parameter.requires_grad == (name.split(".")[0] in expected)
 
 
-@pytest.mark.parametrize("transfer", ["last:0", "last:", "last:x", "last:-1", "tail", "last:1.5"])
+@pytest.mark.parametrize(
+    "transfer", ["last:0", "last:", "last:x", "last:-1", "last:²", "tail", "last:1.5"]
+)
 def test_modes_that_do_not_exist(transfer: str) -> None:
     with pytest.raises(RequestError, match="it should be all, head, last:N or none"):
         freeze(build("resnet20"), transfer)

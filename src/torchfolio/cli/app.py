@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 from torchfolio import __version__
@@ -26,7 +27,7 @@ VERBS = {
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }
 # verbs whose flags follow from the data, the network or the run that is named
-READ_THEIR_FLAGS = ("check", "train", "predict")
+READ_THEIR_FLAGS = ("check", "train", "evaluate", "predict")
 
 HELP = """Usage: folio VERB ...
 
@@ -44,6 +45,8 @@ Exit status: 0 done, 1 the work failed, 2 the request was wrong. --json prints o
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and leave with its exit status: 0 done, 1 failed, 2 wrong request."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: every name can be printed
     try:
         status = run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
@@ -65,7 +68,13 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return fail(str(error), 1, as_json)
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return fail(
+            f"{place}{error.strerror or error}. Look at the path and at your rights there, or "
+            "choose another.",
+            1,
+            as_json,
+        )
     except KeyboardInterrupt:
         return fail("Stopped by Ctrl-C.", 130, as_json)
 
@@ -82,6 +91,7 @@ def dispatch(arguments: list[str]) -> Any:
         return 0
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS, "'folio --help' shows all of them.")
+    refuse_empty(rest)
     module, _, name = VERBS[verb][0].partition(":")
     function = getattr(import_module(module), name)
     if verb in READ_THEIR_FLAGS:
@@ -89,6 +99,20 @@ def dispatch(arguments: list[str]) -> Any:
     from torchfolio.cli.flags import run_verb
 
     return run_verb(verb, function, rest)
+
+
+def refuse_empty(tokens: list[str]) -> None:
+    """Raise for an empty argument or value of a flag: as a path it would mean this folder."""
+    before = ""
+    for token in tokens:
+        flag, equals, value = token.partition("=")
+        if not token or (flag.startswith("--") and equals and not value):
+            what = flag or (before if before.startswith("--") and before != "--" else "")
+            raise RequestError(
+                f"{what or 'An argument'} is empty: an unset variable, perhaps. Give it a value, "
+                "or leave it out."
+            )
+        before = token
 
 
 def fail(message: str, status: int, as_json: bool) -> int:

@@ -15,7 +15,8 @@ from torchfolio.cli.flags import (
     with_flags,
 )
 from torchfolio.cli.output import Json, Output, Quiet
-from torchfolio.errors import DataError, FolioError
+from torchfolio.cli.targets import require_writable
+from torchfolio.errors import DataError, FolioError, RequestError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,8 +37,11 @@ def check(tokens: list[str]) -> None:
     run_verb("check", with_flags(check_data, flags), tokens)
 
 
-def reader_flags(data: str, tokens: list[str]) -> list[inspect.Parameter]:
-    """Return the flags of the reader that reads the data; help fetches no data to know them."""
+def reader_flags(data: str, tokens: list[str], *, defaults: bool = True) -> list[inspect.Parameter]:
+    """Return the flags of the reader that reads the data; help fetches no data to know them.
+
+    They have the reader's ``defaults``, or ``None`` where that is said elsewhere.
+    """
     from torchfolio.data.readers import find_reader
 
     helping = "--help" in tokens or "-h" in tokens
@@ -52,7 +56,7 @@ def reader_flags(data: str, tokens: list[str]) -> list[inspect.Parameter]:
         if helping:
             return []
         raise
-    return flag_parameters(found.Options, f"Reader {found.name}", defaults=True)
+    return flag_parameters(found.Options, f"Reader {found.name}", defaults=defaults)
 
 
 def check_data(
@@ -110,6 +114,12 @@ def check_data(
     from torchfolio.data.splits import SplitOptions, make_splits
 
     out = Output(json, quiet)
+    if fix is not None:
+        if fix.is_dir() and any(fix.iterdir()):
+            raise RequestError(f"{fix} exists and is not an empty folder. Give a new one to --fix.")
+        require_writable(fix / "removed.csv", "--fix")
+    if html is not None:
+        require_writable(html, "--html")
     least = smallest_input(network) if network is not None else None
     dataset = open_dataset(
         data,

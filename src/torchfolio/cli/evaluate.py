@@ -1,14 +1,25 @@
 """``folio evaluate``: metrics and report on the held-out split, or on other data."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from torchfolio.cli.check import reader_flags
+from torchfolio.cli.flags import positional_tokens, run_verb, with_flags
 from torchfolio.cli.output import Json, Output, Quiet
 
+SWITCHES = {"download", "report", "json", "quiet", "help", "h"}
 
-def evaluate(
+
+def evaluate(tokens: list[str]) -> None:
+    """Read the request, whose flags are also those of the reader of other data, and measure."""
+    data = next(iter(positional_tokens(tokens, SWITCHES)[1:]), None)
+    flags = reader_flags(data, tokens, defaults=False) if data is not None else []
+    run_verb("evaluate", with_flags(measure, flags), tokens)
+
+
+def measure(
     run: Path,
     data: str | None = None,
     *,
@@ -16,16 +27,26 @@ def evaluate(
         Literal["train", "val", "test"] | None,
         Parameter(help="Which split; test unless given, or all of other data without splits."),
     ] = None,
-    reader: Annotated[str | None, Parameter(help="The reader of other data.")] = None,
+    reader: Annotated[
+        str | None, Parameter(help="The reader of other data; nothing is then as in the run.")
+    ] = None,
     on_error: Annotated[
-        Literal["skip", "stop"], Parameter(help="What unreadable files do.")
-    ] = "skip",
+        Literal["skip", "stop"] | None,
+        Parameter(help="What unreadable files of other data do; skip unless given."),
+    ] = None,
+    download: Annotated[
+        bool, Parameter(negative="", help="Download other data given by name.")
+    ] = False,
     device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     report: Annotated[bool, Parameter(help="Write report.html.")] = True,
     json: Json = False,
     quiet: Quiet = False,
+    **settings: Any,
 ) -> None:
     """Measure a run on its held-out split, or on other data.
+
+    'folio evaluate RUN DATA --help' shows the flags that apply to those data. Those left out are
+    as in the run, where the same reader reads both.
 
     Example: folio evaluate runs/resnet18-photos-1 more-photos/
 
@@ -40,13 +61,14 @@ def evaluate(
     from torchfolio.run import Run
 
     output = Output(json, quiet)
+    reading = {"reader": reader, "on_error": on_error, "download": download or None} | settings
     result = Run(run).evaluate(
         data,
         split=split,
         device=device,
         report=report,
         say=output.say,
-        **reading(data, reader, on_error),
+        **{key: value for key, value in reading.items() if value is not None},
     )
     keys = ("task", "metrics", "baseline", "digest", "data", "split", "examples", "folder")
     output.document({"run": str(run)} | {key: result[key] for key in keys})
@@ -54,8 +76,3 @@ def evaluate(
         output.show(line)
     if report:
         output.show(f"report: {Path(result['folder']) / 'report.html'}")
-
-
-def reading(data: str | None, reader: str | None, on_error: str) -> dict[str, str | None]:
-    """Return how other data are read; the run's own are read as its recipe says."""
-    return {} if data is None else {"reader": reader, "on_error": on_error}

@@ -7,11 +7,12 @@ the command-line library reads is put together for each request.
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from torchfolio.errors import FolioError, RequestError, normalise
+from torchfolio.options import convert
 
 
 def flag_parameters(kind: type, title: str, *, defaults: bool = False) -> list[inspect.Parameter]:
@@ -28,7 +29,9 @@ def flag_parameters(kind: type, title: str, *, defaults: bool = False) -> list[i
         else:
             hint = hints[each.name]
         help_text = each.metadata.get("help", "")
-        extra = {"negative_iterable": ""} if each.name == "set" else {}
+        extra: dict[str, Any] = {"negative_iterable": ""} if each.name == "set" else {}
+        if is_choice(hint):
+            extra["converter"] = choice
         annotation = Annotated[
             hint | None, Parameter(help=help_text, group=group, show_default=defaults, **extra)
         ]
@@ -41,6 +44,17 @@ def flag_parameters(kind: type, title: str, *, defaults: bool = False) -> list[i
             )
         )
     return parameters
+
+
+def is_choice(hint: Any) -> bool:
+    """Return whether a flag of this type takes one of a few values."""
+    return get_origin(hint) is Literal or any(is_choice(each) for each in get_args(hint))
+
+
+def choice(hint: Any, tokens: Sequence[Any]) -> Any:
+    """Return the value that is meant; hyphens and underscores are the same."""
+    text = tokens[0].value
+    return convert(int(text) if text.isdecimal() else text, hint, tokens[0].keyword)
 
 
 ORDER = ("Network", "Data", "Task", "Training", "Optimizer")

@@ -3,8 +3,10 @@
 import csv
 import glob
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,7 @@ from cyclopts import Parameter
 
 from torchfolio.cli.flags import flag_parameters, positional_tokens, run_verb, with_flags
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.targets import require_writable
 from torchfolio.errors import RequestError
 
 if TYPE_CHECKING:
@@ -69,8 +72,6 @@ def answer(
         raise RequestError(
             "predict needs an input: a file, a folder, a pattern, or - for standard input."
         )
-    if "" in inputs:
-        raise RequestError("An input is empty: an unset variable, perhaps. Name a file or folder.")
     for item in inputs:
         if item.startswith("-") and item != "-" and not Path(item).exists():
             raise RequestError(
@@ -78,8 +79,11 @@ def answer(
             )
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise RequestError(f"--out is {out}; it should end in .csv or .json.")
-    files = list(expand(inputs))
-    if not files:
+    if out is not None:
+        require_writable(out, "--out")
+    unlisted: list[OSError] = []
+    files = list(expand(inputs, unlisted))
+    if not files and not unlisted:
         raise RequestError(f"There is no file in {', '.join(inputs)}.")
     from torchfolio.run import Run
 
@@ -87,7 +91,8 @@ def answer(
     trained = Run(run)
     task, _ = trained.load()
     rows = []
-    for row in trained.predict(files, device=device, pictures=pictures, **settings):
+    answers = trained.predict(files, device=device, pictures=pictures, **settings)
+    for row in chain(answers, map(unlisted_row, unlisted)):
         rows.append(row)
         if not json and out is None:
             output.show(line(task, row))
@@ -104,13 +109,18 @@ def answer(
     return 1 if failed else 0
 
 
-def expand(inputs: Sequence[str]) -> Iterator[str]:
-    """Return the files that inputs stand for; a path that does not exist stays, to fail by name."""
+def expand(inputs: Sequence[str], unlisted: list[OSError]) -> Iterator[str]:
+    """Return the files that inputs stand for; a path that does not exist stays, to fail by name.
+
+    The errors of folders that cannot be listed are put into ``unlisted``.
+    """
     for item in inputs:
         if item == "-":
             yield from (text.rstrip("\r\n") for text in sys.stdin if text.strip())
         elif Path(item).is_dir():
-            yield from (str(path) for path in sorted(Path(item).rglob("*")) if wanted(path))
+            folders = os.walk(item, onerror=unlisted.append)
+            paths = [Path(folder, name) for folder, _, names in folders for name in names]
+            yield from (str(path) for path in sorted(paths) if wanted(path))
         elif not Path(item).exists() and glob.has_magic(item):
             found = sorted(glob.glob(item, recursive=True))  # noqa: PTH207  # takes absolute patterns
             if not found:
@@ -118,6 +128,17 @@ def expand(inputs: Sequence[str]) -> Iterator[str]:
             yield from (path for path in found if Path(path).is_file())
         else:
             yield item
+
+
+def unlisted_row(error: OSError) -> dict[str, Any]:
+    """Return the row of a folder whose files are not known."""
+    reason = f"{error.filename} cannot be listed: {error.strerror}."
+    return {
+        "input": str(error.filename),
+        "prediction": None,
+        "probability": None,
+        "error": f"{reason} Give yourself the right to read it.",
+    }
 
 
 def wanted(path: Path) -> bool:

@@ -21,7 +21,7 @@ class TrainingMonitor(Monitor):
         self.output = output
         self.bar: Any = None
         self.bar_task: Any = None
-        self.metric = ""
+        self.metric = ""  # of the last validation
         self.loss: float | None = None
         self.told = 0.0
         self.began = 0.0
@@ -112,7 +112,8 @@ class TrainingMonitor(Monitor):
         progress = loop.progress
         rate = progress.examples / max(1e-9, progress.epoch_seconds)
         loss = "" if self.loss is None else f"loss {self.loss:.4f} "
-        return f"{loss}{self.metric} {rate:,.0f}/s".replace("  ", " ")
+        metric = self.metric or running_figure(loop)
+        return f"{loss}{metric} {rate:,.0f}/s".replace("  ", " ")
 
     def epoch_ended(self, loop: "Loop", row: dict[str, Any]) -> None:
         shown = [f"epoch {row['epoch']:>3}"]
@@ -121,9 +122,9 @@ class TrainingMonitor(Monitor):
                 shown.append(f"{label} {row[key]:.4f}")
         value = row.get(f"val_{loop.monitor}")
         if value is not None and loop.monitor != "loss":
-            self.metric = f"{loop.monitor} {value:.4f}"
+            self.metric = f"val {loop.monitor} {value:.4f}"
             best = " (best)" if loop.progress.best_epoch == row["epoch"] else ""
-            shown.append(f"val {self.metric}{best}")
+            shown.append(f"{self.metric}{best}")
         rates = [f"{rate:.3g}" for key, rate in row.items() if key == "lr" or key.startswith("lr_")]
         shown.append(f"lr {' '.join(rates)}")
         shown.append(f"{row['examples_per_second']:,.0f}/s")
@@ -134,6 +135,15 @@ class TrainingMonitor(Monitor):
     def say(self, line: str) -> None:
         self.stop_bar()
         self.output.say(line)
+
+
+def running_figure(loop: "Loop") -> str:
+    """Return the first training figure of this epoch that is no loss, so far; "" without one."""
+    progress = loop.progress
+    for name, (total, count) in progress.sums.items():
+        if name not in progress.first_losses:
+            return f"train {name} {total / count:.4f}"
+    return ""
 
 
 def describe(start: "Start") -> list[str]:
@@ -186,13 +196,15 @@ def show_result(run: Run, output: Output, report: bool) -> None:
     )
     for line in result_lines(metrics):
         output.show(line)
-    if report:
+    if report and result_lines(metrics)[1:]:
         output.show(f"report: {run.path / 'report.html'}")
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:
     """Return metrics with their intervals, beside the baseline's."""
     what = "all data" if result["split"] == "all" else f"{result['split']} split"
+    if not result["examples"]:
+        return ["no examples were held out: nothing was measured"]
     lines = [f"{what}, {result['examples']:,} examples:"]
     for name, value in result["metrics"].items():
         if value["value"] is None:

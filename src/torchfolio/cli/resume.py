@@ -12,6 +12,9 @@ def resume(
     run: Path,
     *,
     report: Annotated[bool, Parameter(help="Write report.html.")] = True,
+    device: Annotated[
+        str | None, Parameter(help="Another device than the training began on, or auto.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -30,5 +33,5 @@ def resume(
     output = Output(json, quiet)
     monitor = TrainingMonitor(output)
     with monitor:
-        finished = Run(run).resume(watcher=monitor, report=report)
+        finished = Run(run).resume(watcher=monitor, report=report, device=device)
     show_result(finished, output, report)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from torchfolio.checkpoint import write_text
 from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.settings import parse_set
 from torchfolio.errors import RequestError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from torchfolio.networks.summary import Layer, Summary
+
+LARGEST = 1_000_000  # channels, and pixels of a side
 
 
 def show(
@@ -50,8 +53,7 @@ def show(
     if svg is not None:
         from torchfolio.networks.diagram import draw
 
-        svg.parent.mkdir(parents=True, exist_ok=True)
-        svg.write_text(draw(summary, card.name), encoding="utf-8")
+        write_text(svg, draw(summary, card.name))
     out.document(
         card.as_json()
         | {
@@ -75,7 +77,9 @@ def show(
 def describe(
     card: Card, image: str | None, num_classes: int | None, arguments: dict[str, Any]
 ) -> "Summary":
-    """Build a network and follow one image through it."""
+    """Build a network and follow one image through it, on a device that holds no values."""
+    import torch
+
     from torchfolio.networks.build import build
     from torchfolio.networks.summary import summarise
 
@@ -88,7 +92,8 @@ def describe(
         "in_channels": channels,
         "image_size": (height, width),
     }
-    built = build(card.name, **({k: v for k, v in given.items() if v is not None} | arguments))
+    with torch.device("meta"):
+        built = build(card.name, **({k: v for k, v in given.items() if v is not None} | arguments))
     return summarise(built, (channels, height, width))
 
 
@@ -98,6 +103,8 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     if len(sizes) != 3 or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise RequestError(f"--input takes CHANNELSxHEIGHTxWIDTH, as in 3x224x224, not {text!r}.")
     channels, height, width = (int(size) for size in sizes)
+    if max(channels, height, width) > LARGEST:
+        raise RequestError(f"--input is {text}; each of its sizes should be {LARGEST:,} or less.")
     return channels, height, width
 
 

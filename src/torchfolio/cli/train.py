@@ -16,6 +16,7 @@ from torchfolio.cli.flags import (
 )
 from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.settings import parse_set
+from torchfolio.cli.targets import require_writable
 
 DOCUMENTATION = """Train a network on your data, evaluate it and write a report.
 
@@ -123,11 +124,15 @@ def run_request(
     """Train as the flags say."""
     from torchfolio.cli.progress import TrainingMonitor, show_result
     from torchfolio.run import train as run_training
+    from torchfolio.training.folder import RunFolder
 
     output = Output(json, quiet)
     settings = {key: value for key, value in settings.items() if value is not None}
     if "set" in settings:
         settings["set"] = parse_set(settings["set"])
+    if out is not None:
+        RunFolder.require_free(out)
+        require_writable(out / "recipe.toml", "--out")
     if dry_run:
         from torchfolio.cli.dry_run import dry_run as estimate
 

@@ -61,8 +61,11 @@ def innermost(folder: Path) -> Path:
 
 
 def nfc(name: str) -> str:
-    """Return a name in Unicode's composed form (macOS stores names decomposed)."""
-    return unicodedata.normalize("NFC", name)
+    """Return a name in Unicode's composed form (macOS stores names decomposed).
+
+    Bytes of a file's name that are no UTF-8 become escapes, so that every program can show it.
+    """
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def counted(number: int, what: str) -> str:

@@ -57,9 +57,12 @@ class ImageFiles:
         depth = 16 if self._deep[indices].mean() > 0.5 else 8
         return size_facts(self.sizes[indices], int(self._channels[indices].max()), depth)
 
-    def pixels(self, index: int) -> Pixels:
-        """Return one picture, (height, width, channels), uint8, or float32 at depth 16."""
-        return decode(self.path(index), self.channels, self.depth)
+    def pixels(self, index: int, depth: int | None = None) -> Pixels:
+        """Return one picture, (height, width, channels), uint8, or float32 at depth 16.
+
+        ``depth`` is that of most of the pictures unless given.
+        """
+        return decode(self.path(index), self.channels, depth or self.depth)
 
     def digests(self) -> NDArray[np.uint64]:
         return self._digests
@@ -100,8 +103,9 @@ class ImageArray:
         source = bisect_right(self.starts, index) - 1
         return f"{self.sources[source]}[{index - self.starts[source]}]"
 
-    def pixels(self, index: int) -> Pixels:
-        """Return one picture, (height, width, channels), uint8 or float32."""
+    def pixels(self, index: int, depth: int | None = None) -> Pixels:
+        """Return one picture, (height, width, channels), uint8 or float32 as the array is."""
+        del depth
         return self._array[index]
 
     def digests(self) -> NDArray[np.uint64]:

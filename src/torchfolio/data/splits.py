@@ -49,7 +49,7 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
 
     Raises ``DataError`` where there is too little to divide.
     """
-    drawn = _check(options)
+    drawn = _check(options, seed)
     given = {name: rows for name, rows in dataset.given.items() if len(rows)}
     kept: dict[str, Indices] = {}
     notes = []
@@ -67,17 +67,25 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
             f"--val-split {options.val_split} and --test-split {options.test_split} leave nothing "
             "to train on: together they should be below 1."
         )
-    rows = np.sort(given.get("train", np.zeros(0, np.int64)))
     if dataset.classes and len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: telling classes apart "
-            "needs two. Add the pictures of another class in a folder of their own."
+            f"needs two. {_left_out(dataset)}Add the pictures of another class in a folder of "
+            "their own."
         )
+    if given and "train" not in given:
+        raise DataError(
+            f"{dataset.path} brings {_and(list(given))} and nothing to train on. "
+            f"{_left_out(dataset)}Add examples of train, or take the names of splits away: then "
+            "all splits are drawn."
+        )
+    rows = np.sort(given.get("train", np.zeros(0, np.int64)))
     sides = 1 + len(drawn)
     if len(rows) < sides:
         raise DataError(
             f"{dataset.path} has {len(rows):,} examples to make {_and(['train', *drawn])} from; "
-            f"at least {sides} are needed. Add examples, or set a share to 0 (--val-split 0)."
+            f"at least {sides} are needed. {_left_out(dataset)}Add examples, or set a share to 0 "
+            "(--val-split 0)."
         )
     if drawn:
         parts, how = _draw(dataset, rows, drawn, options.duplicates == "together", seed)
@@ -90,7 +98,18 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
     return Splits(indices, "; ".join(notes) + ".", fingerprint(*(indices[name] for name in NAMES)))
 
 
-def _check(options: SplitOptions) -> Drawn:
+def _left_out(dataset: Dataset) -> str:
+    """Return a sentence on what was left out or noted when the data were read, if anything was."""
+    found = dataset.problems
+    if not found:
+        return ""
+    first = found[0].problem if found[0].path == "." else f"{found[0].path}: {found[0].problem}"
+    return f"Reading met {counted(len(found), 'problem')}, the first: {first}. "
+
+
+def _check(options: SplitOptions, seed: int) -> Drawn:
+    if seed < 0:
+        raise RequestError(f"--seed is {seed}; it is 0 or more.")
     shares = {"val": options.val_split, "test": options.test_split}
     for name, share in shares.items():
         if not 0 <= share < 1:
@@ -111,6 +130,7 @@ def _draw(
     if dataset.labels is not None:
         how += ", stratified by class"
     units = np.arange(len(rows))
+    copies = 0
     if together:
         units = np.unique(dataset.records.digests()[rows], return_inverse=True)[1]
         copies = len(rows) - int(units.max()) - 1
@@ -129,10 +149,14 @@ def _draw(
     if dataset.groups is not None and units.max() >= len(drawn):
         _fill_empty(units, side, 1 + len(drawn))
     if len(np.unique(side)) <= len(drawn):
+        alike = (
+            f"{copies:,} of the {len(rows):,} examples are exact duplicates, which stay beside the "
+            "original unless --duplicates ignore is given. "
+        )
         raise DataError(
             f"{dataset.path} has too few examples of each class to make {_and(['train', *drawn])} "
-            "from: classes with one example stay in train. Add examples, or set a share to 0 "
-            "(--val-split 0)."
+            f"from: classes with one example stay in train. {alike if copies else ''}"
+            f"{_left_out(dataset)}Add examples, or set a share to 0 (--val-split 0)."
         )
     return {name: rows[side == number] for number, name in enumerate(("train", *drawn))}, how
 

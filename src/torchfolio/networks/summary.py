@@ -87,8 +87,13 @@ def summarise(network: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
     """
     owners = layer_names(network)
     layers: dict[str, Layer] = {}
-    device = next(network.parameters()).device
-    images = torch.zeros(1, *input_shape, device=device)
+    shape = "x".join(str(size) for size in input_shape)
+    try:
+        images = torch.zeros(1, *input_shape, device=next(network.parameters()).device)
+    except RuntimeError as error:  # more than the memory holds, or than torch can count
+        raise RequestError(
+            f"An image of {shape} is too large: {str(error).splitlines()[0]}"
+        ) from error
     trace = Trace(images)
 
     def enter(name: str, module: nn.Module, inputs: Any) -> None:
@@ -117,7 +122,6 @@ def summarise(network: nn.Module, input_shape: tuple[int, int, int]) -> Summary:
         try:
             network(images)
         except (RuntimeError, ValueError) as error:
-            shape = "x".join(str(size) for size in input_shape)
             reason = str(error).splitlines()[0]
             raise RequestError(
                 f"{type(network).__name__} does not take images of {shape}: {reason}"

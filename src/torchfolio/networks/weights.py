@@ -6,8 +6,10 @@ format) are told apart by their content. A pickle is never executed: torch reads
 """
 
 import argparse
+import pickle
 import re
 import socket
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,9 +81,19 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     ``RequestError`` where there is no such file or it holds no weights, ``FolioError`` where it is
     damaged.
     """
+    if not isinstance(path, str | Path) or not str(path):
+        raise RequestError(
+            f"weights is {path!r}; it should be the path of a weight file or of a run."
+        )
     path = weights_file(Path(path))
-    with path.open("rb") as file:
-        head = file.read(9)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise FolioError(
+            f"{path} cannot be read: {error.strerror or error}. Give yourself the right to read "
+            "it, or name another file."
+        ) from error
     if not head:
         raise FolioError(f"{path} is empty (0 bytes). Copy or download it again.")
     if head[8:9] == b"{":  # eight bytes of length, then JSON: safetensors
@@ -113,7 +125,8 @@ def weights_file(path: Path) -> Path:
 def _read_torch(path: Path) -> Any:
     """Read one of torch's files without executing what is in it."""
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Validating sparse tensor")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file can raise anything
         text = str(error)
@@ -129,12 +142,23 @@ def _read_torch(path: Path) -> Any:
                 f"{path} is a TorchScript program, not weights. Save its weights alone, "
                 "torch.save(model.state_dict(), FILE), and give that file."
             ) from error
-        reason = text.strip().splitlines()[-1] if text.strip() else type(error).__name__
         raise FolioError(
             f"{path} cannot be read as weights: it is cut short, damaged or of another kind "
-            f"({path.stat().st_size:,} bytes; torch says: {reason[:200]}). Expected a "
+            f"({path.stat().st_size:,} bytes; torch says: {_reason(error)}). Expected a "
             ".safetensors file or one that torch.save wrote. Copy or download it again."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file in torch's words, without its advice around them.
+
+    Only some errors are sentences: of text that is no pickle the reader stumbles with a bare
+    ``KeyError: 101``.
+    """
+    text = str(error).rpartition("WeightsUnpickler error:")[2].strip()
+    if not isinstance(error, RuntimeError | pickle.UnpicklingError) or not text:
+        return f"{type(error).__name__} {text}".strip()
+    return re.split(r"(?<=\.)\s|\n", text, maxsplit=1)[0]
 
 
 def _unwrap(found: Any, path: Path) -> Mapping[Any, Any]:
@@ -156,7 +180,10 @@ def _unwrap(found: Any, path: Path) -> Mapping[Any, Any]:
 
 
 def clean(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """Keep the tensors, under names without the wrappers' prefixes; refuse values not finite."""
+    """Keep the tensors, under names without the wrappers' prefixes.
+
+    Refuses values that are not finite, and tensors without plain real numbers.
+    """
     result: dict[str, Tensor] = {}
     for key, value in state.items():
         if not isinstance(value, Tensor):
@@ -166,6 +193,11 @@ def clean(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             name = name.split(".", 1)[1]
         if name in result:
             raise FolioError(f"{path} holds {name!r} twice, under different prefixes.")
+        if odd := _oddity(value):
+            raise RequestError(
+                f"{path} holds {odd} in {name}; weights are dense tensors of real numbers. Convert "
+                "them in the program that wrote the file, and save them again."
+            )
         if value.is_floating_point() and not value.isfinite().all():
             raise FolioError(
                 f"{path} holds values that are not finite, in {name}: the file is damaged, or "
@@ -173,6 +205,17 @@ def clean(state: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             )
         result[name] = value.detach()
     return result
+
+
+def _oddity(value: Tensor) -> str:
+    """Say what a tensor is that is no dense array of real numbers; "" for one that is."""
+    if value.is_meta:
+        return "a tensor without values (device meta)"
+    if value.layout != torch.strided:
+        return f"a sparse tensor ({str(value.layout).removeprefix('torch.')})"
+    if value.is_complex():
+        return "complex numbers"
+    return "quantized numbers" if value.is_quantized else ""
 
 
 def rename(state: Mapping[str, Tensor], renames: Renames) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ class Parts(dict[str, nn.Module]):
 class Step:
     """One loss, and the names of the parts that it trains.
 
-    ``closure`` computes the loss (a mean over the batch's examples) and may be called again; it
-    may leave further figures in ``logs`` (means over the batch, detached).
+    ``closure`` computes the loss (a mean over the batch's ``weight``) and may be called again; it
+    may leave further figures in ``logs`` (means of the same kind, detached).
     """
 
     closure: Callable[[], Tensor]
@@ -51,6 +51,11 @@ class Batch(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    def weight(self) -> float:
+        """What the batch's losses are means over: its examples, or its tokens where a task says."""
+        return len(self)
 
     @abstractmethod
     def to(self, device: torch.device) -> "Batch": ...
@@ -99,11 +104,15 @@ class Task(ABC):
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
     # The metric that chooses the best weights, unless another is named; None: the last are used.
     monitor: ClassVar[str | None] = None
-    higher_is_better: ClassVar[Mapping[str, bool]] = {}  # of every metric of the meter
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         self.options = options
         self.state: dict[str, Any] = state or {}
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool]:
+        """Return for every metric of the meter, by its name, whether more is better."""
+        return {}
 
     # Before training
 

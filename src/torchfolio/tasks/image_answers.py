@@ -45,7 +45,7 @@ def answer(
             images = task.pictures.normalised(torch.stack(good).to(context.device))
             probabilities = iter(parts.network(images).float().softmax(1).cpu().numpy())
         for item, picture in zip(part, pictures, strict=True):
-            row: dict[str, Any] = {"input": str(item), "prediction": None, "probability": None}
+            row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
             row |= {"error": None, "top": []}
             if isinstance(picture, str):
                 row["error"] = picture
@@ -65,20 +65,32 @@ def read(task: "ImageClassification", item: Any) -> Tensor | str:
     """Read one input as the training pictures were read; return its error as text."""
     try:
         if isinstance(item, np.ndarray):
-            pixels = item if item.ndim == 3 else item[..., None]
-        else:
-            path = Path(item)
-            if not path.is_file():
-                return f"There is no file {path}."
-            pixels = decode(path, task.state["channels"], task.state["depth"])
-        return task.pictures.fit(task.pictures.tensor(pixels))
+            return task.pictures.read(item)
+        if not isinstance(item, str | Path):
+            return f"A {type(item).__name__} is no picture: expected a path or an array."
+        if not Path(item).is_file():
+            return f"There is no file {item}."
+        return task.pictures.read(Path(item))
     except (FolioError, OSError) as error:
         return str(error)
 
 
-def draw_answer(row: dict[str, Any], target: Path) -> Path:
-    """Write the picture of an answer with its classes and probabilities below it, as PNG."""
+def named(item: Any) -> str:
+    """Return how a row names its input: a path, or what an array is."""
+    if isinstance(item, np.ndarray):
+        return f"array {'x'.join(map(str, item.shape))} {item.dtype}"
+    return str(item)
+
+
+def draw_answer(row: dict[str, Any], target: Path) -> Path | None:
+    """Write the picture of an answer with its classes and probabilities below it, as PNG.
+
+    An answer to an array has no file to draw.
+    """
     from PIL import Image, ImageDraw
+
+    if not Path(row["input"]).is_file():
+        return None
 
     image = Image.fromarray(decode(Path(row["input"]), 3, 8))
     longest = max(image.size)

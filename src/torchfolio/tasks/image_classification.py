@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -55,19 +55,19 @@ class ImageClassification(Task):
     Options = ImageOptions
     AnswerOptions = ImageAnswerOptions
     monitor = "accuracy"
-    higher_is_better: ClassVar[dict[str, bool]] = {
-        "loss": False,
-        "log_loss": False,
-        "accuracy": True,
-        "top5_accuracy": True,
-        "macro_f1": True,
-    }
     options: ImageOptions
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         super().__init__(options, state)
         self.pictures = Pictures(options, self.state)
         self._pool: Indices = np.zeros(0, np.int64)  # the training split: partners for mixing
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Every metric of the meter; top-5 accuracy of more than five classes only."""
+        better = {"loss": False, "log_loss": False, "accuracy": True, "macro_f1": True}
+        many = len(self.state.get("classes", ())) > 5
+        return better | ({"top5_accuracy": True} if many else {})
 
     # Before training
 
@@ -204,7 +204,7 @@ class ImageClassification(Task):
 
         return evaluate(self, parts, dataset, split, context)
 
-    def picture(self, row: dict[str, Any], target: Path) -> Path:
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         from torchfolio.tasks.image_answers import draw_answer
 
         return draw_answer(row, target)

@@ -1,5 +1,6 @@
 """What image tasks decide before training: size, channels, padding, mean and deviation."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,9 @@ def plan_pictures(
         mirrored = "mirrored at random" if state["mirror"] else "not mirrored"
         lines.append(f"training pictures are {mirrored} (--mirror, --no-mirror)")
     sample = train[np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)]
-    if how == "pad":
-        state["fill"] = border_value(dataset, sample)
     pictures = Pictures(options, state)
+    if how == "pad":
+        state["fill"] = border_value(pictures, dataset, sample)
     lines.append(fit_normalisation(pictures, dataset, sample))
     return pictures, lines
 
@@ -72,7 +73,7 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
 
 def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> str:
     """Fit mean and standard deviation on pictures of the training split."""
-    how, state = pictures.options.normalize, pictures.state
+    how, state = pictures.options.normalize.replace("_", "-"), pictures.state
     channels = state["channels"]
     if how == "none":
         state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}
@@ -96,7 +97,7 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
     size = state["size"]
     total = torch.zeros(channels, size, size, dtype=torch.float64)
     squares = torch.zeros_like(total)
-    for part in in_batches(sample, 256):
+    for part in in_batches(sample, max(1, min(256, 2**24 // total.numel()))):  # 128 MiB
         pixels = unit(pictures.fitted(dataset, part)).double()
         total += pixels.sum(0)
         squares += pixels.square().sum(0)
@@ -109,13 +110,14 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
     return f"normalised by the training pictures' {how} (mean {shown})"
 
 
-def border_value(dataset: Dataset, sample: Indices) -> float:
+def border_value(pictures: Pictures, dataset: Dataset, sample: Indices) -> float:
     """Return the median of the pictures' outermost pixels: what padding continues them with."""
     edges = []
     for index in sample[:: max(1, len(sample) // 500)]:
-        pixels = dataset.records.pixels(int(index))  # type: ignore[attr-defined]
-        edges.append(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).ravel())
-    return float(np.median(np.concatenate(edges)))
+        picture = pictures.picture_of(dataset, int(index))  # (channels, height, width)
+        sides = (picture[:, 0], picture[:, -1], picture[..., 0], picture[..., -1])
+        edges.append(torch.cat(sides, 1).flatten())
+    return float(np.median(torch.cat(edges).numpy()))
 
 
 def read_range(text: str) -> tuple[float, float]:
@@ -124,6 +126,6 @@ def read_range(text: str) -> tuple[float, float]:
         low, high = (float(each) for each in text.split(":"))
     except ValueError:
         low = high = 0.0
-    if low >= high:
+    if not (low < high and math.isfinite(high - low)):
         raise RequestError(f"normalize is {text!r}; LOW:HIGH needs two numbers, the lower first.")
     return low, high

@@ -1,6 +1,7 @@
 """A dataset's pictures as an image network takes them: fitted, changed at random, normalised."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor
 from torchfolio.data import transforms
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
+from torchfolio.data.images import decode
 from torchfolio.data.store import UniformStore, VariedStore, memory_budget
+from torchfolio.errors import DataError
 from torchfolio.options import option
 
 
@@ -110,7 +113,19 @@ class Pictures:
 
     def picture_of(self, dataset: Dataset, index: int) -> Tensor:
         """Return a record's picture (channels, height, width) with the network's channels."""
-        return self.tensor(dataset.records.pixels(index))  # type: ignore[attr-defined]
+        records: Any = dataset.records
+        return self.tensor(records.pixels(index, self.state["depth"]))
+
+    def read(self, source: Path | NDArray[Any]) -> Tensor:
+        """Return a picture of a file or an array as the network takes it; raise ``DataError``.
+
+        It has the very pixels that the same picture has in a dataset.
+        """
+        if isinstance(source, Path):
+            pixels = decode(source, None, self.state["depth"])
+        else:
+            pixels = checked(source)
+        return self.fit(self.tensor(pixels))
 
     def tensor(self, pixels: NDArray[Any]) -> Tensor:
         """Turn (height, width, channels) pixels into (channels, height, width) of this run."""
@@ -169,6 +184,22 @@ class Pictures:
         return (images.float() - mean * scale) / (std * scale)
 
 
+def checked(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as (height, width, channels), or say why it is no picture."""
+    pixels = array[..., None] if array.ndim == 2 else array
+    shape = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
+    if not shape or pixels.dtype not in (np.uint8, np.float32, np.float64):
+        raise DataError(
+            f"An array of shape {array.shape} and type {array.dtype} is no picture: expected "
+            "(height, width) or (height, width, 1 or 3), uint8 from 0 to 255 or floats from 0 to 1."
+        )
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+        raise DataError("An array of floats has values that are not from 0 to 1.")
+    return pixels.astype(np.float32)
+
+
 def unit(images: Tensor) -> Tensor:
     """Return uint8 images as float32 in [0, 1]; float images as they are."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
@@ -180,6 +211,6 @@ def with_channels(picture: Tensor, channels: int) -> Tensor:
         return picture
     if channels == 3:
         return picture.expand(3, -1, -1)
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)  # ITU-R BT.601, as Pillow's
-    grey = (picture.float() * weights).sum(0, keepdim=True)
+    red, green, blue = picture.float()[:, None]  # ITU-R BT.601, as Pillow's: 0.299, 0.587, 0.114
+    grey = green + 0.299 * (red - green) + 0.114 * (blue - green)  # exact where all are equal
     return grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey

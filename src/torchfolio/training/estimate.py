@@ -9,7 +9,7 @@ import torch
 from torchfolio.data.dataset import Indices
 from torchfolio.training.failures import explained
 from torchfolio.training.loop import Loop
-from torchfolio.training.measure import measure
+from torchfolio.training.measure import measure, measuring_batch
 
 UPDATES = 3  # timed, after one that warms up
 
@@ -28,7 +28,7 @@ def estimate(loop: Loop) -> Estimate:
     """Take a few updates of a loop and one batch of validation, and reckon the whole from them."""
     options = loop.options
     plan: list[Indices] = loop.plan(0)
-    validation = loop.splits["val"][: max(64, options.batch_size)]
+    validation = loop.splits["val"][: measuring_batch(options)]
     spent = 0.0
     with explained(options, lambda: loop.progress.update + 1):
         loop.set_training_mode()

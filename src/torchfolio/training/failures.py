@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.progress import Progress
 
@@ -36,6 +36,14 @@ def explained(options: TrainingOptions, update: Callable[[], int]) -> Iterator[N
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise out_of_memory(options, update()) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RequestError(
+            f"Batch norm cannot train on one value a channel (batch size {options.batch_size} in "
+            f"{options.accumulate} piece(s), at the network's smallest maps). Take a larger "
+            "--batch-size, a smaller --accumulate or a larger --image-size."
+        ) from error
     except RuntimeError as error:
         text = str(error).lower()
         if "out of memory" in text or ("alloc" in text and ("memory" in text or "status" in text)):

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from torchfolio.checkpoint import (
     pack,
-    read_json,
     read_tensors,
     remove_leftovers,
     unpack,
@@ -32,9 +31,9 @@ from torchfolio.checkpoint import (
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.tasks.base import Parts
-from torchfolio.training.recipes import Recipe
+from torchfolio.training.damage import FORMAT, RESTORE, read_object, read_tensor_file, unreadable
+from torchfolio.training.recipes import Recipe, check_sections
 
-FORMAT = 1
 KEPT_STATES = 2
 FOLDERS = ("weights", "state", "preprocessing", "predictions", "figures")
 # What a run holds before its recipe is written: left by a process that died, it may be used again.
@@ -49,9 +48,9 @@ class RunFolder:
 
     # Making and opening
 
-    @classmethod
-    def create(cls, path: Path) -> "RunFolder":
-        """Make a new run folder; it must not hold a run."""
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Raise where a new run cannot go: into another run, or among other files."""
         if (path / "recipe.toml").exists():
             raise RequestError(
                 f"{path} holds a run already. Choose another --out, or go on with "
@@ -59,6 +58,11 @@ class RunFolder:
             )
         if path.exists() and (not path.is_dir() or {each.name for each in path.iterdir()} - BEFORE):
             raise RequestError(f"{path} exists and is not an empty folder. Choose another --out.")
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Make a new run folder; it must not hold a run."""
+        cls.require_free(path)
         try:
             for name in FOLDERS:
                 (path / name).mkdir(parents=True, exist_ok=True)
@@ -106,22 +110,31 @@ class RunFolder:
         """Add a line to ``log.txt``; a disk that takes none does not stop the work."""
         with (
             contextlib.suppress(OSError),
-            (self.path / "log.txt").open("a", encoding="utf-8") as file,
+            (self.path / "log.txt").open("a", encoding="utf-8", errors="backslashreplace") as file,
         ):
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     # Recipe, data, environment
 
     def write_recipe(self, recipe: Recipe) -> None:
-        write_text(self.path / "recipe.toml", tomli_w.dumps(recipe.as_toml()))
+        text = tomli_w.dumps(recipe.as_toml())
+        write_text(self.path / "recipe.toml", text, errors="surrogateescape")
 
     def recipe(self) -> Recipe:
         path = self.path / "recipe.toml"
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FolioError(f"{path} is damaged: {error}.") from error
-        return Recipe.from_toml(table, str(path))
+            table = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            check_sections(table, str(path))
+            for section in ("network", "task"):
+                if "name" not in table.get(section, {}):
+                    raise RequestError(f"[{section}] of {path} has no name.")
+            return Recipe.from_toml(table, str(path))
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except tomllib.TOMLDecodeError as error:
+            raise FolioError(f"{path} is damaged: {error}. {RESTORE}") from error
+        except RequestError as error:
+            raise FolioError(f"{error} {RESTORE}") from error
 
     def write_data(
         self, dataset: Dataset, splits: dict[str, Indices], rule: str, digest: str
@@ -165,17 +178,34 @@ class RunFolder:
         self.write_table("split.csv", rows)
 
     def data(self) -> dict[str, Any]:
-        return read_json(self.path / "data.json")
+        described = read_object(
+            self.path / "data.json", ("path", "name", "fingerprint", "examples", "split")
+        )
+        split = described["split"]
+        if not isinstance(split, dict) or not {"rule", "digest", "ranges"} <= split.keys():
+            raise FolioError(
+                f"{self.path / 'data.json'} is damaged: its split is not whole. {RESTORE}"
+            )
+        return described
 
     def splits(self) -> dict[str, Indices]:
         """Return the split as it was made."""
         ranges = self.data()["split"]["ranges"]
         if ranges is not None:
             return {name: np.arange(first, end) for name, (first, end) in ranges.items()}
+        path = self.path / "split.csv"
         found: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-        with (self.path / "split.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                found[row["split"]].append(int(row["index"]))
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    found[row["split"]].append(int(row["index"]))
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise FolioError(
+                f"{path} is damaged: expected the columns index, split (train, val or test) and "
+                f"example. {RESTORE}"
+            ) from error
         return {name: np.array(indices, np.int64) for name, indices in found.items()}
 
     def write_environment(self, device: str, threads: int) -> None:
@@ -212,9 +242,16 @@ class RunFolder:
         )
 
     def preprocessing(self) -> dict[str, Any]:
-        packed = read_json(self.path / "preprocessing" / "task.json")["state"]
-        tensors, _ = read_tensors(self.path / "preprocessing" / "task.safetensors")
-        return unpack(packed, tensors)
+        packed = read_object(self.path / "preprocessing" / "task.json", ("state",))["state"]
+        path = self.path / "preprocessing" / "task.safetensors"
+        tensors, _ = read_tensor_file(path)
+        try:
+            return dict(unpack(packed, tensors))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FolioError(
+                f"{path.with_suffix('.json')} and {path.name} are no pair of one run, or damaged. "
+                f"{RESTORE}"
+            ) from error
 
     # Weights and state
 
@@ -238,7 +275,7 @@ class RunFolder:
                     f"{self.path} has no weights yet. Go on with 'folio resume {self.path}'."
                 )
         path = self.path / "weights" / f"{name}.safetensors"
-        tensors, _ = read_tensors(path)
+        tensors, _ = read_tensor_file(path)
         for part, module in parts.items():
             prefix = "" if list(parts) == ["network"] else f"{part}."
             own = {key[len(prefix) :]: t for key, t in tensors.items() if key.startswith(prefix)}
@@ -271,9 +308,11 @@ class RunFolder:
         for path in reversed(self.states()):
             try:
                 tensors, packed = read_tensors(path)
-                return unpack(packed, tensors)
+                return dict(unpack(packed, tensors))
             except FolioError as error:
                 errors.append(str(error))
+            except (KeyError, TypeError, ValueError):
+                errors.append(f"{path} holds no state of a training.")
         if errors:
             raise FolioError(
                 f"Every saved state of {self.path} is damaged: {' '.join(errors)} The weights in "
@@ -305,7 +344,7 @@ class RunFolder:
             ]
 
     def metrics(self) -> dict[str, Any]:
-        return read_json(self.path / "metrics.json")
+        return read_object(self.path / "metrics.json")
 
     def write_metrics(self, value: dict[str, Any], folder: Path | None = None) -> None:
         write_json((folder or self.path) / "metrics.json", {"format_version": FORMAT} | value)

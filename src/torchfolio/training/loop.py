@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchfolio.checkpoint import digest
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.feed import Feed
-from torchfolio.errors import FolioError, RequestError, unknown
+from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.training.average import moving_average
 from torchfolio.training.device import place, seed_for
@@ -29,7 +29,7 @@ from torchfolio.training.options import TrainingOptions
 from torchfolio.training.progress import Listener, Progress
 from torchfolio.training.schedules import Plateau, Schedule
 from torchfolio.training.transfer import frozen_modules
-from torchfolio.training.update import Updater
+from torchfolio.training.update import Taken, Updater
 
 EXPLODED = 1e4  # a loss this many times the first one (or 1) stops the training
 
@@ -63,7 +63,9 @@ class Loop:
             self.averages = {
                 name: moving_average(part, options.ema) for name, part in self.parts.items()
             }
-        self.monitor = options.monitor or task.monitor
+        metrics = {normalise(each): each for each in task.higher_is_better}
+        wanted = options.monitor or task.monitor
+        self.monitor = wanted and metrics.get(normalise(wanted), wanted)
         self.check_request()
         better = self.monitor is None or task.higher_is_better[self.monitor]
         self.sign = 1.0 if better else -1.0
@@ -79,8 +81,7 @@ class Loop:
             power=options.power,
             warmup=min(0.5, options.warmup / options.epochs),
         )
-        # (examples, losses of the steps, further figures) of updates not yet added up
-        self._pending: list[tuple[int, dict[str, Tensor], dict[str, Tensor]]] = []
+        self._pending: list[Taken] = []  # updates not yet added up
 
     def check_request(self) -> None:
         """Refuse settings that this task, these data or these optimizers cannot follow."""
@@ -181,7 +182,8 @@ class Loop:
         """
         options, epoch = self.options, self.progress.epoch
         share = min(1.0, len(indices) / options.batch_size)
-        pieces = np.array_split(indices, math.ceil(options.accumulate * share))
+        number = min(len(indices), math.ceil(options.accumulate * share))
+        pieces = np.array_split(indices, number)
         return [self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces]
 
     def take_update(self, pieces: Sequence[Any]) -> None:
@@ -192,12 +194,17 @@ class Loop:
             average.update_parameters(self.parts[name])
         self.progress.update += 1
         self.progress.batch += 1
-        self.progress.examples += self._pending[-1][0]
+        self.progress.examples += self._pending[-1].examples
 
     def set_rates(self) -> None:
         """Set every learning rate for the next update."""
         factor = self.plateau.factor if self.options.schedule == "plateau" else 1.0
-        factor *= self.schedule.factor(self.share_done(), self.warmed())
+        share, warmed = self.share_done(), self.warmed()
+        if warmed < 1:
+            self.progress.warm_share = share
+        by_time = self.options.minutes is not None  # the warm-up's share shows when it ends
+        warmup = self.progress.warm_share if by_time else self.schedule.warmup
+        factor *= self.schedule.factor(share, warmed, warmup)
         for group in self.optimizers.values():
             group.set_factor(factor)
 
@@ -228,14 +235,14 @@ class Loop:
         last = None
         first = self.progress.update - len(self._pending) + 1
         pending, self._pending = self._pending, []
-        for update, (examples, losses, logs) in enumerate(pending, first):
-            numbers = {name: float(value) for name, value in losses.items()}
+        for update, taken in enumerate(pending, first):
+            numbers = {name: float(value) for name, value in taken.losses.items()}
             for name, number in numbers.items():
                 self.check_loss(name, number, update)
-            numbers |= {name: float(value) for name, value in logs.items()}
+            numbers |= {name: float(value) for name, value in taken.logs.items()}
             for name, number in numbers.items():  # a step may be taken in some updates only
-                total, count = self.progress.sums.get(name, (0.0, 0))
-                self.progress.sums[name] = (total + number * examples, count + examples)
+                total, weight = self.progress.sums.get(name, (0.0, 0.0))
+                self.progress.sums[name] = (total + number * taken.weight, weight + taken.weight)
             last = next(iter(numbers.values()))
         return last
 
@@ -265,8 +272,8 @@ class Loop:
         row: dict[str, Any] = {"epoch": progress.epoch + 1, "updates": progress.update}
         for name, group in self.optimizers.items():
             row["lr" if len(self.optimizers) == 1 else f"lr_{name}"] = group.rate
-        for name, (total, count) in progress.sums.items():
-            row[f"train_{name}"] = total / count
+        for name, (total, weight) in progress.sums.items():
+            row[f"train_{name}"] = total / weight
         if len(self.splits["val"]):
             start = time.perf_counter()
             metrics = self.validate()

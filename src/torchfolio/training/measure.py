@@ -9,6 +9,12 @@ from torchfolio.training.device import autocast
 from torchfolio.training.options import TrainingOptions
 
 
+def measuring_batch(options: TrainingOptions) -> int:
+    """Return the batch size of measuring: it takes less memory an example than training does."""
+    piece = -(-options.batch_size // options.accumulate)
+    return max(piece, min(64, 4 * piece))
+
+
 @torch.inference_mode()
 def measure(
     task: Task, parts: Parts, dataset: Dataset, split: Indices, options: TrainingOptions
@@ -21,7 +27,7 @@ def measure(
         part.eval()
     feed = Feed(
         lambda indices: task.load(dataset, indices, None, options.seed),
-        in_batches(split, max(64, options.batch_size)),
+        in_batches(split, measuring_batch(options)),
         options.workers or 0,
     )
     for batch in feed:

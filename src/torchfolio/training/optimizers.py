@@ -94,7 +94,7 @@ def canonical(name: str) -> str:
     """Return our spelling of an optimizer's name, which may be torch's own ("AdamW", "L-BFGS")."""
     spellings = {spelling(each): each for each in OPTIMIZERS}
     if spelling(name) not in spellings:
-        raise unknown("optimizer", name, OPTIMIZERS)
+        raise unknown("optimizer", name, OPTIMIZERS, f"torch's are: {', '.join(OPTIMIZERS)}.")
     return spellings[spelling(name)]
 
 

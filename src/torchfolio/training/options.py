@@ -31,7 +31,7 @@ class TrainingOptions:
         5, "Plateau: epochs without improvement before the rate falls.", low=0
     )
     warmup: float = option(0.0, "Epochs over which the rate first rises.", low=0)
-    grad_clip: float | None = option(None, "Largest norm of an update's gradient.", low=0)
+    grad_clip: float | None = option(None, "Largest norm of an update's gradient.", low=1e-6)
     ema: float | None = option(
         None, "Decay of the moving average of the weights.", low=0, high=0.999999
     )
@@ -52,5 +52,5 @@ class TrainingOptions:
     )
     compile: bool = option(False, "Compile the parts with torch.compile.")
     workers: int | None = option(None, "Threads that load batches; 0 loads in the loop.", low=0)
-    threads: int | None = option(None, "Threads that compute on the CPU.", low=1)
+    threads: int | None = option(None, "Threads that compute on the CPU.", low=1, high=1024)
     tensorboard: bool = option(False, "Write TensorBoard files too (extra: tensorboard).")

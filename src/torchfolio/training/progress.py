@@ -19,13 +19,14 @@ class Progress:
     seconds: float = 0.0  # of training and validation
     waited: float = 0.0  # seconds of the current epoch spent waiting for data
     epoch_seconds: float = 0.0
+    warm_share: float = 0.0  # of the training, when warm-up was last seen to go on
     best_value: float | None = None
     best_epoch: int | None = None
     best_loss: float = math.inf  # the validation loss of that epoch
     bad_epochs: int = 0
     first_losses: dict[str, float] = field(default_factory=dict)  # of each step, by its name
-    # of the current epoch: what each figure adds up to, and over how many examples
-    sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+    # of the current epoch: what each figure adds up to, and over what weight (examples, tokens)
+    sums: dict[str, tuple[float, float]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 

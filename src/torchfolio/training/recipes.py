@@ -153,10 +153,17 @@ def recipe_table(card: Card, which: str | None) -> tuple[dict[str, Any], str]:
             f"recipe is {which!r}; it should be paper, modern or a TOML file that exists."
         )
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not TOML: {error}.") from error
     check_sections(table, str(path))
+    if table.get("format_version", 1) != 1:
+        raise RequestError(
+            f"{path} has format version {table['format_version']}; this release reads 1."
+        )
+    named = table.get("network", {}).get("name", card.name)
+    if normalise(named) != normalise(card.name):
+        raise RequestError(f"{path} is a recipe of {named}, not of {card.name}. Give another.")
     return table, str(path)
 
 
@@ -180,6 +187,32 @@ def check_sections(table: Mapping[str, Any], where: str) -> None:
         for key in sections[name]:
             if key not in keys:
                 raise unknown(f"setting in [{name}] of {where}", key, keys)
+    check_values(sections, where)
+
+
+def check_values(sections: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Raise unless names are texts, arguments a table, and every optimizer is named."""
+    expected = {
+        ("network", "name"): str,
+        ("network", "weights"): str,
+        ("network", "transfer"): str,
+        ("network", "set"): dict,
+        ("task", "name"): str,
+    }
+    for (home, key), kind in expected.items():
+        value = sections[home].get(key)
+        if value is not None and not isinstance(value, kind):
+            wanted = "a text" if kind is str else "a table"
+            raise RequestError(f"{key} in [{home}] of {where} is {value!r}, not {wanted}.")
+    for name, section in sections.items():
+        if not name.startswith("optimizer."):
+            continue
+        if not isinstance(section.get("name"), str):
+            raise RequestError(
+                f'[{name}] of {where} names no optimizer. Add name = "sgd", or another.'
+            )
+        if not isinstance(section.get("lr", 0.0), int | float):
+            raise RequestError(f"lr in [{name}] of {where} is {section['lr']!r}, not a number.")
 
 
 def resolve(

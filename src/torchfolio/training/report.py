@@ -1,12 +1,15 @@
-"""The sections of a report that every run has: learning curves, recipe, data, environment."""
+"""The report of a run, and what every report has: learning curves, recipe, data, environment."""
 
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from torchfolio.checkpoint import read_json
-from torchfolio.evaluation.report import Code, Section, Table
+from torchfolio.checkpoint import read_json, write_text
+from torchfolio.evaluation.figures import standalone
+from torchfolio.evaluation.report import Code, Figure, Report, Section, Table, write_report
+from torchfolio.tasks.base import Evaluation
+from torchfolio.training.folder import RunFolder
 from torchfolio.training.recipes import Recipe
 
 
@@ -84,3 +87,27 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def write_run_report(
+    path: Path, folder: RunFolder, evaluation: Evaluation, result: dict[str, Any]
+) -> None:
+    """Write the report of one evaluation of a run, and its drawings as files of their own."""
+    recipe, described = folder.recipe(), folder.data()
+    result_section, *pictures = evaluation.sections
+    training, *origin = run_sections(recipe, described, folder.history(), result, folder.path)
+    sections = [result_section, training, *pictures, *origin]
+    drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
+    for drawing in drawings:
+        name = drawing.title.lower().replace(" ", "-")
+        write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
+    title = f"{recipe.network['name']} on {described['name']}"
+    subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {result['run']}"
+    if copies := result.get("copies_of_training"):
+        subtitle += f". {told_copies(copies, result['examples'])}"
+    write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
+
+
+def told_copies(copies: int, examples: int) -> str:
+    """Return in words how many examples repeat training examples."""
+    return f"{copies:,} of {examples:,} examples are exact copies of training examples"

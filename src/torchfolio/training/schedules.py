@@ -26,16 +26,20 @@ class Schedule:
     power: float = 1.0
     warmup: float = 0.0
 
-    def factor(self, progress: float, warmed: float | None = None) -> float:
+    def factor(
+        self, progress: float, warmed: float | None = None, warmup: float | None = None
+    ) -> float:
         """Return the factor at a progress in [0, 1].
 
-        ``warmed`` is how much of the warm-up is done where progress, being time, does not say it.
+        ``warmed`` is how much of the warm-up is done, and ``warmup`` the share of the training
+        that it took, where progress, being time, does not say it.
         """
+        warmup = self.warmup if warmup is None else warmup
         if warmed is None:
-            warmed = progress / self.warmup if self.warmup else 1.0
+            warmed = progress / warmup if warmup else 1.0
         if warmed < 1:
             return 0.01 + 0.99 * warmed  # from 1 %, as torchvision's recipes
-        t = min(1.0, max(0.0, progress - self.warmup) / max(1e-12, 1 - self.warmup))
+        t = min(1.0, max(0.0, progress - warmup) / max(1e-12, 1 - warmup))
         if self.kind == "step":
             return self.gamma ** sum(progress >= each for each in self.milestones)
         if self.kind == "cosine":

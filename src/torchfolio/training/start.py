@@ -17,9 +17,11 @@ from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
 from torchfolio.training.device import configure, resolve_device, resolve_layout, seed_for
+from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
+from torchfolio.training.options import TrainingOptions
 from torchfolio.training.recipes import (
     DataOptions,
     NetworkOptions,
@@ -87,8 +89,10 @@ def prepare(
             progress=progress,
         )
     split_options = read_options(SplitOptions, sections["split"], "the settings")
-    seed = sections["training"].get("seed", table.get("training", {}).get("seed", 0))
-    splits = make_splits(dataset, split_options, int(seed))
+    read_options(TrainingOptions, sections["training"], "the settings")
+    given = table.get("training", {}) | sections["training"]
+    seed = read_options(TrainingOptions, given, f"[training] of {where}").seed
+    splits = make_splits(dataset, split_options, seed)
     described = (
         {"path": str(dataset.path), "reader": dataset.reader}
         | ({"reader_options": dataset.reader_options} if dataset.reader_options else {})
@@ -111,7 +115,9 @@ def prepare(
     recipe.training = resolve_device(recipe.training)
     configure(recipe.training)
     task = make_task(recipe)
-    lines = [*recipe.notes, splits.rule, *task.prepare(card, dataset, splits.indices["train"])]
+    lines = [*recipe.notes, splits.rule]
+    with explained(recipe.training, lambda: 0):
+        lines += task.prepare(card, dataset, splits.indices["train"])
     lines += task.inherit(source, asked)
     return Start(card, dataset, splits, task, recipe, lines, weights)
 
@@ -156,7 +162,7 @@ def given_weights(
     given, transfer = network.get("weights"), network.get("transfer", "all")
     if transfer not in ("all", "none") and not given:
         raise RequestError(f"transfer is {transfer}, and no weights are given. Add --weights.")
-    if not given or transfer == "none":
+    if given is None or transfer == "none":
         return None, {}
     if given == "imagenet":
         task.setdefault("normalize", "imagenet")
@@ -189,6 +195,8 @@ def make_parts(start: Start) -> Parts:
 
 def make_loop(start: Start, state: dict[str, Any] | None = None) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
+    start.recipe.training = resolve_device(start.recipe.training)
+    configure(start.recipe.training)
     parts = make_parts(start)
     optimizers = {
         name: make_optimizer(name, part, start.recipe.optimizers[name])
@@ -207,8 +215,6 @@ def reopen(folder: RunFolder) -> Start:
     """Return the training of a run folder as it was prepared, with its data read again."""
     recipe, described = folder.recipe(), folder.data()
     recipe.data["path"] = described["path"]
-    recipe.training = resolve_device(recipe.training)
-    configure(recipe.training)
     dataset = open_recipe_data(recipe.data)
     if dataset.fingerprint != described["fingerprint"]:
         raise FolioError(

@@ -30,7 +30,7 @@ def count_trained(transfer: str, modules: int) -> int:
     if transfer == "head":
         return min(1, modules)
     word, _, number = transfer.partition(":")
-    if word == "last" and number.isdigit() and int(number) >= 1:
+    if word == "last" and number.isdecimal() and int(number) >= 1:
         if int(number) > modules:
             raise RequestError(
                 f"transfer is {transfer}; the network has {modules} top-level modules that have "

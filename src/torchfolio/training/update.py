@@ -1,6 +1,7 @@
 """One update: the steps of its pieces in lock-step, gradients, clipping, and the optimizers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,16 @@ from torchfolio.tasks.base import Parts, Step, Task
 from torchfolio.training.device import autocast, seed_for
 from torchfolio.training.optimizers import OptimizerGroup
 from torchfolio.training.options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One update: how many examples it had, what they weigh, and the means over that weight."""
+
+    examples: int
+    weight: float
+    losses: dict[str, Tensor]
+    logs: dict[str, Tensor]
 
 
 class Updater:
@@ -29,18 +40,16 @@ class Updater:
         self.device = torch.device(options.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
 
-    def take(
-        self, pieces: Sequence[Any], update: int
-    ) -> tuple[int, dict[str, Tensor], dict[str, Tensor]]:
+    def take(self, pieces: Sequence[Any], update: int) -> "Taken":
         """Take every step of one update, each before the next is asked for.
 
-        ``pieces`` are the batches that it is computed in. Returns the number of examples, the
-        losses of the steps by their names (of several steps with one name the mean), and what else
-        the steps logged.
+        ``pieces`` are the batches that it is computed in; each counts by its weight. Of several
+        steps with one name the mean is kept.
         """
         pieces = [piece.to(self.device) for piece in pieces]
         examples = sum(len(piece) for piece in pieces)
-        shares = [len(piece) / examples for piece in pieces]
+        weight = sum(piece.weight for piece in pieces)
+        shares = [piece.weight / weight for piece in pieces]
         losses: dict[str, list[Tensor]] = {}
         logs: dict[str, list[Tensor]] = {}
 
@@ -54,7 +63,7 @@ class Updater:
             for key in steps[0].logs:
                 values = [step.logs[key] * share for step, share in zip(steps, shares, strict=True)]
                 logs.setdefault(key, []).append(torch.stack(values).sum())
-        return examples, means(losses), means(logs)
+        return Taken(examples, weight, means(losses), means(logs))
 
     def take_step(
         self, steps: Sequence[Step], shares: Sequence[float], update: int, number: int

@@ -65,9 +65,20 @@ def find_reader(
     """
     wanted = named_reader(reader) if reader is not None else None
     asked = Path(path)
+    named_digits = normalise(str(path)) == Digits.name
+    if named_digits and (wanted is Digits or not asked.exists()):
+        if wanted is not None and wanted is not Digits:
+            raise RequestError(
+                f"'{path}' is the built-in data set, which the reader {wanted.name} does not read. "
+                "Leave --reader out, or give a path."
+            )
+        return Digits, Path(Digits.name)
+    if wanted is Digits:
+        raise RequestError(
+            f"--reader {Digits.name} reads the built-in data set of that name only, not {path}. "
+            "Leave --reader out, or name another."
+        )
     if not asked.exists():
-        if normalise(str(path)) == Digits.name:
-            return Digits, Path(Digits.name)
         name = known_name(str(path))
         if name is None:
             raise RequestError(

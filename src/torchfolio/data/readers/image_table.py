@@ -1,5 +1,6 @@
 """A table of picture files and their classes."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -8,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, SPLITS, contents, descend, nfc, stop_on
+from torchfolio.data.folders import SPLIT_OF, SPLITS, contents, descend, listing, nfc, stop_on
 from torchfolio.data.images import SUFFIXES
+from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.pictures import picture_dataset
 from torchfolio.data.scan import IGNORED, scan
 from torchfolio.data.text_table import Table, find_column, read_table
@@ -79,7 +81,7 @@ class ImageTable(Reader):
             if found is None:
                 problems.append(Problem(value, f"no such file ({table.place(row)})"))
             elif not labels[row]:
-                problems.append(Problem(value, f"no class ({table.place(row)})"))
+                problems.append(Problem(found, f"no class ({table.place(row)})"))
             else:
                 rows.append(row)
                 names.append(found)
@@ -89,6 +91,9 @@ class ImageTable(Reader):
                 text = "no picture" if error == IGNORED else error
                 problems.append(Problem(name, f"{text} ({table.place(row)})"))
         stop_on(problems, on_error, path)
+        if path.is_dir():
+            told = [*names, *(each.path for each in problems)]
+            problems += overlooked(path, file, told)
         groups = table.columns[columns["group"]] if "group" in columns else None
         return picture_dataset(
             reader=self,
@@ -139,7 +144,7 @@ class ImageTable(Reader):
                 known = ", ".join(name for names in SPLITS.values() for name in names)
                 raise DataError(
                     f"{table.place(row)}: the split is {text!r} in the column {column!r}; "
-                    f"it is one of {known}, or empty (train)."
+                    f"it is one of {known}, or empty (train). Correct that cell."
                 )
             splits.append(SPLIT_OF.get(text, "train"))
         return splits
@@ -153,6 +158,25 @@ def find_table(path: Path) -> Path | None:
         return None
     files = [each for each in contents(descend(path))[1] if each.suffix.lower() in TABLES]
     return files[0] if len(files) == 1 else None
+
+
+def overlooked(folder: Path, file: Path, named: Iterable[str]) -> list[Problem]:
+    """Return what to tell of the pictures in a folder that its table does not name."""
+
+    def spelt(path: str) -> str:  # as a table may spell it on a system that does not care
+        return nfc(os.path.normpath(path)).lower()
+
+    known = {spelt(f"{file.parent}{os.sep}{name}") for name in named}
+    left = [
+        name.removeprefix("./")
+        for name in walk(folder, folder)
+        if PurePosixPath(name).suffix.lower() in SUFFIXES
+        and spelt(f"{folder}{os.sep}{name}") not in known
+    ]
+    if not left:
+        return []
+    text = f"pictures that {file.name} does not name, left out ({len(left):,}): {listing(left)}"
+    return [Problem(".", f"{text} (--reader image-folder reads class folders instead)")]
 
 
 def path_column(table: Table, taken: set[str] | None = None) -> str | None:
@@ -169,11 +193,11 @@ def path_column(table: Table, taken: set[str] | None = None) -> str | None:
 
 
 def split_column(table: Table, taken: set[str]) -> str | None:
-    """Return the column that is called split and holds nothing but names of splits."""
+    """Return the column that is called split and holds mostly names of splits."""
     for name, values in table.columns.items():
         if name.lower() in SPLIT_NAMES and name not in taken:
-            held = {value.strip().lower() for value in values} - {""}
-            if held and held <= SPLIT_OF.keys():
+            known = [text in SPLIT_OF for value in values if (text := value.strip().lower())]
+            if sum(known) > len(known) / 2:
                 return name
     return None
 

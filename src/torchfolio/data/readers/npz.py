@@ -57,7 +57,9 @@ class Npz(Reader):
             key: as_rows(values, f"{file} [{key}]") if key in _pictures(keys) else values
             for key, values in arrays.items()
         }
-        labels = {split: as_labels(arrays[pair[1]]) for split, pair in keys.items()}
+        labels = {
+            split: as_labels(arrays[key], f"{file} [{key}]") for split, (_, key) in keys.items()
+        }
         for split, (pictures, key) in keys.items():
             if len(arrays[pictures]) != len(labels[split]):
                 raise DataError(
@@ -66,7 +68,7 @@ class Npz(Reader):
                 )
         values = np.unique(np.concatenate(list(labels.values())))
         pixels, problems = _to_pixels(
-            {split: arrays[pair[0]] for split, pair in keys.items()}, keys
+            file, {split: arrays[pair[0]] for split, pair in keys.items()}, keys
         )
         parts = {}
         for split, (array, good) in pixels.items():
@@ -152,6 +154,8 @@ def _load(file: Path, keys: Iterable[str]) -> dict[str, NDArray[Any]]:
 
 def as_rows(array: NDArray[Any], where: str) -> NDArray[Any]:
     """Return pictures as (count, height, width, channels), channels 1, 3 or 4."""
+    if 0 in array.shape[1:]:
+        raise DataError(f"{where} has the shape {array.shape}: pictures of no pixel. Save it anew.")
     if array.ndim == 2:  # rows of a square picture, grey or with three planes
         for planes in (1, 3):
             side = round((array.shape[1] / planes) ** 0.5)
@@ -169,23 +173,31 @@ def as_rows(array: NDArray[Any], where: str) -> NDArray[Any]:
     )
 
 
-def as_labels(array: NDArray[Any]) -> NDArray[Any]:
+def as_labels(array: NDArray[Any], where: str) -> NDArray[Any]:
     """Return labels as (count,), from numbers, text, a column, or one column a class."""
-    if array.ndim == 2:
-        array = array[:, 0] if array.shape[1] == 1 else array.argmax(1)
-    if array.ndim != 1:
-        raise DataError(f"The labels have the shape {array.shape}; one a picture was expected.")
+    if array.ndim not in (1, 2) or 0 in array.shape[1:]:
+        raise DataError(f"{where} has the shape {array.shape}; one label a picture was expected.")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     if array.dtype.kind == "f":
-        if not (array == np.floor(array)).all():
-            raise DataError("The labels are fractions: classes were expected, not measurements.")
-        array = array.astype(np.int64)
+        wrong = ~np.isfinite(array)
+        if array.ndim == 1:
+            wrong |= array != np.floor(array)
+        if wrong.any():
+            row, *_ = place = tuple(np.argwhere(wrong)[0])
+            raise DataError(
+                f"{where}: row {row} is {array[place]}; classes were expected, as whole numbers or "
+                "text, not measurements. Correct it, or remove the row."
+            )
+    if array.ndim == 2:
+        array = array.argmax(1)
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
-    return array.astype(np.int64) if array.dtype.kind in "biu" else array.astype(str)
+    return array.astype(np.int64) if array.dtype.kind in "biuf" else array.astype(str)
 
 
 def _to_pixels(
-    arrays: dict[str, NDArray[Any]], keys: Keys
+    file: Path, arrays: dict[str, NDArray[Any]], keys: Keys
 ) -> tuple[dict[str, tuple[Pixels, NDArray[np.bool_]]], list[Problem]]:
     """Return uint8, or float32 in [0, 1], by one scale for all splits; and what is not finite."""
     good, problems = {}, []
@@ -194,7 +206,9 @@ def _to_pixels(
         if array.dtype.kind == "f":
             finite = np.isfinite(array).all(axis=(1, 2, 3))
         elif array.dtype.kind not in "biu":
-            raise DataError(f"{keys[split][0]} holds {array.dtype}; numbers were expected.")
+            raise DataError(
+                f"{file} [{keys[split][0]}] holds {array.dtype}; numbers were expected."
+            )
         good[split] = finite
         problems += [
             Problem(f"{keys[split][0]}[{row}]", "values that are not finite, left out")
@@ -202,12 +216,14 @@ def _to_pixels(
         ]
     held = [array[good[split]] for split, array in arrays.items() if good[split].any()]
     if not held:
-        raise DataError("There is no picture whose values are all finite numbers.")
+        raise DataError(f"{file} holds no picture whose values are all finite numbers.")
     low, high = min(float(each.min()) for each in held), max(float(each.max()) for each in held)
     whole = all(each.dtype.kind in "biu" or (each == np.floor(each)).all() for each in held)
     shapes = {each.shape[1:] for each in held}
     if len(shapes) > 1:
-        raise DataError(f"The splits differ in the size of their pictures: {sorted(shapes)}.")
+        raise DataError(
+            f"{file}: the splits differ in the size of their pictures: {sorted(shapes)}."
+        )
     scaled = {}
     for split, array in arrays.items():
         if whole and low >= 0 and 1 < high <= 255:
@@ -248,7 +264,7 @@ def _class_names(file: Path, names: Iterable[str], values: NDArray[Any]) -> list
     """Return the names of the labels that occur."""
     key = next((name for name in names if name.lower() in CLASSES), None)
     if key is not None and values.dtype.kind == "i":
-        texts = as_labels(_load(file, [key])[key])
+        texts = as_labels(_load(file, [key])[key], f"{file} [{key}]")
         if texts.dtype.kind == "U" and values.min() >= 0 and values.max() < len(texts):
             return [str(texts[value]) for value in values]
     return [str(value) for value in values]

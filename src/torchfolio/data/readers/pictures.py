@@ -48,7 +48,7 @@ def picture_dataset(
         for split in ("train", "val", "test")
         if (splits == split).any()
     }
-    if len(given) == 1:  # a single split is no split
+    if len(set(split_names)) == 1:  # a single split is no split
         given = {"train": np.arange(len(rows))}
     return Dataset(
         kind=KIND,
