@@ -309,3 +309,20 @@ def test_tensorboard_is_asked_for_before_anything_is_made(
     with pytest.raises(RequestError, match=r"Install torchfolio\[tensorboard\], or leave"):
         torchfolio.train("mlp", "digits", out=tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_files_hold_the_history(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    run = torchfolio.train(
+        "softmax_regression", "digits", out=out, report=False, tensorboard=True, **SETTINGS
+    )
+    (file,) = out.rglob("events.out.tfevents.*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    found = {each.step: each.value for each in events.Scalars("val_accuracy")}
+    history = {row["epoch"]: row["val_accuracy"] for row in run.history}
+    assert found == pytest.approx(history)
