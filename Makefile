@@ -1,14 +1,15 @@
-# make demo, make test, make check, make test-oldest: each sets up first what is missing.
+# make demo, make test, make check, make test-oldest, make bench: each sets up first what is missing.
 
 PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
+BENCH := .venv-bench
 SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN := $(VENV)/$(SCRIPTS)
 READY := $(VENV)/.ready
 PYTEST := -m pytest -q -n auto --dist worksteal
 
-.PHONY: setup check test test-oldest demo docs clean
+.PHONY: setup check test test-oldest bench demo docs clean
 
 # $(call venv,FOLDER,SCRIPTS) makes a virtual environment with uv.
 define venv
@@ -45,6 +46,16 @@ test: setup
 test-oldest: $(OLDEST)/.ready
 	OMP_NUM_THREADS=1 $(OLDEST)/$(SCRIPTS)/python $(PYTEST) $(TESTS)
 
+# The peers are in an environment of their own; ours is as a user has it. BENCH_ARGS="--rounds 1" ...
+$(BENCH)/.ready: pyproject.toml constraints.txt
+	$(call venv,$(BENCH),$(BENCH)/$(SCRIPTS))
+	$(BENCH)/$(SCRIPTS)/python -m uv pip install --quiet --python $(BENCH) --compile-bytecode -c constraints.txt --group bench
+	@touch $@
+
+bench: setup $(BENCH)/.ready
+	$(BIN)/python -m benchmarks.run $(or $(WORKLOADS),all) --peer-python $(BENCH)/$(SCRIPTS)/python $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.page
+
 demo: setup
 	$(BIN)/folio demo
 
@@ -52,4 +63,4 @@ docs: setup
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) $(OLDEST) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(BENCH) build/benchmarks docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,231 @@
+"""Write docs/performance.md and its charts from the results: ``python -m benchmarks.page``.
+
+Only sittings at full size count. Rounds add up where workload, hardware and our code are the same.
+"""
+
+import statistics
+from pathlib import Path
+
+from benchmarks import results
+from benchmarks.chart import bars
+from benchmarks.process import ROOT
+from benchmarks.statistics import OURS, Round, Spread, ratios, values, verdict
+from benchmarks.workloads import all_workloads
+
+INTRODUCTION = """\
+# Performance
+
+Our command beside the usual way of its peers to do the same work, measured by the instrument in
+`benchmarks/`. Contestants run as whole processes, from start to end, in turn (A B C A B C), on the
+same data, with the same network, batches, optimizer, rate and augmentation, and are tested on the
+same held-out pictures, so that nobody wins by doing less: who stays at chance has failed, and who
+differs from us by more than chance explains is marked.
+
+Ours is timed with its evaluation on the validation split after every epoch and on the test split at
+the end, with intervals, and with all that resuming needs; without the report (`--no-report`).
+`ours_report` is the same with the report. Peers validate and test too.
+
+- *time*: median seconds by the clock, with the smallest and the largest; *CPU*: median seconds of
+  user and system time, of the process and of those it started.
+- *first step*: seconds from the start until the first training step is done.
+- *memory*: the largest resident memory of one process, median, and in brackets what of it is not
+  mapped from files; worker processes of a peer come on top.
+- *accuracy*: mean over the rounds.
+- *of the ceiling*: the arithmetic of the work (backward counts as two forward passes), per second
+  of the whole process, as a share of the rate measured in the same sitting.
+- *ours / it*: the ratio of the times in the same round, median, and its smallest and largest; below
+  1 we are quicker.
+"""
+NOTHING = "There are no results yet.\n"
+AGAIN = """\
+## Measuring again
+
+```text
+make bench                                          all workloads of this machine, five rounds
+python -m benchmarks.run lenet_mnist --rounds 5     one of them
+python -m benchmarks.page                           this page
+```
+
+On a machine with a GPU the same commands train on it. `TORCHFOLIO_DATA` names the folder with the
+public data.
+"""
+
+
+def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> None:
+    """Write the page and its charts."""
+    gathered = results.gather(folder)
+    lines = [INTRODUCTION, *([] if gathered else [NOTHING])]
+    order = list(all_workloads())
+    for hardware in sorted({hardware for _, hardware in gathered}):
+        lines += [f"## {hardware}", ""]
+        for workload in order:
+            if (workload, hardware) in gathered:
+                lines += section(gathered[workload, hardware], docs)
+    lines.append(AGAIN)
+    (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def section(sittings: list[results.Sitting], docs: Path) -> list[str]:
+    """Return the section of one workload on one hardware, and write its chart."""
+    newest, rounds = sittings[-1], results.rounds_of(sittings)
+    names = list(dict.fromkeys(name for each in rounds for name in each))
+    measure = newest["measure"]
+    lines = [f"### {newest['title']}", "", *table(newest, rounds, names), ""]
+    spreads = {name: Spread.of(values(rounds, name, measure)) for name in names}
+    drawn = {name: spread for name, spread in spreads.items() if spread is not None}
+    if drawn:
+        stem = f"{newest['workload']}_{results.slug(newest['hardware'])}"
+        (docs / "performance").mkdir(exist_ok=True)
+        told = ", ".join(f"{name} {spread.median:.3g} s" for name, spread in drawn.items())
+        chart = bars(drawn, f"{newest['title']}: {told}")
+        (docs / "performance" / f"{stem}.svg").write_text(chart, encoding="utf-8")
+        lines += [f"![Median seconds: {told}](performance/{stem}.svg)", ""]
+    lines += remarks(newest, rounds, names)
+    lines += [*origin(sittings, rounds), "", *commands(newest), ""]
+    return lines
+
+
+def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:
+    """Return the table of the contestants."""
+    measure = newest["measure"]
+    head = {"wall": "time", "first_step": "first step", "latency": "latency"}[measure]
+    columns = ["contestant", f"{head}, s", "CPU, s", "memory, MiB", "accuracy", "ours / it"]
+    if measure == "wall":
+        columns.insert(3, "first step, s")
+        columns.insert(-1, "of the ceiling")
+    rows = []
+    for name in names:
+        over = ratios(rounds, name, measure)
+        cells = {
+            "contestant": name,
+            f"{head}, s": spread_of(values(rounds, name, measure)),
+            "CPU, s": middle(values(rounds, name, "cpu"), "{:.3g}"),
+            "first step, s": middle(values(rounds, name, "first_step"), "{:.3g}"),
+            "memory, MiB": memory(rounds, name),
+            "accuracy": accuracy(rounds, name),
+            "of the ceiling": share(newest, values(rounds, name, "wall"), name),
+            "ours / it": "" if name == OURS else spread_of(over) if over else "",
+        }
+        rows.append([cells[column] for column in columns])
+    kept = [number for number, _ in enumerate(columns) if any(row[number] for row in rows)]
+    lines = [[columns[number] for number in kept], ["---"] * len(kept)]
+    lines += [[row[number] for number in kept] for row in rows]
+    return ["|" + "|".join(f" {cell} " if cell else " " for cell in line) + "|" for line in lines]
+
+
+def spread_of(found: list[float]) -> str:
+    """Return the median with the smallest and the largest; of one value, the value."""
+    spread = Spread.of(found)
+    if spread is None:
+        return "failed"
+    if spread.count == 1:
+        return f"{spread.median:.3g}"
+    return f"{spread.median:.3g} ({spread.low:.3g} to {spread.high:.3g})"
+
+
+def middle(found: list[float], form: str) -> str:
+    """Return the median, "" where there is no value."""
+    return form.format(statistics.median(found)) if found else ""
+
+
+def memory(rounds: list[Round], name: str) -> str:
+    """Return the memory in MiB, and in brackets its anonymous part."""
+    whole, private = (
+        middle([each / 2**20 for each in values(rounds, name, quantity)], "{:.0f}")
+        for quantity in ("memory", "anonymous")
+    )
+    return f"{whole} ({private})" if private else whole
+
+
+def accuracy(rounds: list[Round], name: str) -> str:
+    """Return the mean accuracy in %, and how it stands to ours where chance does not explain it."""
+    found = values(rounds, name, "accuracy")
+    if not found:
+        return ""
+    return ", ".join(filter(None, (f"{100 * statistics.mean(found):.2f} %", verdict(rounds, name))))
+
+
+def share(newest: results.Sitting, seconds: list[float], name: str) -> str:
+    """Return the arithmetic a second, as a share of the ceiling of its precision."""
+    if not newest["operations"] or not seconds:
+        return ""
+    precision = "bf16" if name.endswith("bf16") else "fp32"
+    ceiling = newest["ceiling"][f"{newest['operations_against']}_{precision}"]
+    return f"{100 * newest['operations'] / statistics.median(seconds) / ceiling:.2g} %"
+
+
+def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:
+    """Return what is to be said: too few rounds, a mark that is reached or not, failures."""
+    lines = []
+    if len(rounds) < newest["least_rounds"]:
+        lines.append(
+            f"- {len(rounds)} of {newest['least_rounds']} rounds so far: not yet a result."
+        )
+    if newest["mark"] is not None:
+        for name in names:
+            found = values(rounds, name, "accuracy")
+            mean = statistics.mean(found) if found else 0.0
+            answer = "reached" if mean >= newest["mark"] else "not reached"
+            lines.append(
+                f"- the mark of {100 * newest['mark']:.2f} % is {answer} by {name}: the mean over "
+                f"{len(found)} seeds is {100 * mean:.2f} %"
+            )
+    for name in names:
+        reasons = [each[name]["why"] for each in rounds if name in each and each[name]["why"]]
+        if reasons:
+            lines.append(
+                f"- {name} failed in {len(reasons)} of {len(rounds)} rounds: {reasons[-1]}"
+            )
+    return lines
+
+
+def origin(sittings: list[results.Sitting], rounds: list[Round]) -> list[str]:
+    """Return where, when and with what the rounds were measured."""
+    newest = sittings[-1]
+    runs = [run for each in rounds for run in each.values()]
+    found = [newest["versions"], *(run.get("versions", {}) for run in runs)]
+    told = ", ".join(dict.fromkeys(" ".join(pair) for each in found for pair in each.items()))
+    loads = [run["load"] for each in rounds for run in each.values() if run.get("load") is not None]
+    busy = f"; load before a run {min(loads):.1f} to {max(loads):.1f}" if loads else ""
+    days = dict.fromkeys(each["began"][:10] for each in sittings)
+    return [
+        f"- rounds: {len(rounds)}, on {', '.join(days)}; threads: {newest['threads']}{busy}; "
+        f"commit {newest['commit']}",
+        f"- versions: {told}",
+        *([f"- ceilings: {'; '.join(rates(newest))}"] if newest["ceiling"] else []),
+    ]
+
+
+def rates(newest: results.Sitting) -> list[str]:
+    """Return the ceilings in words."""
+    ceiling = newest["ceiling"]
+    found = [
+        f"{kind} {ceiling[f'{key}_fp32'] / 1e9:,.3g} GFLOP/s in fp32, "
+        f"{ceiling[f'{key}_bf16'] / 1e9:,.3g} in bf16"
+        for key, kind in (("matmul", "matrix product"), ("conv", "3x3 convolution"))
+    ]
+    found.append(f"copying {ceiling['copy'] / 1e9:.3g} GB/s read and written")
+    if "jpeg" in ceiling:
+        found.append(
+            f"{ceiling['jpeg']:,.0f} JPEGs/s decoded by one thread, {ceiling['jpeg_all']:,.0f} by "
+            f"all, of {newest['mean_bytes'] / 1000:.0f} kB"
+        )
+    return found
+
+
+def commands(newest: results.Sitting) -> list[str]:
+    """Return the commands of the first round, long ones broken before a flag."""
+    lines = []
+    for command in newest["commands"].values():
+        line, *flags = command.split(" --")
+        for flag in flags:
+            if len(line) + len(flag) > 90:
+                lines.append(line + " \\")
+                line = "   "
+            line += f" --{flag}"
+        lines.append(line)
+    return ["```text", *lines, "```"]
+
+
+if __name__ == "__main__":
+    write_page()

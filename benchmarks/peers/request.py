@@ -1,0 +1,60 @@
+"""What a peer is asked to do, and how it answers."""
+
+import argparse
+import json
+import os
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from typing import Any
+
+from benchmarks.process import mark
+
+
+@dataclass(frozen=True)
+class Request:
+    """One training. Each field is a flag of the same name."""
+
+    network: str = "lenet5"  # lenet5, mlp, resnet18 or resnet20
+    data: str = ""  # path
+    kind: str = "mnist"  # of data: mnist (IDX), cifar (.npz) or folder (pictures in class folders)
+    size: int = 32  # side of the network's input in pixels
+    epochs: int = 1
+    batch_size: int = 64
+    optimizer: str = "sgd"  # sgd (momentum 0.9) or adam
+    lr: float = 0.05
+    schedule: str = "constant"  # constant, or cosine (to 0, over the whole training)
+    augment: str = "none"  # none, shift (2 of 28 pixels), crop-flip (4 of 32) or photo
+    crop_area: float = 0.25  # photo: the smallest share of a photograph that a crop keeps
+    seed: int = 0
+    device: str = "cpu"
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    @classmethod
+    def read(cls) -> "Request":
+        """Read the flags."""
+        parser = argparse.ArgumentParser()
+        defaults = cls()
+        for each in fields(cls):
+            default = getattr(defaults, each.name)
+            parser.add_argument(
+                f"--{each.name.replace('_', '-')}", type=type(default), default=default
+            )
+        return cls(**vars(parser.parse_args()))
+
+
+def first_step() -> None:
+    """Note that the first training step is done; later calls change nothing."""
+    global _stepped
+    if not _stepped:
+        mark("first_step")
+        _stepped = True
+
+
+_stepped = False
+
+
+def answer(accuracy: float, examples: int, *packages: str, **more: Any) -> None:
+    """Print the accuracy on so many test examples, and the versions of what was used."""
+    versions = {each: version(each) for each in packages}
+    document = {"accuracy": float(accuracy), "examples": examples, "versions": versions, **more}
+    print(f"\n{json.dumps(document)}", flush=True)  # a progress bar may have left a line open

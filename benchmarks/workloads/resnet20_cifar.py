@@ -1,0 +1,25 @@
+"""ResNet-20 on pictures of CIFAR's size, from one array, cropped and mirrored at random."""
+
+from benchmarks.workloads.training import Training, training
+
+WORK = Training(
+    network="resnet20",
+    kind="cifar",
+    size=32,
+    epochs=2,
+    batch_size=128,
+    lr=0.1,
+    augment="crop-flip",
+    settings=("--normalize", "standard"),
+)
+PEERS = ("pytorch", "fastai", "lightning", "keras_torch", "keras_jax")
+
+WORKLOADS = [
+    training(
+        "resnet20_cifar",
+        "ResNet-20 on 10,000 pictures of 32x32, 2 epochs, batch 128",
+        WORK,
+        data="cifar",
+        peers=PEERS,
+    )
+]

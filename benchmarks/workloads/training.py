@@ -1,0 +1,151 @@
+"""Trainings: one description, from which the flags of our command and of every peer follow."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from benchmarks.data import Data
+from benchmarks.process import surroundings
+from benchmarks.workloads.base import Command, Cost, Place, Workload, nothing
+
+# The module of a peer, and the variables that it needs.
+PEERS: dict[str, tuple[str, dict[str, str]]] = {
+    "pytorch": ("pytorch", {}),
+    "timm": ("timm", {}),
+    "fastai": ("fastai", {}),
+    "lightning": ("lightning", {}),
+    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
+    "ultralytics": ("ultralytics", {}),
+}
+VARIANTS = {  # of our command
+    "ours": ("--no-report",),
+    "ours_report": (),
+    "ours_bf16": ("--no-report", "--precision", "bf16"),
+}
+AUGMENT = {"none": "none", "shift": "shift", "crop-flip": "crop-flip", "photo": "standard"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training. The fields are those of :class:`benchmarks.peers.request.Request`.
+
+    ``settings`` are further flags of ours, ``peer_settings`` of the peers (a schedule of theirs).
+    """
+
+    network: str
+    kind: str
+    size: int
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "sgd"
+    schedule: str = "constant"
+    augment: str = "none"
+    settings: tuple[str, ...] = ()
+    peer_settings: tuple[str, ...] = ()
+
+    def epochs_of(self, small: bool) -> int:
+        """Return the epochs; a trial has one."""
+        return 1 if small else self.epochs
+
+    def ours(self, variant: str, place: Place, cache: str = "kept") -> Command:
+        """Return our command; ``cache`` is "kept" between runs, or "empty" before each."""
+        momentum = ("--momentum", "0.9") if self.optimizer == "sgd" else ()
+        arguments = [
+            *(place.python, "-m", "benchmarks.ours", "train", self.network, place.there.path),
+            *("--epochs", str(self.epochs_of(place.small)), "--batch-size", str(self.batch_size)),
+            *("--optimizer", self.optimizer, "--lr", str(self.lr), *momentum),
+            *("--weight-decay", "0", "--schedule", self.schedule),
+            *("--augment", AUGMENT[self.augment], "--seed", str(place.seed)),
+            *self.settings,
+            *VARIANTS[variant],
+            *("--device", place.device, "--out", "run", "--json", "--quiet"),
+        ]
+        folder = {"kept": place.kept / "cache", "empty": place.folder / "cache"}[cache]
+        return Command(arguments, {"TORCHFOLIO_CACHE": str(folder)})
+
+    def peer(self, name: str, place: Place) -> Command:
+        """Return a peer's command."""
+        module, environment = PEERS[name]
+        arguments = [
+            *(place.peer_python, "-m", f"benchmarks.peers.{module}"),
+            *("--network", self.network, "--data", place.there.path, "--kind", self.kind),
+            *("--size", str(self.size), "--epochs", str(self.epochs_of(place.small))),
+            *("--batch-size", str(self.batch_size), "--optimizer", self.optimizer),
+            *("--lr", str(self.lr), "--schedule", self.schedule, "--augment", self.augment),
+            *("--seed", str(place.seed), "--device", place.device),
+            *self.peer_settings,
+        ]
+        return Command(arguments, environment)
+
+    def commands(self, peers: tuple[str, ...], cache: str) -> dict[str, Callable[[Place], Command]]:
+        """Return how each contestant is called: the variants of ours, then the peers."""
+        found: dict[str, Callable[[Place], Command]] = {}
+        found |= {name: partial(self.ours, name, cache=cache) for name in VARIANTS}
+        return found | {name: partial(self.peer, name) for name in peers}
+
+    def cost(self, ceiling: str = "conv") -> Cost:
+        """Return the arithmetic: each training picture counts three times, each measured one once.
+
+        Backward is counted as two forward passes.
+        """
+
+        def times(data: Data, small: bool) -> float:
+            return self.epochs_of(small) * (3 * data.train + data.val) + data.test
+
+        channels = 1 if self.kind == "mnist" else 3
+        settings = tuple(
+            value for flag, value in zip(self.settings, self.settings[1:], strict=False)
+            if flag == "--set"
+        )  # fmt: skip
+        return Cost(self.network, (channels, self.size, self.size), times, ceiling, settings)
+
+    def fill_cache(self, place: Place) -> None:
+        """Train once, unmeasured, so that our cache holds the data."""
+        note = place.kept / "cache-filled"
+        if note.is_file():
+            return
+        call(replace(self, epochs=1).ours("ours", place), place.folder)
+        note.touch()
+
+
+def training(
+    name: str,
+    title: str,
+    work: Training,
+    *,
+    data: str,
+    peers: tuple[str, ...],
+    cache: str = "kept",
+    ceiling: str = "conv",
+    standard: tuple[str, ...] | None = None,
+    mark: float | None = None,
+    least_rounds: int = 5,
+) -> Workload:
+    """Return the workload of a training over data of 10 classes."""
+    return Workload(
+        name=name,
+        title=title,
+        commands=work.commands(peers, cache),
+        standard=standard or (*peers, "ours_report"),
+        data=data,
+        chance=0.1,
+        cost=work.cost(ceiling),
+        ready=work.fill_cache if cache == "kept" else nothing,
+        mark=mark,
+        least_rounds=least_rounds,
+    )
+
+
+def call(command: Command, folder: Path) -> None:
+    """Run a command that is not measured; stop where it fails."""
+    environment = surroundings(command.environment)
+    done = subprocess.run(
+        command.arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        encoding="utf-8",
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command.arguments)} failed:\n{done.stderr[-2000:]}")
