@@ -151,7 +151,7 @@ def share(newest: results.Sitting, seconds: list[float], name: str) -> str:
         return ""
     precision = "bf16" if name.endswith("bf16") else "fp32"
     ceiling = newest["ceiling"][f"{newest['operations_against']}_{precision}"]
-    return f"{100 * newest['operations'] / statistics.median(seconds) / ceiling:.2g} %"
+    return f"{100 * newest['operations'] / statistics.median(seconds) / ceiling:.3g} %"
 
 
 def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:
