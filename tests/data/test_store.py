@@ -1,89 +1,216 @@
+import errno
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from torchfolio.data.store import UniformStore, VariedStore, memory_budget
+from torchfolio.data import cache, store
+from torchfolio.data.store import PictureStore, memory_budget
+
+SIZES = np.array([[2, 3], [4, 1], [2, 2], [1, 5]])
 
 
 class Maker:
-    """Makes picture ``index`` filled with its number, and counts."""
+    """Makes a picture of noise for each index, always the same, and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: np.ndarray = SIZES, dtype: torch.dtype = torch.uint8) -> None:
+        self.sizes, self.dtype = sizes, dtype
         self.made: list[int] = []
+
+    def picture(self, index: int) -> Tensor:
+        draw = torch.Generator().manual_seed(index)
+        picture = torch.randint(0, 256, (3, *self.sizes[index].tolist()), generator=draw)
+        return picture.to(self.dtype)
 
     def __call__(self, index: int) -> Tensor:
         self.made.append(index)
-        return torch.full((1, 2, 2), index, dtype=torch.uint8)
+        return self.picture(index)
+
+    def store(self, key: str = "a", **more: int) -> PictureStore:
+        return PictureStore(self, self.sizes, 3, self.dtype, key, **more)
+
+    def check(self, found: PictureStore, indices: list[int]) -> None:
+        for index in indices:
+            assert torch.equal(found.get(index), self.picture(index))
 
 
-def test_each_picture_is_made_once() -> None:
+def entry(own_cache: Path, key: str = "a") -> Path:
+    return own_cache / "pictures" / key
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_each_picture_is_made_once_for_all_processes(dtype: torch.dtype) -> None:
+    make = Maker(dtype=dtype)
+    make.check(make.store(), [3, 1, 3])
+    assert make.made == [3, 1]
+    make.check(make.store(), [3, 1, 0])  # as another process would
+    assert make.made == [3, 1, 0]
+
+
+def test_stores_that_are_open_together_see_whole_pictures_only() -> None:
     make = Maker()
-    store = UniformStore(make, 10, (1, 2, 2), torch.uint8)
-    assert store.get(np.array([3, 1, 3]))[:, 0, 0, 0].tolist() == [3, 1, 3]
-    assert store.get(np.array([1, 2]))[:, 0, 0, 0].tolist() == [1, 2]
-    assert sorted(make.made) == [1, 2, 3]
+    first, second = make.store(), make.store()
+    make.check(first, [0, 1])
+    make.check(second, [1, 0])  # made again: it was opened before
+    make.check(make.store(), [0, 1])
+    assert make.made == [0, 1, 1, 0]
 
 
-def test_a_batch_belongs_to_the_caller() -> None:
-    store = UniformStore(Maker(), 4, (1, 2, 2), torch.uint8)
-    store.get(np.array([1])).zero_()
-    assert store.get(np.array([1])).unique().tolist() == [1]
-
-
-def test_beyond_the_budget_nothing_is_kept() -> None:
+def test_another_key_is_another_entry() -> None:
     make = Maker()
-    store = UniformStore(make, 10, (1, 2, 2), torch.uint8, budget=39)  # 10 x 4 bytes
+    make.check(make.store("a"), [0])
+    make.check(make.store("b"), [0])
+    assert make.made == [0, 0]
+
+
+def test_a_batch_is_read_from_the_cache_and_belongs_to_the_caller(own_cache: Path) -> None:
+    make = Maker(np.full((4, 2), 2))
+    for number in range(4):
+        if number in (0, 2):
+            found = make.store()
+        batch = found.batch(np.array([3, 1, 3]))
+        assert torch.equal(batch, torch.stack([make.picture(index) for index in (3, 1, 3)]))
+        batch.zero_()
+    assert make.made == [1, 3]
+
+
+def test_large_uniform_pictures_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SMALL", 10)
+    make = Maker(np.full((4, 2), 2))
+    found = make.store()
     for _ in range(2):
-        assert store.get(np.array([5, 6]))[:, 0, 0, 0].tolist() == [5, 6]
-    assert make.made == [5, 6, 5, 6]
-    assert UniformStore(make, 10, (1, 2, 2), torch.uint8, budget=40).data is not None
+        batch = found.batch(np.array([2, 0]))
+        assert torch.equal(batch, torch.stack([make.picture(2), make.picture(0)]))
+    assert (make.made, found.small, found.kept) == ([2, 0], None, {})
 
 
-def test_pictures_of_different_sizes_are_kept_as_long_as_the_budget_lasts() -> None:
-    made = []
+@pytest.mark.parametrize("place", [0, 5, 17])
+def test_a_damaged_slot_is_made_anew(own_cache: Path, place: int) -> None:
+    make = Maker()
+    make.check(make.store(), [0, 1])
+    with (entry(own_cache) / "pixels").open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))
+    make.check(make.store(), [0, 1])
+    assert make.made == [0, 1, 0]
+    make.check(make.store(), [0, 1])
+    assert make.made == [0, 1, 0]
 
-    def make(index: int) -> Tensor:
-        made.append(index)
-        return torch.zeros(1, 1, index)
 
-    store = VariedStore(make, budget=4 * 5)  # float32: the pictures 2 and 3 fit, 4 does not
-    for _ in range(2):
-        assert [store.get(index).shape[2] for index in (2, 4, 3)] == [2, 4, 3]
-    assert made == [2, 4, 3, 4]
-    assert store.left == 0
+def test_pixels_without_their_checksum_do_not_count(own_cache: Path) -> None:
+    make = Maker()
+    make.check(make.store(), [0, 1])
+    (entry(own_cache) / "sums").write_bytes(bytes(8 * 4))  # killed between the two
+    make.check(make.store(), [0, 1])
+    assert make.made == [0, 1, 0, 1]
 
 
-def test_threads_do_not_spend_the_budget_twice() -> None:
+@pytest.mark.parametrize("name", ["pixels", "sums"])
+def test_an_entry_that_was_cut_off_or_lost_a_file_is_made_anew(own_cache: Path, name: str) -> None:
+    make = Maker()
+    make.check(make.store(), [0])
+    path = entry(own_cache) / name
+    os.truncate(path, path.stat().st_size - 1)
+    make.check(make.store(), [0])
+    path.unlink()
+    make.check(make.store(), [0])
+    make.check(make.store(), [0])
+    assert make.made == [0, 0, 0]
+
+
+def test_removing_the_cache_does_not_disturb_who_reads_it(own_cache: Path) -> None:
+    make = Maker()
+    found = make.store()
+    make.check(found, [0])
+    cache.remove(entry(own_cache))
+    make.check(found, [0, 1, 0, 1])
+
+
+def test_without_a_folder_that_can_be_written_memory_serves_up_to_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_bytes(b"")
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "a file"))
+    make = Maker()
+    found = make.store(budget=3 * (6 + 4))  # the pictures 0 and 2; 1 has as many values as 2
+    make.check(found, [0, 2, 1, 0, 2, 1])
+    assert make.made == [0, 2, 1, 1]
+
+
+def test_what_the_cache_has_no_room_for_is_kept_in_memory(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE_LIMIT", "60")  # 48 may be taken: pictures 0 and 1
+    make = Maker()
+    make.check(make.store(), [0, 1, 2, 3])
+    make.check(make.store(), [0, 1, 2, 3])
+    assert make.made == [0, 1, 2, 3, 2, 3]
+    assert (entry(own_cache) / "pixels").stat().st_size == 30
+
+
+def test_a_full_disk_costs_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    make = Maker()
+    found = make.store()
+    monkeypatch.setattr(store, "write_at", full)
+    make.check(found, [0, 0])
+    assert make.made == [0]
+    monkeypatch.undo()
+    make.check(make.store(), [0])
+
+
+def test_a_picture_that_changed_its_size_is_not_kept() -> None:
+    make = Maker()
+    found = PictureStore(make, SIZES + 1, 3, torch.uint8, "a")
+    make.check(found, [0, 0])
+    assert make.made == [0, 0]
+
+
+def test_threads_do_not_spend_the_budget_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_bytes(b"")
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "a file"))
     together = threading.Barrier(4, timeout=5)
 
     def make(index: int) -> Tensor:
-        together.wait()  # all four make the same picture
-        return torch.zeros(10)
+        together.wait()
+        return torch.zeros(3, *SIZES[index].tolist(), dtype=torch.uint8)
 
-    store = VariedStore(make, budget=100)
-    threads = [threading.Thread(target=store.get, args=(7,)) for _ in range(4)]
+    found = PictureStore(make, SIZES, 3, torch.uint8, "a", budget=18)
+    threads = [threading.Thread(target=found.get, args=(0,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.left == 60
+    assert (found.left, list(found.kept)) == (0, [0])
 
 
-def test_a_store_made_without_gradients_can_be_filled_later() -> None:
-    with torch.inference_mode():
-        store = UniformStore(Maker(), 4, (1, 2, 2), torch.uint8)
-        store.get(np.array([0]))
-    assert store.get(np.array([0, 1]))[:, 0, 0, 0].tolist() == [0, 1]
+def test_several_threads_fill_one_store() -> None:
+    make = Maker(np.full((40, 2), 8))
+    found = make.store()
+    batches = [np.arange(start, 40, 3) for start in range(3)] * 2
+    results: list[Tensor] = [torch.empty(0)] * len(batches)
+
+    def load(number: int) -> None:
+        results[number] = found.batch(batches[number])
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(len(batches))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for batch, result in zip(batches, results, strict=True):
+        assert torch.equal(result, torch.stack([make.picture(index) for index in batch.tolist()]))
 
 
-def test_the_budget_is_a_part_of_the_memory() -> None:
+def test_the_budget_is_a_part_of_this_machines_memory() -> None:
     assert 2**27 <= memory_budget() <= 2**44
-
-
-@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_the_type_is_kept(kind: torch.dtype) -> None:
-    store = UniformStore(lambda index: torch.zeros(3, 2, 2, dtype=kind), 2, (3, 2, 2), kind)
-    assert store.get(np.array([0, 1])).dtype == kind

@@ -6,6 +6,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def remove(entry: Path) -> None:
             leaving = entry
         shutil.rmtree(leaving, ignore_errors=True)
     else:
-        entry.unlink(missing_ok=True)
+        with suppress(OSError):
+            entry.unlink(missing_ok=True)
 
 
 def _children(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from torchfolio.errors import DataError
 
@@ -36,6 +36,11 @@ SUFFIXES = frozenset((
 
 # The largest picture that is read, in pixels (about 0.5 GiB in RGB): what Pillow refuses too.
 MAX_PIXELS = 178_956_970
+
+# What Pillow raises where the notes beside the pixels (EXIF, XMP) are damaged.
+DAMAGED_NOTES = (
+    SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, ArithmeticError,
+)  # fmt: skip
 
 GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
 DEEP_MODES = frozenset(("I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
@@ -64,8 +69,8 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
     path = source if isinstance(source, Path) else None
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
-        with _decoded(data, path.suffix.lower() if path is not None else "") as image:
-            return _array(image, channels, depth)
+        with _opened(data, path.suffix.lower() if path is not None else "") as image:
+            return _array(_upright(image), channels, depth)
     except DataError as error:
         raise type(error)(f"{path or 'the picture'}: {error}.") from error
     except OSError as error:
@@ -73,17 +78,28 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
 
 
 def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
-    """Decode a file's bytes fully and return height, width, channels and whether it is deep.
+    """Read a file's bytes fully and return height, width, channels and whether it is deep.
 
-    Errors are as of :func:`decode`, without the path.
+    Errors are as of :func:`decode`, without the path. A JPEG is read to its end, but only an
+    eighth of its detail is worked out, which takes half the time.
     """
-    with _decoded(data, suffix) as image:
-        return image.height, image.width, natural_channels(image), image.mode in DEEP_MODES
+    with _opened(data, suffix) as image:
+        if image.format != "JPEG":
+            upright = _upright(image)
+            deep = upright.mode in DEEP_MODES
+            return upright.height, upright.width, natural_channels(upright), deep
+        width, height = image.size
+        channels = natural_channels(image)
+        image.draft("L", (max(1, width // 8), max(1, height // 8)))
+        image.load()
+        return (
+            (width, height, channels, False) if _lies(image) else (height, width, channels, False)
+        )
 
 
 @contextmanager
-def _decoded(data: bytes, suffix: str) -> Iterator[Image.Image]:
-    """Give the first frame of a file, decoded and upright; say what is wrong with it."""
+def _opened(data: bytes, suffix: str) -> Iterator[Image.Image]:
+    """Give a file's picture, its pixels not yet read; say what is wrong with it, then or later."""
     if not data:
         raise DataError("empty file (0 bytes)")
     try:
@@ -91,7 +107,7 @@ def _decoded(data: bytes, suffix: str) -> Iterator[Image.Image]:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"{width} x {height} pixels; up to {MAX_PIXELS:,} are read")
-            yield _upright(image)
+            yield image
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -123,8 +139,16 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, ArithmeticError):
+    except DAMAGED_NOTES:
         return image  # the pixels are whole: only the notes beside them are damaged
+
+
+def _lies(image: Image.Image) -> bool:
+    """Return whether the orientation turns a picture by a quarter."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except DAMAGED_NOTES:
+        return False
 
 
 def _array(image: Image.Image, channels: int | None, depth: int) -> Pixels:

@@ -108,6 +108,10 @@ class ImageArray:
         del depth
         return self._array[index]
 
+    def batch(self, indices: Indices) -> Pixels:
+        """Return a copy of several pictures, (count, height, width, channels)."""
+        return self._array[indices]
+
     def digests(self) -> NDArray[np.uint64]:
         rows = np.ascontiguousarray(self._array).reshape(len(self), -1)
         return np.fromiter((digest(row.data) for row in rows), np.uint64, len(rows))

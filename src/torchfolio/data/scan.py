@@ -16,7 +16,7 @@ from torchfolio.data.images import SUFFIXES, NotAnImageError, examine
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.errors import DataError
 
-FORMAT = "scan 2"  # of a cache entry; a new number makes old entries unread
+FORMAT = "scan 3"  # of a cache entry; a new number makes old entries unread
 BETWEEN = "\0"  # parts the texts of a cache entry
 BATCH = 16  # files that a thread takes at once
 UNREADABLE = "cannot be read:"  # the error of a file that may be readable another time

@@ -17,25 +17,32 @@ from torch.nn import functional as F
 Draws = NDArray[np.float64]
 
 
-def resize(picture: Tensor, height: int, width: int) -> Tensor:
-    """Resize (channels, height, width) bilinearly with antialiasing; the type is kept."""
-    if picture.shape[1:] == (height, width):
-        return picture
-    resized = F.interpolate(
-        picture.unsqueeze(0), size=(height, width), mode="bilinear", antialias=True
-    )
-    return resized.squeeze(0)
+def resize(pictures: Tensor, height: int, width: int) -> Tensor:
+    """Resize (..., channels, height, width) bilinearly with antialiasing; the type is kept."""
+    if pictures.shape[-2:] == (height, width):
+        return pictures
+    batch = pictures.unsqueeze(0) if pictures.ndim == 3 else pictures
+    resized = F.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
+    return resized.squeeze(0) if pictures.ndim == 3 else resized
 
 
-def resize_shorter(picture: Tensor, shorter: int, longest: int | None = None) -> Tensor:
+def resize_shorter(pictures: Tensor, shorter: int, longest: int | None = None) -> Tensor:
     """Resize the shorter side to ``shorter``; what exceeds ``longest`` is cut off evenly."""
-    height, width = picture.shape[1:]
+    height, width = pictures.shape[-2:]
+    cut, size = sizes_of_shorter(height, width, shorter, longest)
+    return resize(crop_centre(pictures, *cut), *size)
+
+
+def sizes_of_shorter(
+    height: int, width: int, shorter: int, longest: int | None = None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what :func:`resize_shorter` cuts out of a picture, and the size that it gives it."""
     scale = shorter / min(height, width)
     if longest is not None and max(height, width) * scale > longest:
         keep = math.ceil(longest / scale)
-        picture = crop_centre(picture, min(height, keep), min(width, keep))
-        height, width = picture.shape[1:]
-    return resize(picture, max(shorter, round(height * scale)), max(shorter, round(width * scale)))
+        height, width = min(height, keep), min(width, keep)
+    size = max(shorter, round(height * scale)), max(shorter, round(width * scale))
+    return (height, width), size
 
 
 def crop_centre(picture: Tensor, height: int, width: int) -> Tensor:
@@ -54,24 +61,24 @@ def pad_to(picture: Tensor, height: int, width: int, value: float) -> Tensor:
     return F.pad(picture, (left, across - left, top, down - top), value=value)
 
 
-def fit(picture: Tensor, size: int, how: str, fill: float) -> Tensor:
-    """Return a picture as ``size`` x ``size``.
+def fit(pictures: Tensor, size: int, how: str, fill: float) -> Tensor:
+    """Return a picture, or a batch of equal sizes, as ``size`` x ``size``.
 
     ``how``: "pad" surrounds it with ``fill``; "crop" resizes the shorter side to 8/7 of ``size``
     (256 for 224: Krizhevsky et al., 2012, Section 2) and cuts out the middle; "squash" resizes
     both sides; "whole" resizes the longer side and pads the rest.
     """
-    height, width = picture.shape[1:]
+    height, width = pictures.shape[-2:]
     if how == "pad" and max(height, width) <= size:
-        return pad_to(picture, size, size, fill)
+        return pad_to(pictures, size, size, fill)
     if how == "squash" or height == width == size:
-        return resize(picture, size, size)
+        return resize(pictures, size, size)
     if how in ("whole", "pad"):
         scale = size / max(height, width)
-        inside = resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+        inside = resize(pictures, max(1, round(height * scale)), max(1, round(width * scale)))
         return pad_to(inside, size, size, fill)
     return crop_centre(
-        resize_shorter(picture, round(size * 8 / 7), round(size * 8 / 7)), size, size
+        resize_shorter(pictures, round(size * 8 / 7), round(size * 8 / 7)), size, size
     )
 
 
@@ -84,16 +91,19 @@ def shift(images: Tensor, pixels: int, fill: float, numbers: Draws) -> Tensor:
 
 def windows(images: Tensor, offsets: NDArray[np.int64], height: int, width: int) -> Tensor:
     """Cut one window out of each image, at its (top, left) of ``offsets`` (batch, 2)."""
-    # (batch, channels, tops, lefts, height, width), a view: only the chosen windows are copied
-    views = images.unfold(2, height, 1).unfold(3, width, 1)
-    rows = torch.arange(len(images))
-    return views[rows, :, torch.from_numpy(offsets[:, 0]), torch.from_numpy(offsets[:, 1])]
+    pixels = images.numpy()
+    cut = np.empty((*pixels.shape[:2], height, width), pixels.dtype)
+    for row, (top, left) in enumerate(offsets.tolist()):
+        cut[row] = pixels[row, :, top : top + height, left : left + width]
+    return torch.from_numpy(cut)
 
 
 def flip(images: Tensor, numbers: Draws) -> Tensor:
-    """Mirror every other image left to right, on average. ``numbers``: (batch,)."""
-    chosen = torch.from_numpy(numbers < 0.5)
-    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
+    """Mirror every other image left to right, on average, in place. ``numbers``: (batch,)."""
+    pixels = images.numpy()
+    for row in np.flatnonzero(numbers < 0.5).tolist():
+        pixels[row] = pixels[row, :, :, ::-1].copy()
+    return images
 
 
 def random_crop(

@@ -1,12 +1,15 @@
 """What image tasks decide before training: size, channels, padding, mean and deviation."""
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.feed import Feed
 from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import in_batches
@@ -14,6 +17,7 @@ from torchfolio.tasks.pictures import PictureOptions, Pictures, unit
 
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 FIT_PICTURES = 5_000  # the training pictures that means are fitted on
+PHOTOGRAPHS = 1_000  # of them, where they are large
 
 
 def plan_pictures(
@@ -94,20 +98,57 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
             f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
             "LOW:HIGH (for example -0.1:1.175)."
         )
-    size = state["size"]
-    total = torch.zeros(channels, size, size, dtype=torch.float64)
-    squares = torch.zeros_like(total)
-    for part in in_batches(sample, max(1, min(256, 2**24 // total.numel()))):  # 128 MiB
-        pixels = unit(pictures.fitted(dataset, part)).double()
-        total += pixels.sum(0)
-        squares += pixels.square().sum(0)
-    mean, square = total / len(sample), squares / len(sample)
+    total, squares, count = moments(pictures, dataset, sample, whole=how == "pixel-mean")
+    mean, square = total / count, squares / count
     channel_mean = mean.mean((1, 2), keepdim=True)
     std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
     state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
     state["std"] = std.float()
     shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
     return f"normalised by the training pictures' {how} (mean {shown})"
+
+
+def moments(
+    pictures: Pictures, dataset: Dataset, sample: Indices, whole: bool
+) -> tuple[Tensor, Tensor, int]:
+    """Return the sums of values and of their squares, and how many values are in each sum.
+
+    ``whole`` has a sum for each place in a fitted picture, (channels, size, size); else there is
+    one for each channel, (channels, 1, 1). Photographs that training crops at random are taken as
+    they are before it, the others fitted.
+    """
+    size, channels = pictures.state["size"], pictures.state["channels"]
+    cropped = pictures.how_moved() == "photo" and not whole
+    if cropped:
+        sample = sample[np.linspace(0, len(sample) - 1, min(len(sample), PHOTOGRAPHS)).astype(int)]
+
+    def of_part(part: Indices) -> tuple[Tensor, Tensor, int]:
+        if not cropped:
+            return sums(pictures.fitted(dataset, part), whole)
+        found = [sums(pictures.large(dataset, index)[None], whole) for index in part.tolist()]
+        totals, squares, counts = zip(*found, strict=True)
+        return sum(totals), sum(squares), sum(counts)
+
+    at_once = max(1, min(256, 2**23 // (channels * size**2)))
+    feed = Feed(of_part, in_batches(sample, at_once), min(8, os.cpu_count() or 1))
+    totals, squares, counts = zip(*feed, strict=True)
+    return sum(totals), sum(squares), sum(counts)
+
+
+def sums(images: Tensor, whole: bool) -> tuple[Tensor, Tensor, int]:
+    """Return what :func:`moments` does, of images (batch, channels, height, width)."""
+    if whole:
+        values = unit(images).double()
+        return values.sum(0), values.square().sum(0), len(values)
+    channels = images.transpose(0, 1).flatten(1)  # (channels, values)
+    if images.dtype == torch.uint8:  # exact, and quicker: by how often each of the 256 occurs
+        counts = np.stack([np.bincount(each, minlength=256) for each in channels.numpy()])
+        levels = np.arange(256) / 255
+        total, squares = torch.from_numpy(counts @ np.stack([levels, levels**2], 1)).unbind(1)
+    else:
+        values = channels.double()
+        total, squares = values.sum(1), values.square().sum(1)
+    return total.view(-1, 1, 1), squares.view(-1, 1, 1), channels.shape[1]
 
 
 def border_value(pictures: Pictures, dataset: Dataset, sample: Indices) -> float:

@@ -1,10 +1,12 @@
 """A dataset's pictures as an image network takes them: fitted, changed at random, normalised."""
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,7 +15,8 @@ from torchfolio.data import transforms
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.images import decode
-from torchfolio.data.store import UniformStore, VariedStore, memory_budget
+from torchfolio.data.records import ImageArray, ImageFiles, fingerprint
+from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.errors import DataError
 from torchfolio.options import option
 
@@ -55,15 +58,17 @@ class PictureOptions:
 class Pictures:
     """The pictures of one run; ``state`` is what :func:`plan_pictures` decided.
 
-    They are kept in memory as they come out of the file, those of one dataset at a time, in a
-    quarter of the machine's memory at most.
+    Pictures of files are kept in the cache folder as they come out of them, at the network's size
+    or, to be cropped at random, larger.
     """
 
     def __init__(self, options: PictureOptions, state: dict[str, Any]) -> None:
         self.options = options
         self.state = state
         self._dataset: Dataset | None = None
-        self._stores: dict[bool, UniformStore | VariedStore] = {}
+        self._stores: dict[bool, PictureStore] = {}
+        self._lock = threading.Lock()  # of ``_stores``: several threads load
+        self._normal: tuple[Tensor, Tensor] | None = None
 
     def inherit(self, state: dict[str, Any]) -> list[str]:
         """Normalise as another run does, where its pictures have the same channels (and size)."""
@@ -72,38 +77,65 @@ class Pictures:
         if mean is None or tuple(mean.shape) not in ((channels, 1, 1), (channels, size, size)):
             return []
         self.state |= {"mean": mean, "std": std}
+        self._normal = None
         return ["normalised as the run that the weights come from (--normalize overrules)"]
 
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
         """Return pictures at the network's size, without anything random."""
-        store = self.store(dataset, large=False)
-        assert isinstance(store, UniformStore)
-        return store.get(indices)
+        if isinstance(dataset.records, ImageArray):
+            return self.fit(self.tensor(dataset.records.batch(indices))).contiguous()
+        return self.store(dataset, large=False).batch(indices)
 
-    def store(self, dataset: Dataset, large: bool) -> UniformStore | VariedStore:
-        """Return the memory of a dataset's pictures: at the network's size, or large."""
-        if dataset is not self._dataset:
-            self._dataset, self._stores = dataset, {}
-        if large not in self._stores:
-            size, channels = self.state["size"], self.state["channels"]
-            budget = memory_budget() // (2 if self.how_moved() == "photo" else 1)
-            if large:
-                self._stores[large] = VariedStore(
-                    lambda index: transforms.resize_shorter(
-                        self.picture_of(dataset, index), round(1.5 * size), 3 * size
-                    ),
-                    budget,
-                )
-            else:
-                dtype = torch.uint8 if self.state["depth"] == 8 else torch.float32
-                self._stores[large] = UniformStore(
-                    lambda index: self.fit(self.picture_of(dataset, index)),
-                    len(dataset.records),
-                    (channels, size, size),
-                    dtype,
-                    budget,
-                )
-        return self._stores[large]
+    def large(self, dataset: Dataset, index: int) -> Tensor:
+        """Return a picture that is to be cropped at random: one and a half times as large."""
+        if isinstance(dataset.records, ImageArray):
+            return self.enlarge(self.picture_of(dataset, index))
+        return self.store(dataset, large=True).get(index)
+
+    def enlarge(self, picture: Tensor) -> Tensor:
+        """Return a picture at the size of :meth:`large`."""
+        return transforms.resize_shorter(picture, *self.large_sides())
+
+    def large_sides(self) -> tuple[int, int]:
+        """Return the shorter side of large pictures, and the most that the longer may have."""
+        return round(1.5 * self.state["size"]), 3 * self.state["size"]
+
+    def store(self, dataset: Dataset, large: bool) -> PictureStore:
+        """Return the store of the pictures of a dataset's files: at the network's size, or large.
+
+        The stores of one dataset at a time are open.
+        """
+        with self._lock:
+            if dataset is not self._dataset:
+                self._dataset, self._stores = dataset, {}
+            if large not in self._stores:
+                self._stores[large] = self.open_store(dataset, large)
+            return self._stores[large]
+
+    def open_store(self, dataset: Dataset, large: bool) -> PictureStore:
+        state, records = self.state, cast("ImageFiles", dataset.records)
+        if large:
+            sides = self.large_sides()
+            found = [
+                transforms.sizes_of_shorter(height, width, *sides)[1]
+                for height, width in records.sizes.tolist()
+            ]
+            sizes, how = np.array(found, np.int64).reshape(-1, 2), ["large"]
+        else:
+            sizes = np.broadcast_to(np.int64(state["size"]), (len(records), 2))
+            how = ["fitted", state["resize"], str(state["fill"])]
+        change = self.enlarge if large else self.fit
+        return PictureStore(
+            lambda index: change(self.picture_of(dataset, index)),
+            sizes,
+            state["channels"],
+            torch.uint8 if state["depth"] == 8 else torch.float32,
+            fingerprint(
+                *("pictures 1", dataset.fingerprint, *how, state["size"], state["channels"]),
+                *(state["depth"], records.channels, PIL.__version__, torch.__version__),
+            ),
+            memory_budget() // (2 if self.how_moved() == "photo" else 1),
+        )
 
     def how_moved(self) -> str:
         """Return how training pictures are cropped and shifted at the network's size."""
@@ -128,8 +160,9 @@ class Pictures:
         return self.fit(self.tensor(pixels))
 
     def tensor(self, pixels: NDArray[Any]) -> Tensor:
-        """Turn (height, width, channels) pixels into (channels, height, width) of this run."""
-        picture = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 2, 0)))
+        """Turn (..., height, width, channels) pixels into (..., channels, height, width)."""
+        pixels = np.require(pixels, requirements=["C", "W"])  # a copy only where it is needed
+        picture = torch.from_numpy(np.moveaxis(pixels, -1, -3))
         if self.state["depth"] == 8 and picture.is_floating_point():  # other data than trained on
             picture = (picture * 255).round().to(torch.uint8)
         elif self.state["depth"] != 8:
@@ -162,11 +195,9 @@ class Pictures:
         if augment == "none":
             return self.fitted(dataset, indices)
         if augment == "photo":
-            store = self.store(dataset, large=True)
-            assert isinstance(store, VariedStore)
             area = (self.options.crop_area, 1.0)
             crops = [
-                transforms.random_crop(store.get(index), size, row, area)
+                transforms.random_crop(self.large(dataset, index), size, row, area)
                 for index, row in zip(indices.tolist(), numbers, strict=True)
             ]
             moved = torch.stack(crops)
@@ -179,9 +210,22 @@ class Pictures:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return float32 images as the network takes them; on the images' device."""
-        mean, std = self.state["mean"].to(images.device), self.state["std"].to(images.device)
         scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        return (images.float() - mean * scale) / (std * scale)
+        mean, factor = self.normal(images.device)
+        values = images.to(torch.float32, copy=True)
+        return values.sub_(mean * scale).mul_(factor / scale)
+
+    def normal(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return what is subtracted and what is multiplied by, both (channels, height, width).
+
+        They are as large as a picture: over channels alone they would take fifteen times as long.
+        """
+        if self._normal is None or self._normal[0].device != device:
+            shape = (self.state["channels"], self.state["size"], self.state["size"])
+            mean, std = self.state["mean"].to(device), self.state["std"].to(device)
+            whole = (each.expand(shape).contiguous() for each in (mean, 1 / std))
+            self._normal = cast("tuple[Tensor, Tensor]", tuple(whole))
+        return self._normal
 
 
 def checked(array: NDArray[Any]) -> NDArray[Any]:
@@ -206,11 +250,12 @@ def unit(images: Tensor) -> Tensor:
 
 
 def with_channels(picture: Tensor, channels: int) -> Tensor:
-    """Return a picture (1 or 3, height, width) with 1 channel (grey) or 3."""
-    if len(picture) == channels:
+    """Return a picture (..., 1 or 3, height, width) with 1 channel (grey) or 3."""
+    if picture.shape[-3] == channels:
         return picture
     if channels == 3:
-        return picture.expand(3, -1, -1)
-    red, green, blue = picture.float()[:, None]  # ITU-R BT.601, as Pillow's: 0.299, 0.587, 0.114
+        return torch.cat([picture] * 3, -3)
+    # ITU-R BT.601, as Pillow's: 0.299, 0.587, 0.114
+    red, green, blue = torch.split(picture.float(), 1, -3)
     grey = green + 0.299 * (red - green) + 0.114 * (blue - green)  # exact where all are equal
     return grey.round().to(picture.dtype) if picture.dtype == torch.uint8 else grey
