@@ -24,6 +24,7 @@ VERBS = {
         "Metrics and report on held-out or other data.",
     ),
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
+    "cache": ("torchfolio.cli.cache:cache", "What the cache folder holds; --clear empties it."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }
 # verbs whose flags follow from the data, the network or the run that is named

@@ -20,6 +20,15 @@ from torchfolio.errors import FolioError, RequestError
 DEFAULT_LIMIT = 10 * 2**30
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
+# What it holds, each in a folder of its name.
+KINDS = {
+    "scans": "what scans found in data",
+    "pictures": "decoded pictures",
+    "archives": "unpacked archives",
+    "downloads": "data sets fetched by name",
+    "matplotlib": "fonts of figures",
+}
+
 SIZE_NOTE = ".torchfolio-size"  # in a whole folder: how many bytes it holds
 
 # A folder used within this time may be in use by a training that goes on: it is not evicted.
@@ -123,6 +132,23 @@ def make_room(size: int) -> None:
             f"{total / 2**30:.3g} GiB are in use, and {size / 2**30:.3g} GiB more are needed. "
             "Set TORCHFOLIO_CACHE_LIMIT higher (20G), or remove what you no longer need there."
         )
+
+
+def contents() -> dict[str, tuple[int, int]]:
+    """Return how many entries of each kind there are, and how many bytes they may take."""
+    found = {}
+    for kind in KINDS:
+        entries = _children(cache_folder() / kind)
+        if entries:
+            found[kind] = (len(entries), sum(_size(each) for each in entries))
+    return found
+
+
+def clear() -> None:
+    """Remove everything that we keep in the cache folder, and nothing else that lies there."""
+    for kind in KINDS:
+        for entry in _children(cache_folder() / kind):
+            remove(entry)
 
 
 def remove(entry: Path) -> None:

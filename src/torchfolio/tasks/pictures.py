@@ -177,6 +177,8 @@ class Pictures:
     def augmented(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> Tensor:
         """Return training pictures, changed at random by seed, epoch and example."""
         options, fill = self.options, self.state["fill"]
+        if options.augment == "none":
+            return self.fitted(dataset, indices)
         numbers = uniforms("augment", seed, epoch, indices, 12)
         images = self.moved(dataset, indices, numbers[:, :5])
         if options.augment == "randaugment":
@@ -185,15 +187,13 @@ class Pictures:
                 for image, row in zip(images, numbers[:, 5:9], strict=True)
             ]
             images = torch.stack(changed)
-        if options.colour and options.augment != "none":
+        if options.colour:
             images = transforms.jitter_colour(images, options.colour, numbers[:, 9:])
         return images
 
     def moved(self, dataset: Dataset, indices: Indices, numbers: NDArray[np.float64]) -> Tensor:
         """Return training pictures at the network's size, cropped, shifted and mirrored."""
         augment, size, fill = self.how_moved(), self.state["size"], self.state["fill"]
-        if augment == "none":
-            return self.fitted(dataset, indices)
         if augment == "photo":
             area = (self.options.crop_area, 1.0)
             crops = [
