@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-VERSION = 1  # of what this file makes: another number makes the data anew
+VERSION = 2  # of what this file makes: another number makes the data anew
 VAL_SHARE = 0.15  # of the training pictures, where the data bring no validation split
 Pixels = NDArray[np.uint8]
 
@@ -171,8 +171,8 @@ def jpegs(train: int, val: int, test: int) -> Callable[[Path, Path, bool], Data]
 WIDTH, HEIGHT = 500, 375
 JPEG_QUALITY = 87
 GRAIN = 4.0  # standard deviation, in grey levels: it brings a file near 50 kB
-TINT = 60.0  # grey levels between the brightest and the darkest channel of a class's tint
-STRIPES = 14.0  # grey levels: the height of a class's stripes
+TINT = 120.0  # grey levels between the brightest and the darkest channel of a class's tint
+STRIPES = 20.0  # grey levels: the height of a class's stripes
 
 
 def photograph(

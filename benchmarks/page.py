@@ -3,14 +3,17 @@
 Only sittings at full size count. Rounds add up where workload, hardware and our code are the same.
 """
 
+import json
 import statistics
 from pathlib import Path
 
 from benchmarks import results
 from benchmarks.chart import bars
 from benchmarks.process import ROOT
-from benchmarks.statistics import OURS, Round, Spread, ratios, values, verdict
+from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.workloads import all_workloads
+
+FINDINGS = ROOT / "benchmarks" / "findings.md"  # written by hand
 
 INTRODUCTION = """\
 # Performance
@@ -34,7 +37,12 @@ the end, with intervals, and with all that resuming needs; without the report (`
 - *of the ceiling*: the arithmetic of the work (backward counts as two forward passes), per second
   of the whole process, as a share of the rate measured in the same sitting.
 - *ours / it*: the ratio of the times in the same round, median, and its smallest and largest; below
-  1 we are quicker.
+  1 we are quicker. `ours_cold` is ours with an empty cache, elsewhere it holds the data.
+"""
+LAYOUTS = """\
+Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
+`python -m benchmarks.layouts`. The rule is `wants_channels_last` in `torchfolio.training.device`;
+the precision is fp32 unless `--precision` names another.
 """
 NOTHING = "There are no results yet.\n"
 AGAIN = """\
@@ -61,8 +69,32 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
         for workload in order:
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
-    lines.append(AGAIN)
+    lines += layouts(folder.parent / "layouts")
+    lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def layouts(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.layouts``, one for each hardware."""
+    lines = ["## Layouts and precision", "", LAYOUTS] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = list(found["networks"][0]["milliseconds"])
+        lines += [
+            f"{found['hardware']}, {found['threads']} threads, torch {found['torch']}, "
+            f"{found['began'][:10]}, {found['rounds']} rounds:",
+            "",
+            "| network | batch | size | " + " | ".join(names) + " | the rule takes |",
+            "|" + "---|" * (len(names) + 4),
+        ]
+        for row in found["networks"]:
+            cells = [f"{row['milliseconds'][name]:.4g}" for name in names]
+            lines.append(
+                f"| {row['network']} | {row['batch']} | {row['size']} | {' | '.join(cells)} | "
+                f"{row['chosen']} |"
+            )
+        lines.append("")
+    return lines
 
 
 def section(sittings: list[results.Sitting], docs: Path) -> list[str]:
@@ -89,13 +121,17 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
     """Return the table of the contestants."""
     measure = newest["measure"]
     head = {"wall": "time", "first_step": "first step", "latency": "latency"}[measure]
-    columns = ["contestant", f"{head}, s", "CPU, s", "memory, MiB", "accuracy", "ours / it"]
+    columns = ["contestant", f"{head}, s", "CPU, s", "memory, MiB", "accuracy"]
     if measure == "wall":
         columns.insert(3, "first step, s")
-        columns.insert(-1, "of the ceiling")
+        columns.append("of the ceiling")
+    columns += [f"{each} / it" for each in (OURS, COLD)]
     rows = []
     for name in names:
-        over = ratios(rounds, name, measure)
+        over = {
+            f"{each} / it": ratios(rounds, name, measure, each) if name != each else []
+            for each in (OURS, COLD)
+        }
         cells = {
             "contestant": name,
             f"{head}, s": spread_of(values(rounds, name, measure)),
@@ -104,7 +140,7 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
             "memory, MiB": memory(rounds, name),
             "accuracy": accuracy(rounds, name),
             "of the ceiling": share(newest, values(rounds, name, "wall"), name),
-            "ours / it": "" if name == OURS else spread_of(over) if over else "",
+            **{column: spread_of(found) if found else "" for column, found in over.items()},
         }
         rows.append([cells[column] for column in columns])
     kept = [number for number, _ in enumerate(columns) if any(row[number] for row in rows)]

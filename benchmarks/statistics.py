@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OURS = "ours"
+COLD = "ours_cold"  # the same, with an empty cache
 Round = dict[str, dict[str, Any]]
 
 

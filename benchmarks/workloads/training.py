@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.data import Data
 from benchmarks.process import surroundings
-from benchmarks.workloads.base import Command, Cost, Place, Workload, nothing
+from benchmarks.results import code_digest
+from benchmarks.workloads.base import Command, Cost, Place, Workload
 
 # The module of a peer, and the variables that it needs.
 PEERS: dict[str, tuple[str, dict[str, str]]] = {
@@ -81,10 +82,10 @@ class Training:
         ]
         return Command(arguments, environment)
 
-    def commands(self, peers: tuple[str, ...], cache: str) -> dict[str, Callable[[Place], Command]]:
+    def commands(self, peers: tuple[str, ...]) -> dict[str, Callable[[Place], Command]]:
         """Return how each contestant is called: the variants of ours, then the peers."""
         found: dict[str, Callable[[Place], Command]] = {}
-        found |= {name: partial(self.ours, name, cache=cache) for name in VARIANTS}
+        found |= {name: partial(self.ours, name) for name in VARIANTS}
         return found | {name: partial(self.peer, name) for name in peers}
 
     def cost(self, ceiling: str = "conv") -> Cost:
@@ -105,7 +106,7 @@ class Training:
 
     def fill_cache(self, place: Place) -> None:
         """Train once, unmeasured, so that our cache holds the data."""
-        note = place.kept / "cache-filled"
+        note = place.kept / f"cache-filled-{code_digest()}"
         if note.is_file():
             return
         call(replace(self, epochs=1).ours("ours", place), place.folder)
@@ -119,7 +120,6 @@ def training(
     *,
     data: str,
     peers: tuple[str, ...],
-    cache: str = "kept",
     ceiling: str = "conv",
     standard: tuple[str, ...] | None = None,
     mark: float | None = None,
@@ -129,12 +129,12 @@ def training(
     return Workload(
         name=name,
         title=title,
-        commands=work.commands(peers, cache),
+        commands=work.commands(peers),
         standard=standard or (*peers, "ours_report"),
         data=data,
         chance=0.1,
         cost=work.cost(ceiling),
-        ready=work.fill_cache if cache == "kept" else nothing,
+        ready=work.fill_cache,
         mark=mark,
         least_rounds=least_rounds,
     )

@@ -73,20 +73,27 @@ def place(part: nn.Module, options: TrainingOptions) -> nn.Module:
 def resolve_layout(
     options: TrainingOptions, parts: Iterable[nn.Module], gathers: bool
 ) -> TrainingOptions:
-    """Return the options with the memory layout chosen by a fixed rule.
+    """Return the options with the memory layout chosen, by :func:`wants_channels_last`.
 
-    Channels-last is quicker for convolutions with batch norm or average pooling (LeNet-5, ResNets:
-    by a fifth to a half on the CPU) and slower or no different for others. ``gathers`` says that
-    an optimizer lays all gradients end to end (L-BFGS), which needs the plain layout.
+    ``gathers`` says that an optimizer lays all gradients end to end (L-BFGS), which needs the plain
+    layout.
     """
     if gathers and options.channels_last:
         raise RequestError("lbfgs needs the plain memory layout. Leave --channels-last out.")
     wanted = options.channels_last
     if wanted is None:
-        modules = (each for part in parts for each in part.modules())
-        quicker = (nn.BatchNorm2d, nn.AvgPool2d)
-        wanted = not gathers and any(isinstance(each, quicker) for each in modules)
+        wanted = not gathers and wants_channels_last(parts)
     return replace(options, channels_last=wanted)
+
+
+def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
+    """Return whether images lie channels-last in memory, unless it is asked for: a fixed rule.
+
+    It is quicker for convolutions with batch norm or average pooling (ResNets, LeNet-5) and slower
+    or no different for others (docs/performance.md, "Layouts and precision").
+    """
+    quicker = (nn.BatchNorm2d, nn.AvgPool2d)
+    return any(isinstance(each, quicker) for part in parts for each in part.modules())
 
 
 def autocast(options: TrainingOptions) -> AbstractContextManager[Any]:

@@ -1,0 +1,113 @@
+"""One training step of our networks in each memory layout and precision: what the rules rest on.
+
+    python -m benchmarks.layouts [NETWORK ...] [--rounds N]
+
+The variants of a network take steps in turn, in one process, on the pictures of its page; written
+are the median milliseconds of each. The rules themselves are in ``torchfolio.training.device``.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from benchmarks.ceiling import hardware
+from benchmarks.results import RESULTS, slug
+from torchfolio import create
+from torchfolio.networks.catalogue import find_card
+from torchfolio.training.device import wants_channels_last
+
+NETWORKS = {  # and the batch, and the size of the pictures where the page has none of its own
+    "lenet5": (64, None),
+    "lenet5_original": (64, None),
+    "maxout_conv_mnist": (64, None),
+    "resnet20": (128, None),
+    "resnet56": (64, None),
+    "resnet18": (16, 128),
+    "resnet50": (8, 128),
+}
+VARIANTS = ("plain", "channels_last", "bf16", "bf16_channels_last")
+STEP_SECONDS = 0.2  # of one turn, at least one step
+
+
+def step_of(name: str, batch: int, size: int | None, variant: str) -> Callable[[], None]:
+    """Return what takes one training step."""
+    torch.manual_seed(0)
+    card = find_card(name)
+    channels, height, width = card.input
+    images = torch.randn(batch, channels, size or height, size or width)
+    labels = torch.randint(0, 10, (batch,))
+    network = create(name, num_classes=10).train()
+    if variant.endswith("channels_last"):
+        network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, fused=True)
+    criterion: Any = getattr(network, "loss", F.cross_entropy)
+
+    def step() -> None:
+        bf16 = variant.startswith("bf16")
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            loss = criterion(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def measure(name: str, batch: int, size: int | None, rounds: int) -> dict[str, float]:
+    """Return the median milliseconds of a step of each variant."""
+    steps = {variant: step_of(name, batch, size, variant) for variant in VARIANTS}
+    found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    for number in range(rounds + 1):  # the first one warms up
+        for variant, step in steps.items():
+            start, count = time.perf_counter(), 0
+            while count == 0 or time.perf_counter() - start < STEP_SECONDS:
+                step()
+                count += 1
+            if number:
+                found[variant].append(1000 * (time.perf_counter() - start) / count)
+    return {variant: round(statistics.median(each), 3) for variant, each in found.items()}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("networks", nargs="*", help=f"of: {', '.join(NETWORKS)}; all unless named")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=RESULTS.parent / "layouts")
+    request = parser.parse_args()
+    rows = []
+    for name in request.networks or NETWORKS:
+        batch, size = NETWORKS[name]
+        milliseconds = measure(name, batch, size, request.rounds)
+        chosen = "channels_last" if wants_channels_last([create(name)]) else "plain"
+        rows.append({"network": name, "batch": batch, "size": size or find_card(name).input[-1],
+                     "milliseconds": milliseconds, "chosen": chosen})  # fmt: skip
+        print(rows[-1], flush=True)
+    now = datetime.now(UTC)
+    machine = hardware("cpu")
+    document = {
+        "hardware": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "began": now.isoformat(timespec="seconds"),
+        "rounds": request.rounds,
+        "networks": rows,
+    }
+    path = request.out / f"layouts_{slug(machine)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
