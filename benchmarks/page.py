@@ -44,6 +44,12 @@ Milliseconds of one training step (forward, backward, optimizer), median, the va
 `python -m benchmarks.layouts`. The rule is `wants_channels_last` in `torchfolio.training.device`;
 the precision is fp32 unless `--precision` names another.
 """
+GROWTH = "Measured by `python -m benchmarks.growth`.\n"
+GROWTHS = {
+    "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
+    "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
+    "loop": "Milliseconds of an update, CPU time of one thread, and the loop's own share",
+}
 NOTHING = "There are no results yet.\n"
 AGAIN = """\
 ## Measuring again
@@ -70,6 +76,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
     lines += layouts(folder.parent / "layouts")
+    lines += growth(folder.parent / "growth")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -94,6 +101,27 @@ def layouts(folder: Path) -> list[str]:
                 f"{row['chosen']} |"
             )
         lines.append("")
+    return lines
+
+
+def growth(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.growth``, for each hardware."""
+    lines = ["## Growth", "", GROWTH] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for what, title in GROWTHS.items():
+            if what not in found:
+                continue
+            rows, about = found[what]["rows"], found[what]
+            lines += [
+                f"{title}: {found['hardware']}, torch {about['torch']}, {about['began'][:10]}:",
+                "",
+                "| " + " | ".join(rows[0]) + " |",
+                "|" + "---|" * len(rows[0]),
+                *("| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value)
+                                    for value in row.values()) + " |" for row in rows),
+                "",
+            ]  # fmt: skip
     return lines
 
 
