@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from torchfolio.data import images
-from torchfolio.data.images import NotAnImageError, decode
+from torchfolio.data.images import NotAnImageError, decode, examine, natural_channels
 from torchfolio.errors import DataError
 
 
@@ -300,3 +300,28 @@ def test_warnings_of_pillow_stay_inside(public_data: Path) -> None:
     # pytest turns every warning into an error; these files make Pillow warn
     for name in ("invalid-exif.jpg", "hopper_bad_exif.jpg", "broken_exif_dpi.jpg"):
         assert decode(public_data / "dirty_images" / "pillow" / name).ndim == 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("size", [(40, 24), (5, 3), (1, 1), (501, 503)])
+def test_a_scan_says_of_a_jpeg_what_decoding_it_gives(mode: str, size: tuple[int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 4), np.uint8)
+    image = Image.fromarray(noise, "CMYK").convert(mode)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        content = encoded(image, "JPEG", exif=exif)
+        height, width, channels, deep = examine(content)
+        assert (height, width, channels) == decode(content).shape
+        assert (height, width) == (size if orientation >= 5 else size[::-1])
+        assert (channels, deep) == (natural_channels(image), False)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_a_scan_finds_where_a_jpeg_ends_early(share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    for progressive in (False, True):
+        content = encoded(Image.fromarray(noise), "JPEG", progressive=progressive)
+        examine(content)
+        with pytest.raises(DataError, match="cut off"):
+            examine(content[: int(share * len(content))])

@@ -1,13 +1,17 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from drawn import pictures, prepared
+from PIL import Image
 from torch import Tensor
 
+from torchfolio import open_data
 from torchfolio.data.dataset import Dataset
 from torchfolio.data.feed import Feed
+from torchfolio.data.records import ImageFiles
 from torchfolio.tasks.base import in_batches
 from torchfolio.tasks.image_classification import ImageClassification
 
@@ -149,3 +153,36 @@ def test_colour_pictures_are_mirrored_and_grey_ones_only_if_asked(
     images = task.load(data, np.arange(30), 0, 0).images.float()
     dark_right = images[..., 24:].mean((1, 2, 3)) < images[..., :8].mean((1, 2, 3))
     assert bool(dark_right.any()) == mirrored
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "photo"])
+def test_files_are_decoded_once_for_all_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augment: str
+) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    draw = np.random.default_rng(0)
+    for index in range(8):
+        path = tmp_path / "photos" / "ab"[index % 2] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (50 + index, 40, 3), np.uint8)).save(path)
+    decoded: list[int] = []
+    pixels = ImageFiles.pixels
+
+    def counted(self: ImageFiles, index: int, depth: int | None = None) -> Any:
+        decoded.append(index)
+        return pixels(self, index, depth)
+
+    monkeypatch.setattr(ImageFiles, "pixels", counted)
+    found = []
+    for _ in range(2):
+        data = open_data(tmp_path / "photos")
+        task = prepared(data, augment=augment, image_size=32)
+        for epoch in range(2):
+            found.append(rows(task, data, in_batches(np.arange(8), 3), epoch, 0))
+    assert sorted(decoded) == list(range(8))
+    assert equal(found[0], found[2])
+    assert equal(found[1], found[3])
+    Image.new("RGB", (40, 50)).save(tmp_path / "photos" / "a" / "0.png")  # changed: made anew
+    data = open_data(tmp_path / "photos")
+    changed = rows(prepared(data, augment="none", image_size=32), data, [[0]], 0, 0)
+    assert not bool(changed[0][0].any())
