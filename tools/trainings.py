@@ -72,6 +72,13 @@ TRAININGS = {
         mark="99.05 %, the paper's",
         least=99.05,
     ),
+    "mnist_lenet_caffe": Training(
+        "MNIST",
+        "LeNet of Caffe",
+        "lenet_caffe {data}/mnist",
+        mark="98.97 %, Caffe's tutorial",
+        least=98.97,
+    ),
     "notmnist_plain": Training(
         "notMNIST-small",
         "ResNet-18, split plainly",

@@ -24,6 +24,7 @@ COUNTS = {  # parameters, multiply-adds
     "maxout_conv_mnist": (418_714, MAXOUT_CONV_MACS),
     "lenet5_original": (60_000, 325_680),
     "lenet5": (61_706, 416_520),
+    "lenet_caffe": (431_080, 2_293_000),
     "resnet18": (11_689_512, 1_814_073_344),
     "resnet34": (21_797_672, 3_663_761_408),
     "resnet50": (25_557_032, 4_089_184_256),
@@ -64,7 +65,8 @@ for depth in (18, 34, 50, 101, 152):
 LARGE = [name for name in COUNTS if any(depth in name for depth in ("101", "152", "1202"))]
 SMALLEST = [
     "softmax_regression", "mlp_plain", "mlp", "mlp_bn", "maxout_mlp", "maxout_conv_mnist",
-    "lenet5_original", "lenet5", "resnet18", "resnet18_plain", "resnet20", "resnet20_b",
+    "lenet5_original", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet20",
+    "resnet20_b",
 ]  # fmt: skip
 
 
@@ -125,6 +127,7 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         "mlp",
         "maxout_mlp",
         "lenet5_original",
+        "lenet_caffe",
         "resnet20",
         pytest.param("resnet18", marks=pytest.mark.slow),
     ],
@@ -172,6 +175,7 @@ def test_a_saved_network_answers_as_before(name: str, tmp_path: Path) -> None:
         ("maxout_mlp", (4, 3, 3)),
         ("maxout_conv_mnist", (3, 17, 31)),
         ("lenet5", (5, 32, 32)),
+        ("lenet_caffe", (3, 28, 28)),
         ("resnet18", (1, 33, 47)),
         ("resnet50_v1", (2, 45, 35)),
         ("resnet18_plain", (4, 1, 1)),

@@ -96,6 +96,7 @@ def test_resnet_fields_follow_from_the_kernels_and_strides(
     ("name", "layer", "height", "width"),
     [
         ("lenet5", "s4", 32, 32),
+        ("lenet_caffe", "pool2", 28, 28),
         ("resnet20", "layer3.2.bn2", 8, 128),
         ("resnet20", "layer3.0", 8, 128),
         ("resnet20_b", "layer3.0", 8, 128),

@@ -49,7 +49,9 @@ def test_the_names_and_shapes_of_every_network_are_its_references(name: str) -> 
     assert sum(p.numel() for p in network.parameters()) == card.parameters
 
 
-@pytest.mark.parametrize("name", ["softmax_regression", "mlp", "lenet5", "resnet20_b"])
+@pytest.mark.parametrize(
+    "name", ["softmax_regression", "mlp", "lenet5", "lenet_caffe", "resnet20_b"]
+)
 def test_the_reference_is_named_with_its_version(name: str) -> None:
     package = "pytorchcv" if name == "resnet20_b" else "torch"
     assert f"{package} {importlib.metadata.version(package)}" in verify(name).reference

@@ -5,12 +5,13 @@
 
 from torchfolio.verification.departures.base import Departure
 from torchfolio.verification.departures.lenet import LENET
+from torchfolio.verification.departures.lenet_caffe import LENET_CAFFE
 from torchfolio.verification.departures.linear import LINEAR
 from torchfolio.verification.departures.residual import RESIDUAL
 
 __all__ = ["DEPARTURES", "Departure", "table"]
 
-DEPARTURES: tuple[Departure, ...] = (*RESIDUAL, *LENET, *LINEAR)
+DEPARTURES: tuple[Departure, ...] = (*RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR)
 
 
 def table() -> str:
