@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from torchfolio import checkpoint
@@ -245,6 +247,23 @@ def test_a_file_cut_at_any_place_is_damaged(tmp_path: Path) -> None:
         read_tensors(tmp_path / "none.safetensors")
 
 
+def test_a_file_with_other_bytes_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "whole.safetensors"
+    write_tensors(path, {"a": torch.arange(500.0)}, {"b": 1})
+    content = path.read_bytes()
+    for place, byte in ((len(content) - 1, 1), (len(content) - 900, 255)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ byte]) + content[place + 1 :])
+        with pytest.raises(FolioError, match=r"whole\.safetensors is damaged .*the checksum"):
+            read_tensors(path)
+
+
+def test_a_file_of_others_without_a_checksum_is_read(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(3)}, tmp_path / "a.safetensors", {"state": '{"b": 1}'})
+    tensors, state = read_tensors(tmp_path / "a.safetensors")
+    assert torch.equal(tensors["a"], torch.ones(3))
+    assert state == {"b": 1}
+
+
 def test_a_header_that_is_not_ours_is_damaged(tmp_path: Path) -> None:
     header = json.dumps({"__metadata__": {"state": "{half"}}).encode()
     path = tmp_path / "a.safetensors"
@@ -388,5 +407,6 @@ def test_nothing_is_a_pickle(tmp_path: Path) -> None:
     content = (tmp_path / "a").read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
     header = json.loads(content[8 : 8 + length])
-    assert json.loads(header["__metadata__"][checkpoint.STATE_KEY]) == {"s": 1}
+    ours = json.loads(header["__metadata__"][checkpoint.STATE_KEY])
+    assert ours == {"value": {"s": 1}, "checksum": f"{zlib.crc32(content[8 + length :]):08x}"}
     assert content[8 + length :] == struct.pack("<f", 1.0)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,9 @@ from torchfolio.errors import FolioError
 if TYPE_CHECKING:
     from torch import Tensor
 
-STATE_KEY = "state"  # the entry of a safetensors header that holds our JSON
+# The entry of a safetensors header that holds our JSON: a value, and the checksum of the tensors
+# (safetensors itself sees only what is cut off). One entry: several would have no fixed order.
+STATE_KEY = "state"
 TENSOR, TUPLE, MAPPING = "__tensor__", "__tuple__", "__mapping__"
 SIMPLE = bool | int | float | str | None
 PART = ".part"  # the end of a temporary file's name
@@ -53,6 +56,11 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file's name is that of a temporary file of :func:`replacing`."""
+    return name.startswith(".") and name.endswith(PART)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -107,8 +115,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], state: Any = None
             tensor = tensor.clone()
         seen.add(tensor.untyped_storage().data_ptr())
         ready[name] = tensor
-    header = {STATE_KEY: json.dumps(state)} if state is not None else None
-    write_bytes(path, save(ready, metadata=header))
+    ours = {"checksum": checksum(ready), "value": state}
+    write_bytes(path, save(ready, metadata={STATE_KEY: json.dumps(ours)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
@@ -120,13 +128,28 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
             header = file.metadata() or {}
             # Copies: of sums over memory that is aligned otherwise, the last bits may differ.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(header[STATE_KEY]) if STATE_KEY in header else None
+        state = json.loads(header[STATE_KEY]) if STATE_KEY in header else None
+        if isinstance(state, dict) and state.keys() == {"checksum", "value"}:
+            if state["checksum"] != checksum(tensors):
+                raise ValueError("the checksum of its tensors is another")
+            state = state["value"]
+        return tensors, state
     except FileNotFoundError as error:
         raise FolioError(f"{path} is missing.") from error
     except OSError as error:
         raise FolioError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (SafetensorError, ValueError) as error:
         raise FolioError(f"{path} is damaged or no safetensors file: {error}.") from error
+
+
+def checksum(tensors: Mapping[str, "Tensor"]) -> str:
+    """Return a CRC-32 over the bytes of contiguous tensors, in the order of their names."""
+    from torch import uint8
+
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].flatten().view(uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def pack(tree: Any, tensors: dict[str, "Tensor"], path: str = "") -> Any:

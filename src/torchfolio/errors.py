@@ -21,6 +21,10 @@ class DataError(FolioError):
     """The data cannot be used as they are."""
 
 
+class PeerError(FolioError):
+    """Another process of the same training failed, and has said so itself."""
+
+
 def normalise(name: str) -> str:
     """Return the spelling under which names are compared: lower case, hyphen as underscore."""
     return name.strip().lower().replace("-", "_")

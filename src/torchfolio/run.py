@@ -1,18 +1,19 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.readers import find_reader, open_dataset
-from torchfolio.errors import FolioError, RequestError, unknown
+from torchfolio.errors import FolioError, PeerError, RequestError, unknown
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
@@ -25,6 +26,7 @@ from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.measure import measuring_batch
+from torchfolio.training.processes import joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
 
@@ -84,30 +86,41 @@ def train(
     ``folio train`` with underscores (``epochs=3, lr=0.1, image_size=64, monitor="macro_f1",
     set={"widths": [512]}``).
     """
-    if out:
-        RunFolder.require_free(Path(out))
-    watcher = watcher or Monitor()
-    start = prepare(
-        network,
-        data,
-        settings,
-        which=str(recipe) if recipe else None,
-        wanted_task=task,
-        progress=watcher.reading,
-    )
-    if start.recipe.training.tensorboard:
-        require_tensorboard()
-    loop = make_loop(start)
-    folder = RunFolder.create(Path(out)) if out else new_run(start)
-    with folder.locked():
-        folder.write_preprocessing(start.task.state)
-        folder.write_data(
-            start.dataset, start.splits.indices, start.splits.rule, start.splits.digest
-        )
-        folder.write_environment(start.recipe.training.device, start.recipe.training.threads or 0)
-        folder.write_recipe(start.recipe)
-        watcher.prepared(start, folder.path)
-        return fit(folder, start, loop, watcher, report)
+    with joined() as world:
+        if out and world.main:
+            RunFolder.require_free(Path(out))
+        watcher = (watcher if world.main else None) or Monitor()
+        with world.in_turn():
+            start = prepare(
+                network,
+                data,
+                settings,
+                which=str(recipe) if recipe else None,
+                wanted_task=task,
+                progress=watcher.reading,
+            )
+        world.require_same("data", [start.dataset.fingerprint, start.splits.digest])
+        if start.recipe.training.tensorboard:
+            require_tensorboard()
+        loop = make_loop(start, world=world)
+        if not world.main:
+            folder = RunFolder(Path(world.first("")))
+            world.wait()  # for the recipe
+            return fit(folder, start, loop, watcher, report)
+        folder = RunFolder.create(Path(out)) if out else new_run(start)
+        with folder.locked():
+            RunFolder.require_free(folder.path)  # still: another may have trained meanwhile
+            world.first(str(folder.path.absolute()))
+            folder.write_preprocessing(start.task.state)
+            folder.write_data(
+                start.dataset, start.splits.indices, start.splits.rule, start.splits.digest
+            )
+            training = start.recipe.training
+            folder.write_environment(training.device, training.threads or 0, world.size)
+            folder.write_recipe(start.recipe)
+            world.wait()
+            watcher.prepared(start, folder.path)
+            return fit(folder, start, loop, watcher, report)
 
 
 def new_run(start: Start) -> RunFolder:
@@ -126,29 +139,41 @@ def new_run(start: Start) -> RunFolder:
 
 
 def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: bool) -> "Run":
-    """Run the loop to its end, then evaluate and report; a stopped one is left to be resumed."""
-    recorder = Recorder(folder, start, monitor)
+    """Run the loop to its end, then evaluate and report; a stopped one is left to be resumed.
+
+    Of several processes the first writes and evaluates, and the others wait for it.
+    """
+    world = loop.world
+    if not world.main:
+        RunFolder.open(folder.path)  # which every host has to see
+    recorder = Recorder(folder, start, monitor, world)
     with recorder:
         try:
             reason = loop.run(recorder)
         except FolioError as error:
-            folder.log(str(error))
-            recorder.keep_best(loop)
+            if world.main:
+                folder.log(str(error))
+                recorder.keep_best(loop)
             raise
     if reason == "stopped":
-        raise FolioError(
+        raise (FolioError if world.main else PeerError)(
             f"Stopped by Ctrl-C after {loop.progress.update:,} updates; everything is saved. "
             f"Go on with 'folio resume {folder.path}'."
         )
-    folder.log(f"ended: {reason}")
+    last = loop.digest()
     run = Run(folder.path)
+    if not world.main:
+        world.wait()
+        return run
+    folder.log(f"ended: {reason}")
     try:
-        run.finish(start, loop, reason, report, monitor.say)
+        run.finish(start, loop, reason, report, monitor.say, last)
     except KeyboardInterrupt:
         raise FolioError(
             f"Stopped by Ctrl-C while measuring; the training is complete and saved. "
             f"'folio resume {folder.path}' measures it."
         ) from None
+    world.wait()
     return run
 
 
@@ -160,6 +185,7 @@ class Run:
         self.path = self.folder.path
         self.recipe = self.folder.recipe()
         self._loaded: tuple[Task, Parts] | None = None
+        self._answering: tuple[torch.device, Parts] | None = None
 
     @property
     def name(self) -> str:
@@ -191,7 +217,12 @@ class Run:
             self._loaded = (task, Parts({name: part.eval() for name, part in parts.items()}))
         return self._loaded
 
-    def context(self, device: str = "auto", say: Callable[[str], None] = lambda _: None) -> Context:
+    def context(
+        self,
+        device: str = "auto",
+        say: Callable[[str], None] = lambda _: None,
+        report: bool = True,
+    ) -> Context:
         """Return where measuring runs."""
         options = resolve_device(replace(self.recipe.training, device=device, precision="auto"))
         return Context(
@@ -200,6 +231,7 @@ class Run:
             workers=options.workers or 0,
             seed=options.seed,
             say=say,
+            report=report,
         )
 
     def resume(
@@ -208,24 +240,40 @@ class Run:
         """Go on where the training stopped; a finished one is only evaluated again.
 
         ``device`` goes on elsewhere than the training began; on another kind of device the
-        weights at its end are no longer those of a training left alone.
+        weights at its end are no longer those of a training left alone. So it is with another
+        number of processes.
         """
-        watcher = watcher or Monitor()
-        with self.folder.locked():
-            start = reopen(self.folder)
+        with joined() as world, self.folder.locked() if world.main else nullcontext():
+            watcher = (watcher if world.main else None) or Monitor()
+            world.wait()  # until the run is locked
+            with world.in_turn():
+                start = reopen(self.folder)
             if device is not None:
                 start.recipe.training = replace(start.recipe.training, device=device)
-            loop = make_loop(start)
+            if world.size != self.folder.processes():  # each has another share of the cores
+                start.recipe.training = replace(start.recipe.training, threads=None)
+            loop = make_loop(start, world=world)
             load_state(loop, self.folder.state(), self.path / "state")
+            world.require_same("data or states", [start.dataset.fingerprint, loop.progress.update])
             watcher.prepared(start, self.path)
-            self.folder.log(f"resumed at update {loop.progress.update}")
+            if world.main:
+                self.folder.log(f"resumed at update {loop.progress.update}")
             return fit(self.folder, start, loop, watcher, report)
 
     def finish(
-        self, start: Start, loop: Loop, reason: str, report: bool, say: Callable[[str], None]
+        self,
+        start: Start,
+        loop: Loop,
+        reason: str,
+        report: bool,
+        say: Callable[[str], None],
+        last: str,
     ) -> None:
-        """Evaluate the test split with the best weights; write metrics, predictions and report."""
-        task, parts, context = self.ready(loop.options.device, say)
+        """Evaluate the test split with the best weights; write metrics, predictions and report.
+
+        ``last`` is the digest of the last weights.
+        """
+        task, parts, context = self.ready(loop.options.device, say, report)
         splits = start.splits.indices
         split = "test" if len(splits["test"]) else "val"
         if len(splits[split]):
@@ -247,7 +295,7 @@ class Run:
             "best_value": loop.progress.best_value,
         }
         result = self.result(evaluation, start.dataset, split, len(splits[split]))
-        result |= {"digest": digest(Loop.tensors(loop.parts)), "training": training}
+        result |= {"digest": last, "training": training}
         if evaluation.predictions:
             self.folder.write_table(f"predictions/{split}.csv", evaluation.predictions)
         self.folder.write_metrics(result)
@@ -284,12 +332,15 @@ class Run:
         return int(np.isin(dataset.records.digests()[indices], trained).sum())
 
     def ready(
-        self, device: str = "auto", say: Callable[[str], None] = lambda _: None
+        self,
+        device: str = "auto",
+        say: Callable[[str], None] = lambda _: None,
+        report: bool = True,
     ) -> tuple[Task, Parts, Context]:
         """Return the task, its parts on the device, and where measuring runs."""
         keep_matplotlib_inside()
         task, parts = self.load()
-        context = self.context(device, say)
+        context = self.context(device, say, report)
         for part in parts.values():
             part.to(context.device)
         return task, parts, context
@@ -317,7 +368,7 @@ class Run:
                 f"{', '.join(reading)}: these say how other data are read, and none are named. "
                 "Name data, or leave them out."
             )
-        task, parts, context = self.ready(device, say)
+        task, parts, context = self.ready(device, say, report)
         if data is None:
             start = reopen(self.folder)
             dataset, given = start.dataset, start.splits.indices
@@ -387,6 +438,9 @@ class Run:
         into that folder. ``settings`` are the flags of the task's answers (``top=5``).
         """
         task, parts, context = self.ready(device)
+        if self._answering is None or self._answering[0] != context.device:
+            self._answering = (context.device, task.answering(parts, context.device))
+        parts = self._answering[1]
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
         rows = task.answer(parts, list(inputs), context, options)
         return rows if pictures is None else drawn(task, rows, Path(pictures))

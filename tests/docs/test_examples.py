@@ -27,6 +27,15 @@ from torchfolio.tasks.registry import TASKS, find_task
 GUIDES = [page for page in sorted((ROOT / "docs" / "guides").glob("*.md")) if page.stem != "verify"]
 PAGES = [page for page in sorted((ROOT / "docs" / "networks").glob("*.md")) if page.stem != "index"]
 FILES = [ROOT / "README.md", *GUIDES, *PAGES]
+# flags of torchrun and of Slurm, which the guide on several processes names
+TORCHRUN = {
+    "nproc-per-node",
+    "nnodes",
+    "rdzv-id",
+    "rdzv-backend",
+    "rdzv-endpoint",
+}
+SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 
 
@@ -104,7 +113,7 @@ def test_both_readmes_have_the_same_code() -> None:
 
 
 def test_every_flag_and_verb_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    known = {"version", "help"}
+    known = {"version", "help"} | TORCHRUN | SLURM
     for verb in VERBS:
         words = ["train", "lenet5", "digits"] if verb == "train" else [verb]
         assert run_command([*words, "--help"]) == 0

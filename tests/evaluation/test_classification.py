@@ -205,6 +205,7 @@ def test_results_are_plain_json_without_not_a_number() -> None:
     assert again["per_class"][0]["recall"] == {"value": None, "low": None, "high": None}
     assert again["metrics"]["accuracy"]["value"] == result.metrics["accuracy"].value
     assert again["confusion"] == result.confusion.tolist()
+    assert "confusion_cells" not in again
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
@@ -279,3 +280,15 @@ def test_worst_mistakes_gave_the_truth_the_least() -> None:
 def test_least_sure_answers_lead_the_least() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0.4, 0.38, 0.22], [0.34, 0.33, 0.33]])
     assert least_sure(probabilities, 2).tolist() == [2, 1]
+
+
+def test_of_very_many_classes_only_filled_cells_of_the_confusion_are_written() -> None:
+    classes = 5000
+    probabilities = np.full((3, classes), 1 / classes)
+    probabilities[[0, 1, 2], [7, 7, 4999]] += 0.01
+    result = evaluate(
+        probabilities / probabilities.sum(1, keepdims=True), np.array([7, 9, 4999]), resamples=10
+    )
+    written = result.as_json()
+    assert written["confusion_cells"] == [[7, 7, 1], [9, 7, 1], [4999, 4999, 1]]
+    assert "confusion" not in written

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics
+from torchmetrics.functional import classification as functional
 
 from torchfolio.evaluation import ranking
 from torchfolio.evaluation.intervals import bootstrap_weights
@@ -85,3 +87,33 @@ def test_curves_keep_their_ends_and_their_area() -> None:
     points = set(zip(np.round(x, 6), np.round(y, 6), strict=True))
     drawn = set(zip(np.round(roc[1].x, 6), np.round(roc[1].y, 6), strict=True))
     assert drawn <= points
+
+
+@pytest.mark.parametrize("decimals", [1, 6])  # with many ties, and with hardly any
+def test_curves_are_those_of_torchmetrics(decimals: int) -> None:
+    random = np.random.default_rng(6)
+    labels = random.integers(0, 3, 40)
+    scores = np.round(random.random((40, 3)) + 0.3 * np.eye(3)[labels], decimals) / 2
+    roc, precision_recall = ranking.values(scores, labels)
+    for index in range(3):
+        pair = torch.from_numpy(scores[:, index]), torch.from_numpy((labels == index).astype(int))
+        x, y, _ = (each.numpy() for each in functional.binary_roc(*pair))
+        found = roc[index]
+        assert found is not None
+        assert found.area == pytest.approx(float(functional.binary_auroc(*pair)), abs=1e-6)
+        assert points(found.x, found.y) <= points(x, y)
+        assert points(found.x[[0, -1]], found.y[[0, -1]]) == {(0.0, 0.0), (1.0, 1.0)}
+        y, x, _ = (each.numpy() for each in functional.binary_precision_recall_curve(*pair))
+        found = precision_recall[index]
+        assert found is not None
+        expected = float(functional.binary_average_precision(*pair))
+        assert found.area == pytest.approx(expected, abs=1e-6)
+        assert points(found.x, found.y) <= points(x, y)
+        assert (found.x[0], found.y[0], found.x[-1]) == (0, 1, 1)
+        assert len(found.x) > 10
+
+
+def points(x: np.ndarray, y: np.ndarray) -> set[tuple[float, float]]:
+    """Return the points of a curve, rounded to what float32 holds."""
+    rounded = (np.round(part.astype(np.float64), 5).tolist() for part in (x, y))
+    return set(zip(*rounded, strict=True))

@@ -13,6 +13,7 @@ from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.base import Parts, in_batches
 from torchfolio.tasks.image_classification import ImageClassification
+from torchfolio.tasks.image_classification_report import prediction_rows
 from torchfolio.tasks.registry import find_task, task_for
 
 
@@ -173,3 +174,20 @@ def test_batches_of_nothing_are_none() -> None:
     assert in_batches(np.arange(0), 4) == []
     assert [part.tolist() for part in in_batches(np.arange(5), 2)] == [[0, 1], [2, 3, 4]]
     assert [part.tolist() for part in in_batches(np.arange(3), 1)] == [[0], [1], [2]]
+
+
+def test_predictions_of_very_many_classes_name_the_five_highest() -> None:
+    data = pictures(2, labels=[0, 1])
+    probabilities = np.zeros((2, 101), np.float32)
+    probabilities[0, [100, 3, 5, 7, 50, 60]] = 0.4, 0.3, 0.15, 0.1, 0.04, 0.01
+    probabilities[1, :5] = 0.2
+    classes = [f"c{number}" for number in range(101)]
+    first, second = prediction_rows(data, np.arange(2), probabilities, classes)
+    assert len(first) == 5 + 2 * 5
+    assert (first["label"], first["prediction"], first["probability"]) == ("c0", "c100", 0.4)
+    assert [first[f"class_{place}"] for place in range(1, 6)] == ["c100", "c3", "c5", "c7", "c50"]
+    assert [first[f"probability_{place}"] for place in range(1, 6)] == [0.4, 0.3, 0.15, 0.1, 0.04]
+    assert {second[f"class_{place}"] for place in range(1, 6)} == {"c0", "c1", "c2", "c3", "c4"}
+    few = prediction_rows(data, np.arange(2), probabilities[:, :100], classes[:100])
+    assert few[0]["p(c3)"] == 0.3
+    assert len(few[0]) == 105

@@ -66,9 +66,13 @@ def test_what_a_process_left_that_died_before_its_recipe_is_used_again(tmp_path:
     first = RunFolder.create(tmp_path / "run")
     with first.locked():
         first.write_environment("cpu", 1)
-    second = RunFolder.create(tmp_path / "run")
-    with pytest.raises(RequestError, match="is no run"):
-        RunFolder.open(second.path)
+    unfinished = first.path / ".data.json.0123456789ab.part"
+    unfinished.write_bytes(b"{")
+    with pytest.raises(RequestError, match=r"ended before its first step: .*'folio train'.*--out"):
+        RunFolder.open(first.path)
+    second = RunFolder.create(first.path)
+    with second.locked():
+        assert not unfinished.exists()
 
 
 def test_what_is_no_run_is_not_opened(tmp_path: Path) -> None:
@@ -192,6 +196,41 @@ def test_a_truncated_state_leads_to_the_one_before(folder: RunFolder, tenth: int
     content = newest.read_bytes()
     newest.write_bytes(content[: len(content) * tenth // 10])
     assert_same(folder.state(), state(5))
+    log = (folder.path / "log.txt").read_text(encoding="utf-8")
+    assert f"{newest.name} is damaged" in log
+    assert "Went on from the state before it, update-000000005.safetensors." in log
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_state_whose_end_is_zeros_leads_to_the_one_before(folder: RunFolder, tenth: int) -> None:
+    """What a file system may leave after a power failure: the length is right."""
+    for update in (5, 6):
+        folder.write_state(state(update), update)
+    newest = folder.states()[-1]
+    content = newest.read_bytes()
+    kept = content[: len(content) * tenth // 10]
+    newest.write_bytes(kept.ljust(len(content), b"\0"))
+    assert_same(folder.state(), state(5))
+
+
+def test_an_old_state_that_cannot_be_removed_stops_nothing(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for update in (5, 6):
+        folder.write_state(state(update), update)
+    plain = Path.unlink
+
+    def held(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "update-000000005.safetensors":  # open in a viewer, on Windows
+            raise PermissionError(13, "in use")
+        plain(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", held)
+        folder.write_state(state(7), 7)
+    assert_same(folder.state(), state(7))
+    folder.write_state(state(8), 8)
+    assert [path.name[13:16] for path in folder.states()] == ["007", "008"]
 
 
 def test_where_every_state_is_damaged_the_error_says_what_to_do(folder: RunFolder) -> None:

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -167,8 +169,8 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest() -> None:
     network = Words()
     made = make_optimizer("network", network, {"name": "muon", "lr": 0.01, "momentum": 0.9})
     muon, adamw = made.optimizers
-    assert type(muon) is torch.optim.Muon
-    assert type(adamw) is torch.optim.AdamW
+    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(adamw, torch.optim.AdamW)
     assert muon.param_groups[0]["momentum"] == 0.9
     taken = names_of(network, muon.param_groups[0]["params"])
     assert taken == {"first.weight", "second.weight"}
@@ -179,7 +181,8 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest() -> None:
 
 def test_muon_without_hidden_matrices_is_adamw() -> None:
     made = make_optimizer("network", nn.Linear(3, 2), {"name": "muon"})
-    assert [type(each) for each in made.optimizers] == [torch.optim.AdamW]
+    (adamw,) = made.optimizers
+    assert isinstance(adamw, torch.optim.AdamW)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
@@ -276,3 +279,37 @@ def test_loaded_moments_have_the_layout_of_their_parameters() -> None:
     loaded = made.state_dict()[0]["state"][0]["momentum_buffer"]
     assert torch.equal(loaded, moment)
     assert loaded.stride() == network.weight.stride()
+
+
+def test_no_optimizer_imports_torch_dynamo() -> None:
+    code = (
+        "import sys, torch\n"
+        "from torchfolio.training.optimizers import OPTIMIZERS, make_optimizer\n"
+        "for name in OPTIMIZERS:\n"
+        "    sparse = name == 'sparse_adam'\n"
+        "    part = torch.nn.Embedding(4, 3, sparse=True) if sparse else torch.nn.Linear(4, 3)\n"
+        "    made = make_optimizer('network', part, {'name': name})\n"
+        "    def closure():\n"
+        "        made.zero_grad()\n"
+        "        loss = part(torch.tensor([1, 2]) if sparse else torch.ones(2, 4)).square().sum()\n"
+        "        loss.backward()\n"
+        "        return loss\n"
+        "    if made.closure_based:\n"
+        "        made.step_closure(closure)\n"
+        "    else:\n"
+        "        closure()\n"
+        "        made.step()\n"
+        "    made.load_state_dict(made.state_dict())\n"
+        "    assert 'torch._dynamo' not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_hooks_of_torch_still_see_every_step() -> None:
+    seen = []
+    network = nn.Linear(2, 1)
+    made = make_optimizer("network", network, {"name": "adam"})
+    made.optimizers[0].register_step_post_hook(lambda *_: seen.append(1))
+    network(torch.ones(1, 2)).sum().backward()
+    made.step()
+    assert seen == [1]

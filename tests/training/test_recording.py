@@ -66,6 +66,24 @@ def assert_same_end(loop: Loop, folder: RunFolder, other: tuple[Loop, RunFolder]
         assert [one[key] for key in columns] == [two[key] for key in columns]
 
 
+def test_a_run_that_another_process_made_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made, trained and let go between our last look and our lock."""
+    plain = RunFolder.create
+
+    def create(path: Path) -> RunFolder:
+        folder = plain(path)
+        (path / "recipe.toml").write_text("theirs", encoding="utf-8")
+        return folder
+
+    monkeypatch.setattr(RunFolder, "create", create)
+    out = tmp_path / "run"
+    with pytest.raises(RequestError, match="holds a run already"):
+        torchfolio.train("softmax_regression", "digits", out=out, report=False, **SETTINGS)
+    assert (out / "recipe.toml").read_text(encoding="utf-8") == "theirs"
+
+
 class Interrupting(Monitor):
     """Presses Ctrl-C after so many updates."""
 

@@ -1,5 +1,6 @@
 """What is decided before the first update."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 import torchfolio
+from torchfolio.errors import FolioError
 from torchfolio.training.recording import Monitor
 from torchfolio.training.start import Start, prepare
 
@@ -18,9 +20,11 @@ class Lines(Monitor):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.began = False
 
     def prepared(self, start: Start, path: Path) -> None:
         self.lines = start.lines
+        self.began = True
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +32,28 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> torchfolio.Run:
     out = tmp_path_factory.mktemp("source") / "run"
     settings = QUICK | {"normalize": "0.25:0.75"}
     return torchfolio.train("lenet5", "digits", out=out, report=False, **settings)
+
+
+def test_a_split_that_lost_lines_is_not_gone_on_with(
+    source: torchfolio.Run, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(source.path, tmp_path / "run"))
+    lines = (run / "split.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (run / "split.csv").write_text("".join(lines[:-100]), encoding="utf-8")
+    with pytest.raises(FolioError, match=r"The split of .* is damaged: .*Restore it from a copy"):
+        torchfolio.Run(run).resume()
+
+
+def test_damaged_best_weights_are_told_before_training_goes_on(
+    source: torchfolio.Run, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(source.path, tmp_path / "run"))
+    best = run / "weights" / "best.safetensors"
+    best.write_bytes(best.read_bytes()[:-1])
+    watcher = Lines()
+    with pytest.raises(FolioError, match=r"best\.safetensors is damaged .*Restore it"):
+        torchfolio.Run(run).resume(watcher=watcher)
+    assert not watcher.began
 
 
 def test_weights_of_a_run_bring_its_preprocessing(source: torchfolio.Run, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from torchfolio.checkpoint import pack, read_tensors, unpack, write_tensors
@@ -22,6 +21,7 @@ from torchfolio.training.device import resolve_device, seed_for
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.processes import Processes
 
 Splits = dict[str, Indices]
 SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9}
@@ -158,6 +158,10 @@ class MeanLoss(Meter):
         self.total += float(outputs) * len(batch)
         self.count += len(batch)
 
+    def merge(self, other: "MeanLoss") -> None:
+        self.total += other.total
+        self.count += other.count
+
     def compute(self) -> dict[str, float]:
         return {"loss": self.total / self.count}
 
@@ -218,6 +222,7 @@ def row_loop(
     *,
     count: int = 48,
     val: int = 8,
+    world: Processes | None = None,
     **settings: Any,
 ) -> Loop:
     """A loop over rows, from its beginning."""
@@ -225,7 +230,8 @@ def row_loop(
     parts = task.parts(None)  # type: ignore[arg-type]
     sections = optimizers or dict.fromkeys(parts, SGD)
     made = {name: make_optimizer(name, part, sections[name]) for name, part in parts.items()}
-    return Loop(task, parts, made, row_data(count), splits_of(count, val), options(**settings))
+    splits = splits_of(count, val)
+    return Loop(task, parts, made, row_data(count), splits, options(**settings), world)
 
 
 # Pictures
@@ -233,6 +239,8 @@ def row_loop(
 
 def digit_data(count: int, side: int = 32) -> Dataset:
     """The first of scikit-learn's 8x8 digits, each pixel enlarged to a block."""
+    from sklearn.datasets import load_digits  # whose import takes longer than most tests
+
     found = load_digits()
     block = np.ones((side // 8, side // 8))
     pictures = np.kron(found.images[:count] * 255 / 16, block).astype(np.uint8)[..., None]
@@ -260,6 +268,7 @@ def digit_loop(
     side: int = 32,
     task_kind: type[ImageClassification] = ImageClassification,
     prepare: Callable[[nn.Module], Any] | None = None,
+    world: Processes | None = None,
     **settings: Any,
 ) -> Loop:
     """A loop of a network of the catalogue over digits; ``prepare`` sees it before training."""
@@ -271,7 +280,7 @@ def digit_loop(
     if prepare is not None:
         prepare(parts.network)
     made = {"network": make_optimizer("network", parts.network, optimizer or SGD)}
-    return Loop(task, parts, made, data, splits, options(**settings))
+    return Loop(task, parts, made, data, splits, options(**settings), world)
 
 
 def copied(value: Any) -> Any:

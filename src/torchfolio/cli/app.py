@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, NoReturn
 
 from torchfolio import __version__
-from torchfolio.errors import FolioError, RequestError, unknown
+from torchfolio.cli.process import leave
+from torchfolio.errors import FolioError, PeerError, RequestError, unknown
 
 # verb: (module:function, its line in ``folio --help``)
 VERBS = {
@@ -44,8 +45,8 @@ Exit status: 0 done, 1 the work failed, 2 the request was wrong. --json prints o
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command and leave with its exit status: 0 done, 1 failed, 2 wrong request."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process with its status: 0 done, 1 failed, 2 wrong request."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: every name can be printed
     try:
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # whoever read our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    sys.exit(status)
+    leave(status)
 
 
 def run(arguments: list[str]) -> int:
@@ -64,6 +65,8 @@ def run(arguments: list[str]) -> int:
         return int(dispatch(arguments) or 0)
     except RequestError as error:
         return fail(str(error), 2, as_json)
+    except PeerError as error:
+        return fail(str(error), 1, as_json) if process() == 0 else 1
     except FolioError as error:
         return fail(str(error), 1, as_json)
     except BrokenPipeError:
@@ -118,7 +121,15 @@ def refuse_empty(tokens: list[str]) -> None:
 
 def fail(message: str, status: int, as_json: bool) -> int:
     """Say what went wrong on stderr (and as JSON on stdout where that was asked for)."""
-    if as_json:
+    number = process()
+    if as_json and number == 0:
         print(json.dumps({"error": message}, ensure_ascii=False))
-    print(f"error: {message}", file=sys.stderr)
+    place = f"process {number}: " if number else ""
+    print(f"{place}error: {message}", file=sys.stderr)
     return status
+
+
+def process() -> int:
+    """Return which of torchrun's processes this is; 0 is the first, or the only one."""
+    number = os.environ.get("RANK", "0") if "WORLD_SIZE" in os.environ else "0"
+    return int(number) if number.isdecimal() else 0

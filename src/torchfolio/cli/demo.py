@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 
 
 def demo(
@@ -20,8 +21,9 @@ def demo(
 
     Example: folio demo
     """
-    from torchfolio.cli.progress import TrainingMonitor, show_result
-    from torchfolio.run import train
+    with quick_imports():
+        from torchfolio.cli.progress import TrainingMonitor, show_result
+        from torchfolio.run import train
 
     output = Output(json, quiet)
     output.say("This is: folio train lenet5 digits")

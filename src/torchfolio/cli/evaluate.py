@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from torchfolio.cli.check import reader_flags
 from torchfolio.cli.flags import positional_tokens, run_verb, with_flags
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 
 SWITCHES = {"download", "report", "json", "quiet", "help", "h"}
 
@@ -57,8 +58,9 @@ def measure(
     data
         Other data with the same classes; the run's own test split unless given.
     """
-    from torchfolio.cli.progress import result_lines
-    from torchfolio.run import Run
+    with quick_imports():
+        from torchfolio.cli.progress import result_lines
+        from torchfolio.run import Run
 
     output = Output(json, quiet)
     reading = {"reader": reader, "on_error": on_error, "download": download or None} | settings

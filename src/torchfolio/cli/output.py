@@ -40,6 +40,11 @@ class Output:
 
         return Console(stderr=True, soft_wrap=True, highlight=False)
 
+    @property
+    def in_terminal(self) -> bool:
+        """Whether stderr is a terminal; where it plainly is none, rich is not even imported."""
+        return ("stderr" in vars(self) or sys.stderr.isatty()) and self.stderr.is_terminal
+
     def say(self, text: Any = "") -> None:
         """Print progress; on stderr under ``--json``, nowhere under ``--quiet``."""
         if not self.quiet:

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 
 from torchfolio.cli.flags import flag_parameters, positional_tokens, run_verb, with_flags
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 from torchfolio.cli.targets import require_writable
 from torchfolio.errors import RequestError
 
@@ -33,8 +34,9 @@ def predict(tokens: list[str]) -> int:
 
 def answer_flags(run: str) -> list[inspect.Parameter]:
     """Return the flags of the answers of a run's task."""
-    from torchfolio.run import Run
-    from torchfolio.tasks.registry import find_task
+    with quick_imports():
+        from torchfolio.run import Run
+        from torchfolio.tasks.registry import find_task
 
     task = find_task(Run(run).recipe.task["name"])
     return flag_parameters(task.AnswerOptions, "Answers", defaults=True)
@@ -85,7 +87,8 @@ def answer(
     files = list(expand(inputs, unlisted))
     if not files and not unlisted:
         raise RequestError(f"There is no file in {', '.join(inputs)}.")
-    from torchfolio.run import Run
+    with quick_imports():
+        from torchfolio.run import Run
 
     output = Output(json, quiet)
     trained = Run(run)

@@ -34,11 +34,11 @@ class TrainingMonitor(Monitor):
         self.stop_bar()
 
     def reading(self, done: int, total: int) -> None:
-        console = self.output.stderr
         now = time.monotonic()
-        if self.output.quiet or not console.is_terminal or (now - self.told < 0.2 and done < total):
+        if not self.shows_bar() or (now - self.told < 0.2 and done < total):
             return
         self.told = now
+        console = self.output.stderr
         console.print(f"reading {done:,} of {total:,} files", end="\r" if done < total else "\n")
 
     def prepared(self, start: "Start", path: Path) -> None:
@@ -47,8 +47,7 @@ class TrainingMonitor(Monitor):
             self.output.say(line)
         self.output.say(f"run: {path}")
         self.began = time.monotonic()
-        console = self.output.stderr
-        if console.is_terminal and not self.output.quiet:
+        if self.shows_bar():
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
@@ -63,11 +62,15 @@ class TrainingMonitor(Monitor):
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[figures]}"),
                 TimeRemainingColumn(),
-                console=console,
+                console=self.output.stderr,
                 transient=True,
             )
             self.bar_task = self.bar.add_task("training", total=None, figures="")
             self.bar.start()
+
+    def shows_bar(self) -> bool:
+        """Return whether there is a terminal to draw in."""
+        return not self.output.quiet and self.output.in_terminal
 
     def stop_bar(self) -> None:
         """Take the bar away."""

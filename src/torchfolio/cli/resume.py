@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 
 
 def resume(
@@ -27,11 +28,14 @@ def resume(
     run
         The run folder.
     """
-    from torchfolio.cli.progress import TrainingMonitor, show_result
-    from torchfolio.run import Run
+    with quick_imports():
+        from torchfolio.cli.progress import TrainingMonitor, show_result
+        from torchfolio.run import Run
+    from torchfolio.training.processes import is_main
 
-    output = Output(json, quiet)
+    output = Output(json, quiet or not is_main())
     monitor = TrainingMonitor(output)
     with monitor:
         finished = Run(run).resume(watcher=monitor, report=report, device=device)
-    show_result(finished, output, report)
+    if is_main():
+        show_result(finished, output, report)

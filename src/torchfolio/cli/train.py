@@ -15,6 +15,7 @@ from torchfolio.cli.flags import (
     with_signature,
 )
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 from torchfolio.cli.settings import parse_set
 from torchfolio.cli.targets import require_writable
 
@@ -99,8 +100,9 @@ def is_switch(hint: Any) -> bool:
 
 def applicable(network: str, data: str, tokens: list[str]) -> tuple[Any, type]:
     """Return the task and the reader options that apply to a network and data."""
-    from torchfolio.networks.catalogue import find_card
-    from torchfolio.training.start import homes
+    with quick_imports():
+        from torchfolio.networks.catalogue import find_card
+        from torchfolio.training.start import homes
 
     settings = {"reader": flag_value(tokens, "reader"), "download": "--download" in tokens}
     task, reader = homes(find_card(network), data, settings, flag_value(tokens, "task"))
@@ -125,14 +127,17 @@ def run_request(
     from torchfolio.cli.progress import TrainingMonitor, show_result
     from torchfolio.run import train as run_training
     from torchfolio.training.folder import RunFolder
+    from torchfolio.training.processes import given_place, is_main
 
-    output = Output(json, quiet)
+    output = Output(json, quiet or not is_main())
     settings = {key: value for key, value in settings.items() if value is not None}
     if "set" in settings:
         settings["set"] = parse_set(settings["set"])
-    if out is not None:
+    if out is not None and given_place()[1] == 1:  # of several, the first looks once they met
         RunFolder.require_free(out)
         require_writable(out / "recipe.toml", "--out")
+    if dry_run and not is_main():
+        return
     if dry_run:
         from torchfolio.cli.dry_run import dry_run as estimate
 
@@ -150,4 +155,5 @@ def run_request(
             watcher=monitor,
             **settings,
         )
-    show_result(run, output, report)
+    if is_main():
+        show_result(run, output, report)

@@ -146,13 +146,13 @@ def groups_of(digests: NDArray[np.uint64]) -> list[Indices]:
 
 
 def _classes(found: Findings, dataset: Dataset) -> None:
-    totals = found.counts.sum(1)
+    totals, filled = found.counts.sum(1), found.counts.sum(0) > 0
     for name, total, sides in zip(dataset.classes, totals, found.counts.tolist(), strict=True):
         if total < FEW:
             found.add(
                 "class", name, f"{counted(total, 'picture')} only; at least {FEW} are advisable"
             )
-        absent = [NAMES[i] for i in range(3) if not sides[i] and found.counts[:, i].any()]
+        absent = [NAMES[i] for i in range(3) if not sides[i] and filled[i]]
         if absent:
             found.add("class", name, f"no picture in {' and '.join(absent)}")
     if len(totals) > 1 and totals.max() > UNEVEN * totals.min():

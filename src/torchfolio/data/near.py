@@ -1,6 +1,5 @@
 """Near duplicates: pictures that were scaled, compressed again or slightly changed."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from PIL import Image
 
 from torchfolio.data.dataset import Indices, Progress
 from torchfolio.data.images import Pixels
+from torchfolio.data.scan import READERS
 
 THUMB = 16  # side of the small pictures that are compared
 BITS = 3  # hashes that differ in this many of 64 bits are compared further
@@ -18,6 +18,7 @@ BANDS = BITS + 1  # two such hashes agree wholly in at least one of four bands
 ALIKE = 0.99  # correlation of the small pictures, from which two count as near duplicates
 FLAT = 2.0  # standard deviation (of 255) below which a picture has nothing to compare
 CHUNK = 2**22  # pairs compared at once
+BATCH = 16  # pictures that a thread takes at once
 
 
 class Looks(NamedTuple):
@@ -34,15 +35,18 @@ def look(pixels: Callable[[int], Pixels], count: int, progress: Progress | None 
     thumbs = np.zeros((count, THUMB * THUMB), np.uint8)
     detail = np.zeros(count, np.float32)
 
-    def one(index: int) -> None:
-        picture = grey(pixels(index))
-        hashes[index] = difference_hash(picture)
-        small = picture.resize((THUMB, THUMB), Image.Resampling.BOX)
-        thumbs[index] = np.asarray(small).reshape(-1)
-        detail[index] = thumbs[index].std()
+    def some(start: int) -> int:
+        end = min(count, start + BATCH)
+        for index in range(start, end):
+            picture = grey(pixels(index))
+            hashes[index] = difference_hash(picture)
+            small = picture.resize((THUMB, THUMB), Image.Resampling.BOX)
+            thumbs[index] = np.asarray(small).reshape(-1)
+        detail[start:end] = thumbs[start:end].std(1)
+        return end
 
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="folio-look") as pool:
-        for done, _ in enumerate(pool.map(one, range(count)), 1):
+    with ThreadPoolExecutor(READERS, thread_name_prefix="folio-look") as pool:
+        for done in pool.map(some, range(0, count, BATCH)):
             if progress is not None:
                 progress(done, count)
     return Looks(hashes, thumbs, detail)

@@ -19,6 +19,8 @@ from torchfolio.errors import DataError
 FORMAT = "scan 3"  # of a cache entry; a new number makes old entries unread
 BETWEEN = "\0"  # parts the texts of a cache entry
 BATCH = 16  # files that a thread takes at once
+LOOKS = 256  # files whose size and time a thread asks for at once
+READERS = max(8, min(32, os.cpu_count() or 1))  # threads: on a slow disk most of them wait
 UNREADABLE = "cannot be read:"  # the error of a file that may be readable another time
 IGNORED = "not a picture"  # the error of a file that is no picture and does not say it is one
 
@@ -41,7 +43,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     What an earlier scan found of a file is used again where its path, size and time of change
     are the same; it is kept in the cache folder, under the folder and the reader's name.
     """
-    stats = [_stat(f"{root}{os.sep}{name}") for name in names]
+    stats = _stats(root, names)
     key = fingerprint(FORMAT, PIL.__version__, root.resolve(), reader)
     known = _load(key)
     rows: list[tuple[int, int, int, int, int, str] | None] = [
@@ -50,7 +52,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     missing = [index for index, row in enumerate(rows) if row is None]
     done = len(names) - len(missing)
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
-    with ThreadPoolExecutor(min(32, os.cpu_count() or 1), thread_name_prefix="folio-scan") as pool:
+    with ThreadPoolExecutor(READERS, thread_name_prefix="folio-scan") as pool:
         found = pool.map(lambda batch: [_examine(root / names[index]) for index in batch], batches)
         for batch, results in zip(batches, found, strict=True):
             for index, row in zip(batch, results, strict=True):
@@ -70,6 +72,14 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
         digests=np.array([row[4] for row in whole], np.uint64),
         errors=[row[5] for row in whole],
     )
+
+
+def _stats(root: Path, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return size and time of change of each file, asked for in threads."""
+    parts = [names[start : start + LOOKS] for start in range(0, len(names), LOOKS)]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="folio-scan") as pool:
+        found = pool.map(lambda part: [_stat(f"{root}{os.sep}{name}") for name in part], parts)
+        return [each for part in found for each in part]
 
 
 def _stat(path: str) -> tuple[int, int]:

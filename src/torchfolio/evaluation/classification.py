@@ -1,12 +1,12 @@
 """Every figure of a classifier with its interval, from probabilities and labels.
 
-Names and values are scikit-learn's; torchmetrics counts the confusion matrix and traces the
-curves. ROC areas and average precisions are of each class against the rest, their macro means
-over the classes that have examples (with two classes: of both). Log-loss clips probabilities at
-the machine precision of their type, and ties in the top five go to the later class, both as in
-scikit-learn.
+Names and values are scikit-learn's, and numpy alone computes them. ROC areas and average
+precisions are of each class against the rest, their macro means over the classes that have examples
+(with two classes: of both). Log-loss clips probabilities at the machine precision of their type,
+and ties in the top five go to the later class, both as in scikit-learn.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from torchfolio.evaluation import calibration, ranking
 from torchfolio.evaluation.calibration import ReliabilityBin
 from torchfolio.evaluation.counts import (
-    ColumnSums,
     WeightedCounts,
     class_scores,
+    confusion_matrix,
     least_sure,
     most_confused,
     worst_mistakes,
@@ -55,6 +55,7 @@ METRICS = (
     *("accuracy", "top5_accuracy", "macro_precision", "macro_recall", "macro_f1", "weighted_f1"),
     *("log_loss", "roc_auc", "average_precision", "ece"),
 )
+LISTED = 200  # classes whose confusion matrix is written as rows
 PER_CLASS = ("precision", "recall", "f1", "roc_auc", "average_precision")
 
 
@@ -81,6 +82,17 @@ class ClassificationResult:
     resamples: int
     seed: int
 
+    def confusion_as_json(self) -> dict[str, Any]:
+        """Return the confusion matrix, or (true, predicted, count) of its cells where it is large.
+
+        Of 10,000 classes it has 100 million cells, most of them empty.
+        """
+        if len(self.confusion) <= LISTED:
+            return {"confusion": self.confusion.tolist()}
+        true, predicted = np.nonzero(self.confusion)
+        cells = np.stack([true, predicted, self.confusion[true, predicted]], axis=1)
+        return {"confusion_cells": cells.tolist()}
+
     def as_json(self) -> dict[str, Any]:
         """Return all but the curves as plain values; ``None`` for what is not defined."""
         bins = [
@@ -94,7 +106,7 @@ class ClassificationResult:
                 {name: x.as_json() if isinstance(x, Interval) else x for name, x in row.items()}
                 for row in self.per_class
             ],
-            "confusion": self.confusion.tolist(),
+            **self.confusion_as_json(),
             "reliability": bins,
             "notes": self.notes,
             "examples": self.examples,
@@ -124,8 +136,8 @@ def evaluate(
     examples, classes = probabilities.shape
     predicted = probabilities.argmax(1)
     confidence = probabilities[np.arange(examples), predicted].astype(np.float64)
-    terms = per_example(probabilities, labels)
-    confusion = count_confusion(labels, predicted, classes)
+    terms: dict[str, NDArray[Any]] = {**per_example(probabilities, labels)}
+    confusion = confusion_matrix(labels, predicted, classes)
     roc, precision_recall = ranking.values(probabilities, labels)
     bins = calibration.reliability(confidence, predicted == labels)
     values: dict[str, Any] = {name: each.mean() for name, each in terms.items()}
@@ -135,28 +147,38 @@ def evaluate(
         values[name] = np.array([each.area if each else np.nan for each in curves])
 
     drawing: dict[str, Any] = {"groups": groups, "resamples": resamples, "seed": seed}
-    gaps = calibration.gaps(confidence, predicted == labels)
-    count = WeightedCounts(labels, predicted, classes)
+    terms["gaps"] = calibration.gaps(confidence, predicted == labels)
+    majority, beside = None, dict[str, Floats]()
+    if training_counts is not None:
+        majority, beside = per_example_of_majority(training_counts, labels, classes)
+        terms |= {f"baseline {name}": each for name, each in beside.items()}
+    mean, count = Means(terms), WeightedCounts(labels, predicted, classes)
 
     def statistics(weights: Weights) -> dict[str, NDArray[Any]]:
-        gap = means(weights, gaps)
-        rows = {name: means(weights, each) for name, each in terms.items()}
-        return rows | class_scores(*count(weights)) | {"ece": np.abs(gap).sum(1)}
+        rows, counted = mean(weights), count(weights)
+        rows |= class_scores(*counted) | {"ece": np.abs(rows.pop("gaps")).sum(1)}
+        if majority is not None:
+            rows["baseline macro_f1"] = majority_f1(counted[1], majority)
+        return rows
 
     samples = bootstrap(statistics, examples, **drawing)
     samples |= ranking.resampled(probabilities, labels, **drawing)
     each_class = {name: intervals(values[name], samples[name]) for name in PER_CLASS}
     for name in ranking.AREAS:
         values[name], samples[name] = macro(values[name]), macro(samples[name])
-    baseline = {}
-    if training_counts is not None:
-        baseline = evaluate_majority(training_counts, labels, classes, **drawing)
+    baseline = {name: each.mean() for name, each in beside.items()}
+    if majority is not None:
+        baseline["macro_f1"] = majority_f1(confusion.sum(1), majority)
     units = examples if groups is None else units_of(groups)[1]
     return ClassificationResult(
         metrics={
             name: intervals(values[name], samples[name])[0] for name in METRICS if name in values
         },
-        baseline=baseline,
+        baseline={
+            name: intervals(baseline[name], samples[f"baseline {name}"])[0]
+            for name in METRICS
+            if name in baseline
+        },
         per_class=[
             {name: each_class[name][index] for name in PER_CLASS}
             | {"support": int(confusion[index].sum())}
@@ -174,26 +196,21 @@ def evaluate(
     )
 
 
-def evaluate_majority(
-    training_counts: ArrayLike, labels: NDArray[np.int64], classes: int, **drawing: Any
-) -> dict[str, Interval]:
-    """Return accuracy, macro_f1 and log_loss of always answering with the commonest class."""
-    majority, terms = per_example_of_majority(training_counts, labels, classes)
-    true = ColumnSums(labels, classes)
+class Means:
+    """Weighted means of several terms at once: arrays (examples,) or (examples, columns)."""
 
-    def statistics(weights: Weights) -> dict[str, NDArray[Any]]:
-        rows = {name: means(weights, each) for name, each in terms.items()}
-        return {**rows, "macro_f1": majority_f1(true(weights), majority)}
+    def __init__(self, terms: dict[str, NDArray[Any]]) -> None:
+        self.shapes = {name: each.shape[1:] for name, each in terms.items()}
+        self.table = np.column_stack(list(terms.values())).astype(np.float64)
 
-    once = statistics(np.ones((1, len(labels)), np.float32))
-    samples = bootstrap(statistics, len(labels), **drawing)
-    return {name: intervals(once[name], samples[name])[0] for name in METRICS if name in once}
-
-
-def means(weights: Weights, terms: NDArray[Any]) -> Floats:
-    """Return weighted means (resamples, ...) of terms (examples, ...)."""
-    total = weights.sum(1).reshape(-1, *[1] * (terms.ndim - 1))
-    return np.asarray(weights @ terms / total, np.float64)
+    def __call__(self, weights: Weights) -> dict[str, NDArray[Any]]:
+        found = weights.astype(np.float64) @ self.table / weights.sum(1)[:, None]
+        widths = [math.prod(shape) for shape in self.shapes.values()]
+        parts = np.split(found, np.cumsum(widths)[:-1], axis=1)
+        return {
+            name: part.reshape(len(weights), *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
 
 
 def macro(table: Floats) -> Floats:
@@ -201,19 +218,6 @@ def macro(table: Floats) -> Floats:
     known = np.isfinite(table)
     with np.errstate(invalid="ignore"):
         return np.where(known, table, 0).sum(-1) / known.sum(-1)
-
-
-def count_confusion(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
-    """Count examples (classes, classes): rows are the true class, columns the predicted one."""
-    import torch
-    from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-    if classes == 1:  # torchmetrics asks for two
-        return np.array([[len(labels)]], np.int64)
-    pair = (torch.from_numpy(predicted), torch.from_numpy(labels))
-    return multiclass_confusion_matrix(*pair, num_classes=classes).numpy()
 
 
 def notes(confusion: NDArray[np.int64], units: int) -> list[str]:

@@ -43,7 +43,7 @@ def confusion_matrix(
 ) -> NDArray[np.int64]:
     """Count examples (classes, classes): rows are the true class, columns the predicted one."""
     cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
-    return cells.reshape(classes, classes).astype(np.int64)
+    return cells.reshape(classes, classes).astype(np.int64, copy=False)
 
 
 class ColumnSums:
@@ -85,15 +85,16 @@ def most_confused(
     confusion: NDArray[np.int64], classes: list[str] | tuple[str, ...], k: int = 10
 ) -> list[dict[str, Any]]:
     """Return the k commonest mistakes: true and predicted class, count, share of the true class."""
-    wrong = confusion - np.diag(np.diag(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:k]
+    rows, columns = np.nonzero(confusion)
+    wrong = rows != columns
+    rows, columns = rows[wrong], columns[wrong]
+    order = np.argsort(-confusion[rows, columns], kind="stable")[:k]
     found = []
-    for cell in order:
-        true, predicted = divmod(int(cell), len(classes))
-        if (count := int(wrong[true, predicted])) > 0:
-            share = count / int(confusion[true].sum())
-            pair = {"true": classes[true], "predicted": classes[predicted]}
-            found.append({**pair, "count": count, "share": share})
+    for true, predicted in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        count = int(confusion[true, predicted])
+        share = count / int(confusion[true].sum())
+        pair = {"true": classes[true], "predicted": classes[predicted]}
+        found.append({**pair, "count": count, "share": share})
     return found
 
 

@@ -1,10 +1,12 @@
-"""Areas under ROC and precision-recall curves, one class against the rest, under resampling.
+"""ROC and precision-recall curves, one class against the rest, and their areas under resampling.
 
-The values themselves and the curves are torchmetrics'. Resamples are computed here, from weights.
-Exactly, they cost examples x classes x resamples; where that is more than ``EXACT``, each area is
-followed to first order in the weights instead (the infinitesimal jackknife; for the ROC area these
-are the placement values of DeLong et al., "Comparing the Areas under Two or More Correlated
-Receiver Operating Characteristic Curves", 1988, Section 2). Both agree as the examples grow.
+The area under the ROC curve is by the trapezoidal rule (equal scores count half), the average
+precision is the sum of precisions weighted by the steps in recall, as in scikit-learn. Resamples
+are computed from how often each example was drawn. Exactly, they cost examples x classes x
+resamples; where that is more than ``EXACT``, each area is followed to first order in the weights
+instead (the infinitesimal jackknife; for the ROC area these are the placement values of DeLong et
+al., "Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves",
+1988, Section 2). Both agree as the examples grow.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from torchfolio.evaluation.intervals import Floats, Weights, bootstrap
 EXACT = 300_000_000  # examples x classes x resamples: a few seconds on one core
 INFLUENCE = 2**24  # entries of the table of derivatives that is held at a time
 AREAS = ("roc_auc", "average_precision")
+Counts = NDArray[np.int32]  # (resamples, examples): how often each example was drawn
 CURVE_POINTS = 200  # of a curve that is drawn
 
 
@@ -34,8 +37,8 @@ class Curve:
 class Ranking:
     """One class's scores (examples,), sorted from the highest; equal scores form a group.
 
-    Only groups that hold a positive matter to either area, so weights are summed over the runs
-    of examples between the ends of those groups.
+    Only groups that hold a positive matter to either area, so sums are looked up at the ends of
+    those groups alone.
     """
 
     def __init__(self, scores: NDArray[Any], positive: NDArray[np.bool_]) -> None:
@@ -48,24 +51,19 @@ class Ranking:
         kept, first = np.unique(self.group_of[hit], return_index=True)
         self.group_hits = first  # where each kept group begins among the positives
         self.hit = self.order[hit]
-        self.ranked_hit, self.kept = hit, kept
-        self.edges = np.unique(np.r_[0, starts[kept], ends[kept]])
-        self.before = np.searchsorted(self.edges, starts[kept])
-        self.after = np.searchsorted(self.edges, ends[kept])
+        self.ranked_hit = hit
+        self.starts, self.ends = starts[kept], ends[kept]
 
-    def areas(self, weights: Weights) -> tuple[Floats, Floats]:
-        """Return the ROC areas and average precisions under weights (resamples, examples).
+    def areas(self, counts: Counts) -> tuple[Floats, Floats]:
+        """Return the ROC areas and average precisions under counts (resamples, examples).
 
         Not-a-number for a resample without a positive (or, for ROC, without a negative).
         """
-        ranked = weights[:, self.order]
-        inner = self.edges[self.edges < ranked.shape[1]]
-        sums = np.add.reduceat(ranked, inner, axis=1, dtype=np.float64)
-        total = np.zeros((len(weights), len(inner) + 1))
-        np.cumsum(sums, axis=1, out=total[:, 1:])
-        hits = np.add.reduceat(weights[:, self.hit], self.group_hits, axis=1, dtype=np.float64)
+        total = np.zeros((len(counts), counts.shape[1] + 1), np.int32)
+        np.cumsum(counts.take(self.order, 1), axis=1, dtype=np.int32, out=total[:, 1:])
+        above, upto = total.take(self.starts, 1), total.take(self.ends, 1)  # ranked so high
+        hits = np.add.reduceat(counts.take(self.hit, 1), self.group_hits, axis=1, dtype=np.float64)
         true = hits.cumsum(1)
-        above, upto = total[:, self.before], total[:, self.after]  # all examples ranked so high
         positives = true[:, -1]
         negatives = total[:, -1] - positives
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -75,12 +73,16 @@ class Ranking:
             roc = (hits * (negatives[:, None] - false)).sum(1) / (positives * negatives)
         return roc, average_precision
 
+    def tally(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return how many positives and negatives each group holds, the highest score first."""
+        groups = int(self.group_of[-1]) + 1
+        hits = np.bincount(self.group_of, self.ranked_hit, groups)
+        return hits, np.bincount(self.group_of, ~self.ranked_hit, groups)
+
     def influence(self) -> tuple[Floats, Floats]:
         """Return the derivative of both areas by the weight of each example, at weights of one."""
         hit = self.ranked_hit
-        groups = int(self.group_of[-1]) + 1
-        hits = np.bincount(self.group_of, hit, groups)
-        misses = np.bincount(self.group_of, ~hit, groups)
+        hits, misses = self.tally()
         true, upto = hits.cumsum(), (hits + misses).cumsum()
         below = self.negatives - misses.cumsum() + misses / 2  # negatives a member is ahead of
         above = true - hits / 2  # positives ahead of a member
@@ -131,7 +133,8 @@ def _exact(rankings: list[Ranking]) -> Callable[[Weights], dict[str, Floats]]:
     """Return the areas (resamples, classes) as a function of weights."""
 
     def statistics(weights: Weights) -> dict[str, Floats]:
-        areas = np.array([each.areas(weights) for each in rankings])  # (classes, 2, resamples)
+        counts = weights.astype(np.int32)
+        areas = np.array([each.areas(counts) for each in rankings])  # (classes, 2, resamples)
         return {name: areas[:, index].T for index, name in enumerate(AREAS)}
 
     return statistics
@@ -139,7 +142,7 @@ def _exact(rankings: list[Ranking]) -> Callable[[Weights], dict[str, Floats]]:
 
 def _first_order(rankings: list[Ranking]) -> Callable[[Weights], dict[str, Floats]]:
     """Return the areas (resamples, classes), held to 0 and 1, as a linear function of weights."""
-    once = np.ones((1, len(rankings[0].order)), np.float32)
+    once = np.ones((1, len(rankings[0].order)), np.int32)
     areas = np.array([each.areas(once) for each in rankings])[..., 0]  # (classes, 2)
     slopes = np.array([each.influence() for each in rankings], np.float32)
 
@@ -160,28 +163,23 @@ def values(
     ``None`` for a class without examples (or, for ROC, with nothing else). The areas are of all
     points; the curves keep about ``CURVE_POINTS`` of them, for drawing.
     """
-    import torch
-    from torchmetrics.functional import classification as metrics
-
     roc: list[Curve | None] = []
     precision_recall: list[Curve | None] = []
+    once = np.ones((1, len(labels)), np.int32)
     for index in range(probabilities.shape[1]):
-        target = torch.from_numpy((labels == index).astype(np.int64))
-        scores = torch.from_numpy(np.ascontiguousarray(probabilities[:, index]))
-        positives = int(target.sum())
         roc.append(None)
         precision_recall.append(None)
-        if 0 < positives < len(labels):
-            area = float(metrics.binary_auroc(scores, target))
-            x, y, _ = (part.double().numpy() for part in metrics.binary_roc(scores, target))
-            roc[-1] = Curve(*_thin(x, y), area)
-        if positives:
-            area = float(metrics.binary_average_precision(scores, target))
-            y, x, _ = (
-                part.double().numpy()
-                for part in metrics.binary_precision_recall_curve(scores, target)
-            )
-            precision_recall[-1] = Curve(*_thin(x[::-1], y[::-1]), area)
+        positive = labels == index
+        if not positive.any():
+            continue
+        ranking = Ranking(probabilities[:, index], positive)
+        area, average_precision = (float(each[0]) for each in ranking.areas(once))
+        true, false = (each.cumsum() for each in ranking.tally())
+        recall = np.r_[0, true / ranking.positives]
+        if ranking.negatives:
+            roc[-1] = Curve(*_thin(np.r_[0, false / ranking.negatives], recall), area)
+        precision = np.r_[1, true / (true + false)]
+        precision_recall[-1] = Curve(*_thin(recall, precision), average_precision)
     return roc, precision_recall
 
 

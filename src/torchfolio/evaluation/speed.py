@@ -39,17 +39,24 @@ def measure_speed(network: nn.Module, example: Tensor) -> dict[str, Any]:
         for module, training in modes.items():
             module.training = training
     low, high = np.percentile(single, [25, 75])
-    tensors = [*network.parameters(), *network.buffers()]
     return {
         "latency_ms": 1000 * float(np.median(single)),
         "latency_low_ms": 1000 * float(low),
         "latency_high_ms": 1000 * float(high),
         "throughput": count / float(np.median(batches)),
         "throughput_batch": count,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "megabytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+        **size_of(network),
         "device": str(one.device),
         "threads": torch.get_num_threads(),
+    }
+
+
+def size_of(network: nn.Module) -> dict[str, Any]:
+    """Return the ``parameters`` and the ``megabytes`` of parameters and buffers of a network."""
+    tensors = [*network.parameters(), *network.buffers()]
+    return {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "megabytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
     }
 
 

@@ -69,6 +69,10 @@ class Meter(ABC):
         """Take the outputs of one batch."""
 
     @abstractmethod
+    def merge(self, other: Any) -> None:
+        """Take all that another meter of this kind, of other examples, has gathered."""
+
+    @abstractmethod
     def compute(self) -> dict[str, float]:
         """Return the metrics of all batches so far."""
 
@@ -78,7 +82,8 @@ class Evaluation:
     """The full measurement of one split: what ``metrics.json`` and the report hold.
 
     ``metrics`` maps names to ``{"value", "low", "high"}``; ``baseline`` likewise, of the trivial
-    answer; ``predictions`` are rows for ``predictions/``; ``sections`` are for the report.
+    answer; ``predictions`` are rows for ``predictions/``; ``sections`` are for the report, where
+    one is wanted.
     """
 
     metrics: dict[str, dict[str, float | None]]
@@ -176,6 +181,13 @@ class Task(ABC):
 
     # Use
 
+    def answering(self, parts: Parts, device: torch.device) -> Parts:
+        """Return the parts as they answer soonest: with the same outputs, but for rounding.
+
+        They are in evaluation mode and on the device.
+        """
+        return parts
+
     def adapt(self, dataset: Dataset) -> Dataset:
         """Return other data of the same kind with this run's classes or columns, or say why not."""
         return dataset
@@ -185,6 +197,8 @@ class Task(ABC):
         self, parts: Parts, inputs: Sequence[Any], context: "Context", options: Any
     ) -> Iterator[dict[str, Any]]:
         """Answer inputs as people give them (paths), one row each, errors included.
+
+        ``parts`` are those that :meth:`answering` returned.
 
         A row holds "input", "prediction", "error" (``None``, or what is wrong with the input, with
         ``None`` as prediction) and more by task, all as JSON knows it. ``options`` are the
@@ -235,10 +249,14 @@ def in_batches(order: Indices, size: int) -> list[Indices]:
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how measuring runs: the device, the batch size, the seed of resampling."""
+    """Where and how measuring runs: the device, the batch size, the seed of resampling.
+
+    ``report`` says whether the sections of a report are wanted.
+    """
 
     device: torch.device
     batch_size: int = 64
     workers: int = 1
     seed: int = 0
     say: Callable[[str], None] = print
+    report: bool = True

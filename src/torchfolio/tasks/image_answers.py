@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchfolio.checkpoint import replacing
-from torchfolio.data.feed import Feed
 from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
+from torchfolio.tasks.outputs import batch_size, outputs
 
 FONTS_WITH_CHINESE = (
     "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
 
 
-@torch.inference_mode()
 def answer(
     task: "ImageClassification",
     parts: Parts,
@@ -31,34 +31,49 @@ def answer(
     top: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
-    classes = task.state["classes"]
 
     def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
         return part, [read(task, item) for item in part]
 
-    size = context.batch_size
-    parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-    for part, pictures in Feed(load, parts_of_inputs, context.workers):
+    def compute(
+        loaded: tuple[Sequence[Any], list[Tensor | str]],
+    ) -> list[tuple[Any, str | NDArray[np.float32]]]:
+        part, pictures = loaded
         good = [each for each in pictures if isinstance(each, Tensor)]
-        probabilities = iter(())  # type: Iterator[Any]
-        if good:
-            images = task.pictures.normalised(torch.stack(good).to(context.device))
-            probabilities = iter(parts.network(images).float().softmax(1).cpu().numpy())
-        for item, picture in zip(part, pictures, strict=True):
-            row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
-            row |= {"error": None, "top": []}
-            if isinstance(picture, str):
-                row["error"] = picture
-            else:
-                found = next(probabilities)
-                order = np.argsort(-found, kind="stable")
-                row["top"] = [
-                    {"class": classes[each], "probability": float(found[each])}
-                    for each in order[:top]
-                ]
-                row["prediction"] = classes[order[0]]
-                row["probability"] = float(found[order[0]])
-            yield row
+        found = iter(ask(task, parts, torch.stack(good), context) if good else ())
+        return [
+            (item, picture if isinstance(picture, str) else next(found))
+            for item, picture in zip(part, pictures, strict=True)
+        ]
+
+    size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
+    parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+    for answers in outputs(load, compute, parts_of_inputs, context):
+        for item, found in answers:
+            yield row_of(item, found, task.state["classes"], top)
+
+
+def ask(
+    task: "ImageClassification", parts: Parts, images: Tensor, context: Context
+) -> NDArray[np.float32]:
+    """Return the probability of each class (batch, classes) for pictures as they are stored."""
+    scores = parts.network(task.pictures.normalised(images.to(context.device)))
+    return scores.float().softmax(1).cpu().numpy()
+
+
+def row_of(
+    item: Any, found: str | NDArray[np.float32], classes: list[str], top: int
+) -> dict[str, Any]:
+    """Return the row of one input, from its probabilities (classes,) or its error."""
+    row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
+    row |= {"error": None, "top": []}
+    if isinstance(found, str):
+        return row | {"error": found}
+    order = np.argsort(-found, kind="stable")
+    row["top"] = [
+        {"class": classes[each], "probability": float(found[each])} for each in order[:top]
+    ]
+    return row | {"prediction": classes[order[0]], "probability": float(found[order[0]])}
 
 
 def read(task: "ImageClassification", item: Any) -> Tensor | str:

@@ -52,6 +52,11 @@ class ClassMeter(Meter):
         self.labels.append(batch.labels.cpu())
         self.losses += float(loss) * len(batch)
 
+    def merge(self, other: "ClassMeter") -> None:
+        self.probabilities += other.probabilities
+        self.labels += other.labels
+        self.losses += other.losses
+
     def compute(self) -> dict[str, float]:
         from torchfolio.evaluation.measures import quick_metrics
 

@@ -187,6 +187,13 @@ class ImageClassification(Task):
 
     # Measuring
 
+    def answering(self, parts: Parts, device: torch.device) -> Parts:
+        from torchfolio.networks.inference import answering
+
+        size, channels = self.state["size"], self.state["channels"]
+        example = torch.zeros(1, channels, size, size, device=device)
+        return Parts(network=answering(parts.network, example))
+
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return class scores (batch, classes) in float32, and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()
@@ -212,10 +219,11 @@ class ImageClassification(Task):
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
         classes = self.state["classes"]
+        places = {name: place for place, name in enumerate(classes)}
         for name in dataset.classes:
-            if name not in classes:
+            if name not in places:
                 raise unknown("class of this run", name, classes)
-        table = np.array([classes.index(name) for name in dataset.classes], np.int64)
+        table = np.array([places[name] for name in dataset.classes], np.int64)
         labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
         return replace(dataset, classes=tuple(classes), labels=labels)
 

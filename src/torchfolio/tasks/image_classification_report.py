@@ -1,5 +1,6 @@
 """Measuring an image classifier: its figures, its predictions, and the pictures of its report."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.feed import Feed
 from torchfolio.evaluation import classification, counts
 from torchfolio.evaluation.classification_report import (
     class_section,
@@ -19,16 +19,19 @@ from torchfolio.evaluation.classification_report import (
 )
 from torchfolio.evaluation.explain import grad_cam, last_convolution, overlay
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
-from torchfolio.evaluation.speed import measure_speed
+from torchfolio.evaluation.speed import measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
+from torchfolio.tasks.image_answers import ask
+from torchfolio.tasks.outputs import batch_size, outputs
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
 
 SHOWN = 24  # pictures of a gallery
+COLUMNS = 100  # classes whose probabilities are all written; of more, the TOP highest are
+TOP = 5
 
 
-@torch.inference_mode()
 def class_probabilities(
     task: "ImageClassification",
     parts: Parts,
@@ -37,16 +40,15 @@ def class_probabilities(
     context: Context,
 ) -> NDArray[np.float32]:
     """Return the probability of each class (examples, classes), in the order of ``indices``."""
-    feed = Feed(
-        lambda part: task.load(dataset, part, None, 0),
-        in_batches(indices, context.batch_size),
-        context.workers,
+    parts = task.answering(parts, context.device)
+    size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
+    found = outputs(
+        lambda part: task.load(dataset, part, None, 0).images,
+        lambda images: ask(task, parts, images, context),
+        in_batches(indices, size),
+        context,
     )
-    found = []
-    for batch in feed:
-        scores, _ = task.predict(parts, batch.to(context.device))
-        found.append(scores.softmax(1).cpu().numpy())
-    return np.concatenate(found)
+    return np.concatenate(list(found))
 
 
 def evaluate(
@@ -56,31 +58,23 @@ def evaluate(
     split: Indices,
     context: Context,
 ) -> Evaluation:
-    """Measure a split fully, with every picture and table of the report."""
+    """Measure a split fully, with every picture and table of a report that is wanted."""
     assert dataset.labels is not None
-    classes = task.state["classes"]
     probabilities = class_probabilities(task, parts, dataset, split, context)
-    labels = dataset.labels[split]
     result = classification.evaluate(
         probabilities,
-        labels,
+        dataset.labels[split],
         training_counts=task.state["train_counts"],
         groups=None if dataset.groups is None else dataset.groups[split],
         seed=context.seed,
     )
-    rows = prediction_rows(dataset, split, probabilities, classes)
-    size, channels = task.state["size"], task.state["channels"]
-    speed = measure_speed(
-        parts.network, torch.zeros(1, channels, size, size, device=context.device)
-    )
-    sections = [
-        opening(result, speed),
-        pictures_section(task, parts, dataset, split, probabilities, context),
-        class_section(result, classes),
-        measures(result),
-        curves(result, classes),
-        network_section(filters=first_filters(parts.network)),
-    ]
+    rows = prediction_rows(dataset, split, probabilities, task.state["classes"])
+    details: dict[str, Any] = {"classes": task.state["classes"]}
+    sections: list[Section] = []
+    if context.report:
+        details["speed"], sections = told(
+            task, parts, dataset, split, probabilities, result, context
+        )
     return Evaluation(
         metrics={name: each.as_json() for name, each in result.metrics.items()},
         baseline={name: each.as_json() for name, each in result.baseline.items()},
@@ -91,8 +85,32 @@ def evaluate(
             for key, value in result.as_json().items()
             if key not in ("metrics", "baseline")
         }
-        | {"classes": classes, "speed": speed},
+        | details,
     )
+
+
+def told(
+    task: "ImageClassification",
+    parts: Parts,
+    dataset: Dataset,
+    split: Indices,
+    probabilities: NDArray[Any],
+    result: classification.ClassificationResult,
+    context: Context,
+) -> tuple[dict[str, Any], list[Section]]:
+    """Return the speed of the network, as it answers, and the sections of the report."""
+    classes, size, channels = (task.state[key] for key in ("classes", "size", "channels"))
+    example = torch.zeros(1, channels, size, size, device=context.device)
+    answering = task.answering(parts, context.device).network
+    speed = measure_speed(answering, example) | size_of(parts.network)
+    return speed, [
+        opening(result, speed),
+        pictures_section(task, parts, dataset, split, probabilities, context),
+        class_section(result, classes),
+        measures(result),
+        curves(result, classes),
+        network_section(filters=first_filters(parts.network)),
+    ]
 
 
 def prediction_rows(
@@ -100,18 +118,45 @@ def prediction_rows(
 ) -> list[dict[str, Any]]:
     """Return one row an example for ``predictions/``: what it is, what was said, how surely."""
     assert dataset.labels is not None
-    answers = probabilities.argmax(1)
+    answers, labels = probabilities.argmax(1), dataset.labels[split]
+    highest = np.round(probabilities.max(1).astype(np.float64), 6)
+    rows = zip(
+        split.tolist(), labels.tolist(), answers.tolist(), highest.tolist(),
+        probability_cells(probabilities, classes), strict=True,
+    )  # fmt: skip
     return [
         {
-            "input": dataset.records.name(int(index)),
-            "label": classes[dataset.labels[index]],
+            "input": dataset.records.name(index),
+            "label": classes[label],
             "prediction": classes[answer],
-            "probability": round(float(row[answer]), 6),
-            "correct": int(dataset.labels[index] == answer),
+            "probability": probability,
+            "correct": int(label == answer),
+            **cells,
         }
-        | {f"p({name})": round(float(p), 6) for name, p in zip(classes, row, strict=True)}
-        for index, answer, row in zip(split, answers, probabilities, strict=True)
+        for index, label, answer, probability, cells in rows
     ]
+
+
+def probability_cells(
+    probabilities: NDArray[Any], classes: list[str]
+) -> Iterator[dict[str, str | float]]:
+    """Give the cells of each example: the probability of every class, or the highest of many.
+
+    A table of 10,000 classes by 30,000 examples would have 300 million cells.
+    """
+    if len(classes) <= COLUMNS:
+        columns = [f"p({name})" for name in classes]
+        for row in np.round(probabilities.astype(np.float64), 6).tolist():
+            yield dict(zip(columns, row, strict=True))
+        return
+    for row in probabilities:
+        high = np.argpartition(-row, TOP)[:TOP]
+        high = high[np.argsort(-row[high], kind="stable")]
+        cells: dict[str, str | float] = {}
+        for place, each in enumerate(high.tolist(), 1):
+            cells[f"class_{place}"] = classes[each]
+            cells[f"probability_{place}"] = round(float(row[each]), 6)
+        yield cells
 
 
 def pictures_section(

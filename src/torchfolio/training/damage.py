@@ -44,7 +44,10 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def load_state(loop: Loop, state: dict[str, Any] | None, folder: Path) -> None:
-    """Put the loop where a saved state was, the newest of ``folder``; without one, nowhere else."""
+    """Put the loop where a saved state was, the newest of ``folder``; without one, nowhere else.
+
+    The best weights, which the end needs, must be whole: now is the time to say that they are not.
+    """
     if state is None:
         return
     try:
@@ -56,6 +59,8 @@ def load_state(loop: Loop, state: dict[str, Any] | None, folder: Path) -> None:
             f"({type(error).__name__}: {reason}). Restore that file, or remove it to go on from "
             "the state before it."
         ) from error
+    if loop.progress.best_epoch is not None:
+        read_tensor_file(folder.parent / "weights" / "best.safetensors")
 
 
 def unreadable(path: Path, error: OSError) -> FolioError:

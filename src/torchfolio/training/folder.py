@@ -10,8 +10,9 @@ import platform
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ import tomli_w
 from torch import Tensor
 
 from torchfolio.checkpoint import (
+    is_temporary,
     pack,
     read_tensors,
     remove_leftovers,
@@ -56,7 +58,7 @@ class RunFolder:
                 f"{path} holds a run already. Choose another --out, or go on with "
                 f"'folio resume {path}'."
             )
-        if path.exists() and (not path.is_dir() or {each.name for each in path.iterdir()} - BEFORE):
+        if path.exists() and not (path.is_dir() and is_unbegun(path)):
             raise RequestError(f"{path} exists and is not an empty folder. Choose another --out.")
 
     @classmethod
@@ -77,6 +79,12 @@ class RunFolder:
         """Open an existing run folder."""
         folder = Path(path)
         if not (folder / "recipe.toml").is_file():
+            if folder.is_dir() and any(folder.iterdir()) and is_unbegun(folder):
+                raise RequestError(
+                    f"{folder} is of a training that was ended before its first step: there is "
+                    "nothing to go on from. Give the same 'folio train' command again, with "
+                    f"--out {folder}."
+                )
             raise RequestError(
                 f"{folder} is no run: it has no recipe.toml. 'folio train' makes runs."
             )
@@ -170,12 +178,12 @@ class RunFolder:
         names = np.empty(len(dataset), object)
         for name, indices in splits.items():
             names[indices] = name
-        rows = [
-            {"index": index, "split": name, "example": dataset.records.name(index)}
-            for index, name in enumerate(names)
+        rows = (
+            (index, name, dataset.records.name(index))
+            for index, name in enumerate(names.tolist())
             if name is not None
-        ]
-        self.write_table("split.csv", rows)
+        )
+        self.write_rows("split.csv", ("index", "split", "example"), rows)
 
     def data(self) -> dict[str, Any]:
         described = read_object(
@@ -208,7 +216,11 @@ class RunFolder:
             ) from error
         return {name: np.array(indices, np.int64) for name, indices in found.items()}
 
-    def write_environment(self, device: str, threads: int) -> None:
+    def processes(self) -> int:
+        """Return how many processes the training began with."""
+        return int(read_object(self.path / "environment.json").get("processes", 1))
+
+    def write_environment(self, device: str, threads: int, processes: int = 1) -> None:
         """Write ``environment.json``: versions and machine."""
         names = ("torchfolio", "torch", "torchvision", "numpy", "pillow", "safetensors")
         versions = {}
@@ -225,6 +237,7 @@ class RunFolder:
                 "processors": os.cpu_count(),
                 "device": device,
                 "threads": threads,
+                "processes": processes,
                 "versions": versions,
                 "command": sys.argv,
             },
@@ -296,7 +309,8 @@ class RunFolder:
         packed = pack(state, tensors)
         write_tensors(self.path / "state" / f"update-{update:09d}.safetensors", tensors, packed)
         for old in self.states()[:-KEPT_STATES]:
-            old.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the next time, then
+                old.unlink(missing_ok=True)
 
     def states(self) -> list[Path]:
         """Return the files of saved states, oldest first."""
@@ -304,11 +318,14 @@ class RunFolder:
 
     def state(self) -> dict[str, Any] | None:
         """Return the newest whole state, or ``None`` if there is none yet."""
-        errors = []
+        errors: list[str] = []
         for path in reversed(self.states()):
             try:
                 tensors, packed = read_tensors(path)
-                return dict(unpack(packed, tensors))
+                state = dict(unpack(packed, tensors))
+                for each in errors:
+                    self.log(f"{each} Went on from the state before it, {path.name}.")
+                return state
             except FolioError as error:
                 errors.append(str(error))
             except (KeyError, TypeError, ValueError):
@@ -324,10 +341,15 @@ class RunFolder:
 
     def write_table(self, name: str, rows: list[dict[str, Any]]) -> Path:
         """Write rows as CSV; the columns are those of all rows, in order of appearance."""
-        columns = list(dict.fromkeys(key for row in rows for key in row))
+        columns = list(dict.fromkeys(chain.from_iterable(rows)))
+        cells = ([row.get(column, "") for column in columns] for row in rows)
+        return self.write_rows(name, columns, cells)
+
+    def write_rows(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+        """Write rows of cells as CSV below the names of their columns."""
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
         writer.writerows(rows)
         write_text(self.path / name, text.getvalue())
         return self.path / name
@@ -348,6 +370,12 @@ class RunFolder:
 
     def write_metrics(self, value: dict[str, Any], folder: Path | None = None) -> None:
         write_json((folder or self.path) / "metrics.json", {"format_version": FORMAT} | value)
+
+
+def is_unbegun(path: Path) -> bool:
+    """Return whether a folder holds nothing, or only what a run holds before its recipe."""
+    names = {each.name for each in path.iterdir() if not is_temporary(each.name)}
+    return names <= BEFORE
 
 
 def as_ranges(splits: dict[str, Indices]) -> dict[str, list[int]] | None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,8 +25,10 @@ from torchfolio.training.failures import diverged, explained
 from torchfolio.training.measure import measure
 from torchfolio.training.optimizers import OptimizerGroup
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.processes import Processes
 from torchfolio.training.progress import Listener, Progress
 from torchfolio.training.schedules import Plateau, Schedule
+from torchfolio.training.sharding import replicate, split_part, whole
 from torchfolio.training.transfer import frozen_modules
 from torchfolio.training.update import Taken, Updater
 
@@ -45,18 +46,22 @@ class Loop:
         dataset: Dataset,
         splits: dict[str, Indices],
         options: TrainingOptions,
+        world: Processes | None = None,
     ) -> None:
         self.task = task
         self.optimizers = optimizers
         self.dataset = dataset
         self.splits = splits
         self.options = options
+        self.world = world or Processes()
+        self.sharded = self.world.several and options.sharded
         self.device = torch.device(options.device)
         self.parts = Parts({name: place(part, options) for name, part in parts.items()})
         self.running = self.parts  # what is called in training: compiled where asked for
         if options.compile:
             compiled = {name: torch.compile(part) for name, part in self.parts.items()}
             self.running = Parts(cast("dict[str, nn.Module]", compiled))
+        self.running = replicate(self.world, options, self.running)
         self.frozen = [each for part in self.parts.values() for each in frozen_modules(part)]
         self.averages = {}
         if options.ema is not None:
@@ -70,7 +75,7 @@ class Loop:
         better = self.monitor is None or task.higher_is_better[self.monitor]
         self.sign = 1.0 if better else -1.0
         self.plateau = Plateau(options.gamma, options.plateau_patience, better)
-        self.updater = Updater(task, self.running, optimizers, options)
+        self.updater = Updater(task, self.running, optimizers, options, self.world)
         self.progress = Progress()
         self.best: dict[str, dict[str, Tensor]] | None = None  # kept until it is saved
         self.updates_an_epoch = len(self.plan(0))
@@ -81,6 +86,7 @@ class Loop:
             power=options.power,
             warmup=min(0.5, options.warmup / options.epochs),
         )
+        self.stopping = False  # asked for in any process
         self._pending: list[Taken] = []  # updates not yet added up
 
     def check_request(self) -> None:
@@ -122,7 +128,7 @@ class Loop:
             reason = self.reason_to_end()
             while reason is None:
                 if not self.run_epoch(listener):
-                    reason = "stopped" if listener.should_stop() else "minutes"
+                    reason = "stopped" if self.stopping else "minutes"
                     if reason == "minutes":
                         self.finish_epoch(listener)
                     break
@@ -157,10 +163,11 @@ class Loop:
         """Take the (remaining) updates of one epoch; False if it was broken off between two."""
         progress, options = self.progress, self.options
         self.set_training_mode()
-        feed = Feed(self.load, self.plan(progress.epoch)[progress.batch :], options.workers or 0)
+        plan = self.plan(progress.epoch)[progress.batch :]
+        feed = Feed(self.load, plan, options.workers or 0)
         mark, waited = time.perf_counter(), 0.0
-        for pieces in feed:
-            self.take_update(pieces)
+        for indices, pieces in zip(plan, feed, strict=True):
+            self.take_update(pieces, self.world.counts(len(indices), self.usual_piece()))
             now = time.perf_counter()
             progress.seconds += now - mark
             progress.epoch_seconds += now - mark
@@ -168,28 +175,39 @@ class Loop:
             mark, waited = now, feed.waited
             loss = self.flush() if self.device.type == "cpu" or progress.update % 50 == 0 else None
             listener.updated(self, loss)
-            if listener.should_stop() or self.out_of_time():
+            self.agree(listener)
+            if self.stopping or self.out_of_time():
                 self.flush()
                 return False
         self.flush()
         return True
 
+    def agree(self, listener: Listener) -> None:
+        """Let all processes have the first one's time, and stop where any of them is to stop."""
+        seconds = self.progress.seconds if self.world.main else 0.0
+        stop, self.progress.seconds = self.world.sum(listener.should_stop(), seconds)
+        self.stopping = stop > 0
+
+    def usual_piece(self) -> int:
+        """Return how many examples a piece of a full batch has in each process."""
+        return self.options.batch_size // (self.options.accumulate * self.world.size)
+
     def load(self, indices: Indices) -> list[Any]:
-        """Load one update's examples, in the pieces that it is computed in.
+        """Load one update's examples (this process's), in the pieces that it is computed in.
 
         A last, smaller batch has fewer pieces, not smaller ones: batch norm cannot train on one
         example.
         """
         options, epoch = self.options, self.progress.epoch
         share = min(1.0, len(indices) / options.batch_size)
-        number = min(len(indices), math.ceil(options.accumulate * share))
-        pieces = np.array_split(indices, number)
+        number = math.ceil(options.accumulate * share)
+        pieces = self.world.pieces(indices, number, self.usual_piece())
         return [self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces]
 
-    def take_update(self, pieces: Sequence[Any]) -> None:
-        """Take one update from the pieces that :meth:`load` returned."""
+    def take_update(self, pieces: Sequence[Any], counts: bool = True) -> None:
+        """Take one update from the pieces that :meth:`load` returned, if they are to count."""
         self.set_rates()
-        self._pending.append(self.updater.take(pieces, self.progress.update))
+        self._pending.append(self.updater.take(pieces, self.progress.update, counts))
         for name, average in self.averages.items():
             average.update_parameters(self.parts[name])
         self.progress.update += 1
@@ -256,7 +274,7 @@ class Loop:
         """Stop if a weight is not finite, before such weights are measured or saved."""
         for part, module in self.parts.items():
             for name, parameter in module.named_parameters():
-                if not bool(parameter.isfinite().all()):
+                if not bool(whole(parameter).isfinite().all()):
                     raise self.diverged(f"{part}.{name} is no longer finite", self.progress.update)
 
     def diverged(self, what: str, update: int) -> FolioError:
@@ -278,10 +296,11 @@ class Loop:
             start = time.perf_counter()
             metrics = self.validate()
             progress.seconds += time.perf_counter() - start
+            progress.seconds = self.world.first(progress.seconds)
             row |= {f"val_{name}": value for name, value in metrics.items()}
             if self.monitor is not None:
                 self.remember(metrics, self.monitor)
-        row["digest"] = digest(self.tensors(self.parts))[:16]
+        row["digest"] = self.digest()[:16]
         row["examples_per_second"] = round(progress.examples / max(1e-9, progress.epoch_seconds), 1)
         row["data_wait"] = round(progress.waited / max(1e-9, progress.epoch_seconds), 4)
         row["seconds"] = round(progress.seconds, 3)
@@ -295,9 +314,9 @@ class Loop:
     def validate(self) -> dict[str, float]:
         """Return the metrics of the validation split, with the averaged weights where kept."""
         seed_for("validation", self.options.seed, self.progress.epoch)
-        return measure(
-            self.task, self.usable_parts(), self.dataset, self.splits["val"], self.options
-        )
+        parts = self.usable_parts()
+        self.world.spread(each for part in parts.values() for each in part.buffers())
+        return measure(self.task, parts, self.dataset, self.splits["val"], self.options, self.world)
 
     def remember(self, metrics: dict[str, float], monitor: str) -> None:
         """Compare the monitored metric with the best so far; keep the weights of a new best.
@@ -317,18 +336,28 @@ class Loop:
         if better or equal:
             progress.best_value, progress.best_loss = value, loss
             progress.best_epoch = progress.epoch + 1
-            self.best = {
-                name: {
-                    key: tensor.detach().cpu().clone() for key, tensor in part.state_dict().items()
+            states = self.weights()
+            if self.world.main:
+                self.best = {
+                    name: {key: tensor.detach().cpu().clone() for key, tensor in state.items()}
+                    for name, state in states.items()
                 }
-                for name, part in self.usable_parts().items()
-            }
 
     def usable_parts(self) -> Parts:
         """Return the parts to measure and use: the averaged ones where an average is kept."""
         if self.averages:
             return Parts({name: average.module for name, average in self.averages.items()})
         return self.parts
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """Return the tensors of the parts to use, whole where they are split among processes."""
+        states = {name: part.state_dict() for name, part in self.usable_parts().items()}
+        return whole(states, self.world.main)
+
+    def digest(self) -> str:
+        """Return the digest of the parts as they are trained; "" in all but the first process."""
+        tensors = whole(self.tensors(self.parts), self.world.main)
+        return digest(tensors) if self.world.main else ""
 
     @staticmethod
     def tensors(parts: Parts) -> dict[str, Tensor]:
@@ -345,7 +374,7 @@ class Loop:
         """Return all that an exact continuation needs; raise if the weights are not finite."""
         self.flush()
         self.check_weights()
-        return {
+        state = {
             "progress": asdict(self.progress),
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
             "averages": {name: each.state_dict() for name, each in self.averages.items()},
@@ -354,12 +383,13 @@ class Loop:
             "scaler": self.updater.scaler.state_dict(),
             "task": self.task.state_dict(),
         }
+        return whole(state, self.world.main) if self.sharded else state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to a saved state."""
         self.progress = Progress(**copy.deepcopy(state["progress"]))
         for name, part in self.parts.items():
-            part.load_state_dict(state["parts"][name])
+            part.load_state_dict(split_part(part, state["parts"][name]))
         for name, average in self.averages.items():
             average.load_state_dict(state["averages"][name])
         for name, optimizer in self.optimizers.items():

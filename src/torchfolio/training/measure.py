@@ -7,19 +7,35 @@ from torchfolio.data.feed import Feed
 from torchfolio.tasks.base import Parts, Task, in_batches
 from torchfolio.training.device import autocast
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.processes import Processes
 
 
-def measuring_batch(options: TrainingOptions) -> int:
+def measuring_batch(options: TrainingOptions, processes: int = 1) -> int:
     """Return the batch size of measuring: it takes less memory an example than training does."""
-    piece = -(-options.batch_size // options.accumulate)
+    piece = -(-options.batch_size // (options.accumulate * processes))
     return max(piece, min(64, 4 * piece))
 
 
-@torch.inference_mode()
 def measure(
-    task: Task, parts: Parts, dataset: Dataset, split: Indices, options: TrainingOptions
+    task: Task,
+    parts: Parts,
+    dataset: Dataset,
+    split: Indices,
+    options: TrainingOptions,
+    world: Processes | None = None,
 ) -> dict[str, float]:
-    """Return the quick metrics of one split; the parts keep their mode."""
+    """Return the quick metrics of one split; the parts keep their mode.
+
+    Several processes measure a share each, every example in one of them.
+    """
+    world = world or Processes()
+    shares = world.shares(split)
+    size = measuring_batch(options, world.size)
+    batches = in_batches(shares[world.rank], size)
+    own = len(batches)
+    if world.several and options.sharded:  # weights are gathered for each batch: as many for all
+        most = max(len(in_batches(share, size)) for share in shares)
+        batches += [split[:1]] * (most - own)
     meter = task.meter()
     device = torch.device(options.device)
     modes = {module: module.training for part in parts.values() for module in part.modules()}
@@ -27,14 +43,19 @@ def measure(
         part.eval()
     feed = Feed(
         lambda indices: task.load(dataset, indices, None, options.seed),
-        in_batches(split, measuring_batch(options)),
+        batches,
         options.workers or 0,
     )
-    for batch in feed:
-        batch = batch.to(device)
-        with autocast(options):
-            outputs = task.predict(parts, batch)
-        meter.update(outputs, batch)
+    with torch.no_grad() if options.sharded else torch.inference_mode():
+        for number, batch in enumerate(feed):
+            batch = batch.to(device)
+            with autocast(options):
+                outputs = task.predict(parts, batch)
+            if number < own:
+                meter.update(outputs, batch)
     for module, training in modes.items():
         module.training = training
-    return meter.compute()
+    meters = world.gathered(meter)
+    for other in meters[1:]:
+        meters[0].merge(other)
+    return world.first(meters[0].compute() if meters else {})

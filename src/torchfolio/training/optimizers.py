@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from torchfolio.errors import RequestError, unknown
 from torchfolio.training.recipes import spelling
+from torchfolio.training.sharding import split_moments
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -81,13 +82,26 @@ class OptimizerGroup:
         A file holds plain tensors, and fused kernels walk parameter and moment side by side.
         """
         for optimizer, state in zip(self.optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(split_moments(optimizer, state))
             for parameter, values in optimizer.state.items():
                 for key, value in values.items():
                     if isinstance(value, Tensor) and value.shape == parameter.shape:
                         values[key] = torch.empty_like(
                             parameter, dtype=value.dtype, device=value.device
                         ).copy_(value)
+
+
+def uncompiled(kind: type[Optimizer]) -> type[Optimizer]:
+    """Return torch's optimizer with its methods taken out of what torch.compile wraps around them.
+
+    The wrappers serve an optimizer that is itself compiled, which ours never is; the first call of
+    one imports ``torch._dynamo``: 1.5 s at the start of every training. What is computed is the
+    same, bit for bit.
+    """
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), {**methods, "step": step})
 
 
 def canonical(name: str) -> str:
@@ -136,11 +150,12 @@ def make_optimizer(
             return OptimizerGroup(name, muon_with_adamw(module, trained, given, spare))
         if name == "sparse_adam":
             refuse_dense_gradients(part, module, trained)
+        make: Any = uncompiled(kind)
         if name == "lbfgs":
-            return OptimizerGroup(name, [kind(list(trained.values()), **given)])
+            return OptimizerGroup(name, [make(list(trained.values()), **given)])
         if name in FUSED:
             given["fused"] = True
-        return OptimizerGroup(name, [kind(decay_groups(trained.values(), spare), **given)])
+        return OptimizerGroup(name, [make(decay_groups(trained.values(), spare), **given)])
     except (ValueError, TypeError) as error:  # torch checks the values
         raise RequestError(f"{name} of {part} does not take its settings: {error}") from error
 
@@ -172,12 +187,12 @@ def muon_with_adamw(
     hidden = {id(each) for each in matrices[:-1]}
     rest = [each for each in trained.values() if id(each) not in hidden]
     shared = {key: settings[key] for key in ("lr", "weight_decay") if key in settings}
+    muon: Any = uncompiled(torch.optim.Muon)
+    adamw: Any = uncompiled(torch.optim.AdamW)
     made: list[Optimizer] = []
     if hidden:
-        made.append(
-            torch.optim.Muon(matrices[:-1], **{"adjust_lr_fn": "match_rms_adamw", **settings})
-        )
-    made.append(torch.optim.AdamW(decay_groups(rest, spare), **shared, fused=True))
+        made.append(muon(matrices[:-1], **{"adjust_lr_fn": "match_rms_adamw", **settings}))
+    made.append(adamw(decay_groups(rest, spare), **shared, fused=True))
     return made
 
 

@@ -53,4 +53,10 @@ class TrainingOptions:
     compile: bool = option(False, "Compile the parts with torch.compile.")
     workers: int | None = option(None, "Threads that load batches; 0 loads in the loop.", low=0)
     threads: int | None = option(None, "Threads that compute on the CPU.", low=1, high=1024)
+    sharded: bool = option(
+        False, "Split weights, gradients and optimizer state over the processes (FSDP2)."
+    )
+    sync_norm: bool | None = option(
+        None, "Batch norm over all processes' examples; unless given, on GPUs."
+    )
     tensorboard: bool = option(False, "Write TensorBoard files too (extra: tensorboard).")

@@ -12,12 +12,14 @@ from typing import Any
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
+from torchfolio.training.processes import Processes
 from torchfolio.training.start import Start
 
 # A state is saved after an epoch, and within long ones, but no sooner than so many seconds after
 # the last, and never so often that saving takes more than its share of the time.
 SAVE_AFTER_EPOCH, SAVE_WITHIN_EPOCH = 1.0, 30.0
 SAVE_SHARE = 0.02
+ECHO = 2.0  # seconds within which a second Ctrl-C, or an end asked for by torchrun, is the first
 
 
 class Monitor:
@@ -42,33 +44,42 @@ class Monitor:
 class Recorder:
     """Keeps a run folder up to date while the loop runs, and turns Ctrl-C into a stop."""
 
-    def __init__(self, folder: RunFolder, start: Start, monitor: Monitor) -> None:
+    def __init__(
+        self, folder: RunFolder, start: Start, monitor: Monitor, world: Processes | None = None
+    ) -> None:
         self.folder = folder
+        self.world = world or Processes()
         self.monitor = monitor
+        self.all_save = self.world.several and start.recipe.training.sharded
         self.board = None
-        self.tensorboard = start.recipe.training.tensorboard
+        self.tensorboard = start.recipe.training.tensorboard and self.world.main
         self.stopping = False
+        self.asked_at = 0.0  # when it was asked to stop
         self.saved_at = time.monotonic()
         self.cost = 0.0  # seconds that the last save took
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Recorder":
         if self.tensorboard:
             self.board = open_tensorboard(self.folder.path)
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._interrupted)
+            signals = [signal.SIGINT, signal.SIGTERM] if self.world.several else [signal.SIGINT]
+            self._previous = {each: signal.signal(each, self._interrupted) for each in signals}
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
         if self.board is not None:
             self.board.close()
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        if self.stopping:  # a second Ctrl-C does not wait for the update to end
+        # A second Ctrl-C does not wait for the update to end; torchrun passes on each that the
+        # processes have had from the terminal already.
+        echo = self.world.several and time.monotonic() - self.asked_at < ECHO
+        if self.stopping and not echo:
             raise KeyboardInterrupt
-        self.stopping = True
+        self.stopping, self.asked_at = True, time.monotonic()
 
     def started(self, loop: Loop) -> None:
         """Save the beginning, so that there always is a good state to go back to."""
@@ -81,6 +92,8 @@ class Recorder:
             self.write(loop)
 
     def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
+        if not self.world.main:
+            return
         self.monitor.epoch_ended(loop, row)
         self.folder.log(", ".join(f"{name} {value}" for name, value in row.items()))
         if self.board is not None:
@@ -95,17 +108,23 @@ class Recorder:
         if final or self.is_due(SAVE_AFTER_EPOCH):
             self.write(loop)
         if final:
-            states = {name: part.state_dict() for name, part in loop.usable_parts().items()}
-            self.folder.write_weights("last", states)
+            states = loop.weights()
+            if self.world.main:
+                self.folder.write_weights("last", states)
 
     def is_due(self, seconds: float) -> bool:
-        """Return whether the last save is long enough ago."""
-        return time.monotonic() - self.saved_at > max(seconds, self.cost / SAVE_SHARE)
+        """Return whether the last save is long enough ago (the first process's, for all)."""
+        due = time.monotonic() - self.saved_at > max(seconds, self.cost / SAVE_SHARE)
+        return self.world.any(due and self.world.main) if self.all_save else due
 
     def write(self, loop: Loop) -> None:
         """Write best weights first, the state last: an older state leads to the same best again."""
         began = time.monotonic()
+        if not (self.world.main or self.all_save):
+            return
         state = loop.state_dict()
+        if not self.world.main:
+            return
         self.write_best(loop)
         self.folder.write_state(state, loop.progress.update)
         self.saved_at = time.monotonic()

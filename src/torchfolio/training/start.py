@@ -9,19 +9,22 @@ from torch import Tensor
 
 from torchfolio.data.dataset import Dataset, NoOptions, Progress, Reader
 from torchfolio.data.readers import READERS, find_reader, open_dataset
-from torchfolio.data.splits import SplitOptions, Splits, make_splits
+from torchfolio.data.records import fingerprint
+from torchfolio.data.splits import NAMES, SplitOptions, Splits, make_splits
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import Card, find_card
 from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
 from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
-from torchfolio.training.device import configure, resolve_device, resolve_layout, seed_for
+from torchfolio.training.damage import RESTORE
+from torchfolio.training.device import configure, place, resolve_device, resolve_layout, seed_for
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.processes import Processes, check_device
 from torchfolio.training.recipes import (
     DataOptions,
     NetworkOptions,
@@ -30,6 +33,7 @@ from torchfolio.training.recipes import (
     resolve,
     sort_settings,
 )
+from torchfolio.training.sharding import check_sharded, shard, synchronise_norms
 from torchfolio.training.transfer import freeze
 
 
@@ -193,19 +197,30 @@ def make_parts(start: Start) -> Parts:
     return parts
 
 
-def make_loop(start: Start, state: dict[str, Any] | None = None) -> Loop:
+def make_loop(
+    start: Start, state: dict[str, Any] | None = None, world: Processes | None = None
+) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
-    start.recipe.training = resolve_device(start.recipe.training)
-    configure(start.recipe.training)
+    world = world or Processes()
+    options = start.recipe.training = resolve_device(start.recipe.training)
+    check_device(world, options)
+    configure(options)
     parts = make_parts(start)
+    synchronise_norms(world, options, parts)
+    sharded = world.several and options.sharded
+    if sharded:
+        check_sharded(parts, options, start.recipe.optimizers)
+        for part in parts.values():
+            place(part, options)
+        shard(world, options, parts)
     optimizers = {
         name: make_optimizer(name, part, start.recipe.optimizers[name])
         for name, part in parts.items()
     }
     gathers = any(each.closure_based for each in optimizers.values())
-    options = resolve_layout(start.recipe.training, parts.values(), gathers)
+    options = resolve_layout(options, parts.values(), gathers or sharded)
     start.recipe.training = options
-    loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options)
+    loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options, world)
     if state is not None:
         loop.load_state_dict(state)
     return loop
@@ -222,6 +237,12 @@ def reopen(folder: RunFolder) -> Start:
             f"examples now, {described['examples']:,} then, or other contents. Restore them, or "
             "train anew (with --weights to begin where this run stopped)."
         )
-    splits = Splits(folder.splits(), described["split"]["rule"], described["split"]["digest"])
+    indices, split = folder.splits(), described["split"]
+    if fingerprint(*(indices[name] for name in NAMES)) != split["digest"]:
+        raise FolioError(
+            f"The split of {folder.path} is damaged: split.csv and data.json do not say the same. "
+            f"{RESTORE}"
+        )
+    splits = Splits(indices, split["rule"], split["digest"])
     task = make_task(recipe, folder.preprocessing())
     return Start(find_card(recipe.network["name"]), dataset, splits, task, recipe, [])

@@ -11,6 +11,8 @@ from torchfolio.tasks.base import Parts, Step, Task
 from torchfolio.training.device import autocast, seed_for
 from torchfolio.training.optimizers import OptimizerGroup
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.processes import Processes
+from torchfolio.training.sharding import exchanging
 
 
 @dataclass(frozen=True)
@@ -32,30 +34,35 @@ class Updater:
         parts: Parts,
         optimizers: Mapping[str, OptimizerGroup],
         options: TrainingOptions,
+        world: Processes | None = None,
     ) -> None:
         self.task = task
         self.parts = parts
         self.optimizers = optimizers
         self.options = options
+        self.world = world or Processes()
         self.device = torch.device(options.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
 
-    def take(self, pieces: Sequence[Any], update: int) -> "Taken":
+    def take(self, pieces: Sequence[Any], update: int, counts: bool = True) -> "Taken":
         """Take every step of one update, each before the next is asked for.
 
         ``pieces`` are the batches that it is computed in; each counts by its weight. Of several
-        steps with one name the mean is kept.
+        steps with one name the mean is kept. Several processes have a share of the pieces each;
+        where this one's does not count, it only takes part.
         """
         pieces = [piece.to(self.device) for piece in pieces]
-        examples = sum(len(piece) for piece in pieces)
-        weight = sum(piece.weight for piece in pieces)
-        shares = [piece.weight / weight for piece in pieces]
+        weights = [piece.weight if counts else 0.0 for piece in pieces]
+        own = sum(len(piece) for piece in pieces) if counts else 0
+        examples, weight = self.world.sum(own, sum(weights))
+        shares = [each / weight for each in weights]
         losses: dict[str, list[Tensor]] = {}
         logs: dict[str, list[Tensor]] = {}
 
         def seed(number: int, piece: int) -> None:  # of what a task draws between steps (noise)
-            seed_for("step", self.options.seed, update, number, piece)
+            seed_for("step", self.options.seed, update, number, first + piece)
 
+        first = self.world.rank * len(pieces)  # pieces are counted over all processes
         streams = [self.task.steps(self.parts, piece) for piece in pieces]
         for number, steps in enumerate(lock_step(streams, seed)):
             loss = self.take_step(steps, shares, update, number)
@@ -63,7 +70,11 @@ class Updater:
             for key in steps[0].logs:
                 values = [step.logs[key] * share for step, share in zip(steps, shares, strict=True)]
                 logs.setdefault(key, []).append(torch.stack(values).sum())
-        return Taken(examples, weight, means(losses), means(logs))
+        figures = means(logs)
+        if figures:
+            totals = self.world.total(torch.stack(list(figures.values())))
+            figures = dict(zip(figures, totals, strict=True))
+        return Taken(int(examples), weight, means(losses), figures)
 
     def take_step(
         self, steps: Sequence[Step], shares: Sequence[float], update: int, number: int
@@ -74,19 +85,21 @@ class Updater:
         dropout is the same in each.
         """
         groups = [self.optimizers[name] for name in steps[0].trains]
+        first = self.world.rank * len(steps)
 
         def closure() -> Tensor:
             for group in groups:
                 group.zero_grad()
             total = torch.zeros((), device=self.device)
             for piece, (step, share) in enumerate(zip(steps, shares, strict=True)):
-                seed_for("update", self.options.seed, update, number, piece)
-                with autocast(self.options):
-                    loss = step.closure()
-                torch.autograd.backward(self.scaler.scale(loss * share))
+                seed_for("update", self.options.seed, update, number, first + piece)
+                with exchanging(self.world, self.parts, last=piece + 1 == len(steps)):
+                    with autocast(self.options):
+                        loss = step.closure()
+                    torch.autograd.backward(self.scaler.scale(loss * (share * self.world.size)))
                 total += loss.detach() * share
             self.clip(groups)
-            return total
+            return self.world.total(total)
 
         losses = []
         plain = [group for group in groups if not group.closure_based]

@@ -1,0 +1,122 @@
+"""Folded batch norms: the same outputs, and nothing folded that must not be."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchfolio.networks.build import build
+from torchfolio.networks.inference import TOLERANCE, answering
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Give every batch norm statistics and weights as a training leaves them."""
+    draw = torch.Generator().manual_seed(1)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.normal_(0, 0.2, generator=draw)
+            norm.running_var.uniform_(0.5, 2, generator=draw)
+            nn.init.normal_(norm.weight, 1, 0.2, generator=draw)
+            nn.init.normal_(norm.bias, 0, 0.2, generator=draw)
+    return network.eval()
+
+
+class Twice(nn.Module):
+    """A convolution whose output is read by a batch norm and by something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.norm(x) + x
+
+
+class Shared(Twice):
+    """One convolution in two places, only one of which is followed by the batch norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)) + self.conv(x)
+
+
+class Undecided(Twice):
+    """A forward pass that depends on its data."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            x = x + 1
+        return self.norm(self.conv(x))
+
+
+class AtTheEnd(Twice):
+    """A network that also returns what the convolution makes."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.conv(x)
+        return self.norm(x), x
+
+
+class Shrinking(Twice):
+    """A batch norm that folds, after which almost nothing is left of large numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("resnet18", 64), ("resnet50", 64), ("resnet20", 32), ("resnet34_plain", 64)]
+)
+def test_outputs_stay_and_every_batch_norm_goes(name: str, size: int) -> None:
+    network = with_statistics(build(name, num_classes=5))
+    images = torch.randn(2, 3, size, size)
+    before = {key: each.clone() for key, each in network.state_dict().items()}
+    with torch.no_grad():
+        expected = network(images)
+        fast = answering(network, images[:1])
+        found = fast(images)
+        assert torch.equal(network(images), expected)  # the network itself is left alone
+    assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in fast.modules())
+    assert all(torch.equal(each, before[key]) for key, each in network.state_dict().items())
+    assert not fast.training
+
+
+def test_what_is_not_folded_is_shared() -> None:
+    network = with_statistics(build("resnet20", num_classes=5))
+    fast = answering(network, torch.zeros(1, 3, 32, 32))
+    own = {id(each) for each in network.parameters()}
+    shared = [name for name, each in fast.named_parameters() if id(each) in own]
+    assert shared == ["linear.weight", "linear.bias"]
+
+
+def test_a_network_without_batch_norm_answers_itself() -> None:
+    network = build("lenet5").eval()
+    assert answering(network, torch.zeros(1, 1, 32, 32)) is network
+
+
+@pytest.mark.parametrize("kind", [Twice, Shared, Undecided, AtTheEnd])
+def test_what_cannot_be_folded_stays(kind: type[nn.Module]) -> None:
+    network = with_statistics(kind())
+    assert answering(network, torch.zeros(1, 3, 8, 8)) is network
+
+
+def test_a_difference_beyond_rounding_keeps_the_network() -> None:
+    network = with_statistics(Shrinking())
+    assert answering(network, torch.zeros(1, 3, 8, 8)) is not network
+    with torch.no_grad():  # 1e4 less 1e4: what is left is rounding, which folding changes
+        network.conv.bias.fill_(1e4)
+        network.norm.running_mean.fill_(1e4)
+    assert answering(network, torch.zeros(1, 3, 8, 8)) is network
+
+
+def test_folding_draws_nothing_from_the_generator() -> None:
+    network = with_statistics(copy.deepcopy(build("resnet20", num_classes=5)))
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    answering(network, torch.zeros(1, 3, 32, 32))
+    assert torch.equal(torch.rand(4), expected)

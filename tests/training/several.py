@@ -1,0 +1,180 @@
+"""Trainings that test_processes.py runs alone and by several processes (torchrun starts this)."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from adversaries import Adversaries, Critics
+from torch import nn
+from toys import Listener, Regression, row_loop, small_network, through_a_file, weights
+
+from torchfolio.checkpoint import digest, pack, read_tensors, unpack, write_tensors
+from torchfolio.errors import RequestError
+from torchfolio.training.loop import Loop
+from torchfolio.training.processes import Processes, joined
+from torchfolio.training.start import make_loop, prepare
+from torchfolio.training.transfer import freeze
+
+QUICK: dict[str, Any] = {"device": "cpu", "workers": 0, "threads": 1}
+ADAMW: dict[str, Any] = {
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "accumulate": 2,
+    "grad_clip": 1.0,
+    "epochs": 2,
+    "batch_size": 256,
+    "image_size": 28,
+}
+
+
+class Losses(Listener):
+    """Keeps the losses, and not the weights after each update."""
+
+    def updated(self, loop: Loop, loss: float | None) -> None:
+        self.updates.append(loop.progress.update)
+        self.losses.append(loss)
+
+
+def digits(world: Processes, network: str, **settings: Any) -> Loop:
+    """A training on the 1,797 digits, 1,257 of them to train on, as ``folio train`` makes it."""
+    return make_loop(prepare(network, "digits", QUICK | settings), world=world)
+
+
+def told(loop: Loop, listener: Listener) -> dict[str, Any]:
+    """What a finished loop is compared by; each process has its own weights."""
+    rows = [
+        {key: value for key, value in row.items() if key.startswith(("train_", "val_", "lr"))}
+        for row in loop.progress.history
+    ]
+    own = {name: each for name, each in weights(loop).items() if "running" not in name}
+    return {
+        "losses": listener.losses,
+        "history": rows,
+        "weights": loop.world.everyone("" if loop.sharded else digest(own)),
+        "seconds": loop.world.everyone(loop.progress.seconds),
+    }
+
+
+def trained(loop: Loop) -> dict[str, Any]:
+    """Train to the end, or for a hundred updates."""
+    listener = Losses(stop_after=100)
+    loop.run(listener)
+    return told(loop, listener)
+
+
+def stopped_by_one(loop: Loop) -> dict[str, Any]:
+    """Only the last process is asked to stop, after three updates."""
+    listener = Losses(stop_after=3 if loop.world.rank == loop.world.size - 1 else None)
+    reason = loop.run(listener)
+    return told(loop, listener) | {"reason": reason}
+
+
+def resumed(make: Callable[[], Loop], folder: Path, stop_after: int) -> dict[str, Any]:
+    """Stop somewhere, go on from a file, and say which weights that and no stop lead to."""
+    whole, first = make(), make()
+    whole.run(Losses())
+    first.run(Losses(stop_after=stop_after))
+    state = first.state_dict()
+    if first.world.main:
+        through_a_file(state, folder / "resumed.safetensors")
+    first.world.wait()
+    tensors, header = read_tensors(folder / "resumed.safetensors")
+    again = make()
+    again.load_state_dict(unpack(header, tensors))
+    again.run(Losses())
+    return {"digests": [whole.digest(), again.digest()]}
+
+
+def sharded(world: Processes, folder: Path) -> dict[str, Any]:
+    """Train with FSDP2 and leave the state of its fourth update."""
+
+    def make() -> Loop:
+        return digits(world, "mlp", sharded=world.several, **ADAMW)
+
+    loop = make()
+    listener = Losses(stop_after=4)
+    loop.run(listener)
+    state = loop.state_dict()
+    if world.main and world.several:
+        tensors: dict[str, torch.Tensor] = {}
+        packed = pack(state, tensors)
+        write_tensors(folder / "sharded.safetensors", tensors, packed)
+    loop.run(listener)
+    found = told(loop, listener) | {"digest": loop.digest()}
+    if world.several:
+        found |= {"again": resumed(make, folder, 4)["digests"]}
+    return found
+
+
+def half_frozen() -> nn.Module:
+    """The network of the rows, of which the first layer rests."""
+    network = small_network()
+    freeze(network, "last:2")
+    return network
+
+
+def refusals(world: Processes) -> list[str]:
+    """What --sharded does not go together with, in the words of the errors."""
+    said = []
+    for settings in ({"ema": 0.9}, {"optimizer": "lbfgs"}, {"sharded": False, "sync_norm": True}):
+        try:
+            digits(world, "lenet5", **({"sharded": True} | settings))
+        except RequestError as error:
+            said.append(str(error))
+    return said
+
+
+def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
+    """Run every training; the two of the issue always, the others if ``everything``."""
+    many = {
+        "accumulate": 2,
+        "grad_clip": 1.0,
+        "ema": 0.9,
+        "schedule": "plateau",
+        "plateau_patience": 0,
+        "warmup": 0.5,
+        "mixup": 0.2,
+        "label_smoothing": 0.1,
+        "class_weights": "balanced",
+        "epochs": 2,
+    }
+    found: dict[str, Any] = {
+        "lenet5": trained(digits(world, "lenet5", epochs=6, batch_size=64)),
+        # 1,257 are 25 batches of 50 and one of 7: 3, 2 and 2 for three of four processes
+        "mlp": trained(digits(world, "mlp", epochs=6, batch_size=50, image_size=28)),
+    }
+    if not everything:
+        return found
+
+    def noisy() -> Loop:  # the last batch, of one row more than two processes can halve
+        loop = row_loop(Regression(), world=world, ema=0.9, count=55, val=8, epochs=6)
+        return loop
+
+    lbfgs = {"network": {"name": "lbfgs", "lr": 0.5, "max_iter": 4}}
+    start = torch.get_num_threads()
+    found |= {
+        "many": trained(digits(world, "lenet5", batch_size=64, **many)),
+        "lbfgs": trained(row_loop(optimizers=lbfgs, world=world, batch_size=40, epochs=3)),
+        "frozen": trained(row_loop(Regression(half_frozen), world=world, epochs=2)),
+        "normed": trained(digits(world, "mlp_bn", epochs=1, batch_size=256, image_size=28)),
+        "adversaries": trained(row_loop(Adversaries(), world=world, epochs=2, accumulate=2)),
+        "critics": trained(row_loop(Critics(), world=world, epochs=1)),
+        "stopped": stopped_by_one(row_loop(world=world, epochs=9)),
+        "minutes": trained(row_loop(world=world, epochs=9, minutes=0.01)),
+        "resumed": resumed(noisy, folder, 25) if world.several else {},
+        "sharded": sharded(world, folder),
+        "refusals": refusals(world) if world.several else [],
+        "threads": start,
+    }
+    return found
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    with joined() as processes:
+        result = main(processes, target.parent, everything="everything" in sys.argv)
+        if processes.main:
+            target.write_text(json.dumps(result), encoding="utf-8")
