@@ -1,4 +1,4 @@
-# make demo, make test, make check, make test-oldest, make bench: each sets up first what is missing.
+# make demo, make test, make check, make test-oldest, make bench, make endurance: each sets up first what is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,7 @@ BIN := $(VENV)/$(SCRIPTS)
 READY := $(VENV)/.ready
 PYTEST := -m pytest -q -n auto --dist worksteal
 
-.PHONY: setup check test test-oldest bench demo docs clean
+.PHONY: setup check test test-oldest bench endurance demo docs clean
 
 # $(call venv,FOLDER,SCRIPTS) makes a virtual environment with uv.
 define venv
@@ -55,6 +55,10 @@ $(BENCH)/.ready: pyproject.toml constraints.txt
 bench: setup $(BENCH)/.ready
 	$(BIN)/python -m benchmarks.run $(or $(WORKLOADS),all) --peer-python $(BENCH)/$(SCRIPTS)/python $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.page
+
+# Trainings killed at every write, starved, damaged: an hour on two cores. ENDURANCE_ARGS="--sample 9"
+endurance: setup
+	$(BIN)/python -m tools.endurance --json docs/results/endurance.json $(ENDURANCE_ARGS)
 
 demo: setup
 	$(BIN)/folio demo

@@ -1,0 +1,161 @@
+"""Kill, starve and damage trainings; exits with 1 at the first that does not end as it must.
+
+``python -m tools.endurance --json docs/results/endurance.json`` does all of it;
+``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` a sample.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tools.endurance import crashes, damage, random_kills, together
+from tools.endurance.data import write_pictures
+from tools.endurance.events import NEED_SPACE
+from tools.endurance.process import warm
+from tools.endurance.trial import Bench, BrokenError
+from tools.origin import origin
+
+# Everything that has a memory of its own, at once; patience ends it before its epochs do.
+SETTINGS = (
+    *("--epochs", "4", "--batch-size", "8", "--ema", "0.9", "--patience", "2", "--mixup", "0.4"),
+    *("--schedule", "plateau", "--plateau-patience", "0", "--threads", "1"),
+)
+# name: channels, side of the pictures, what follows ``folio train NETWORK DATA``
+TRAININGS: dict[str, tuple[int, int, list[str]]] = {
+    "lenet5": (1, 28, []),
+    "resnet20": (3, 32, ["--augment", "crop-flip"]),
+    "maxout_mlp": (1, 28, ["--set", "units=[16,16]"]),  # its dropout is the paper's
+}
+CLASSES, EACH = 3, 8
+# strike: what does it, and the kinds of events at which it can tell something new
+STRIKES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...] | None]] = {
+    "kill": (crashes.kill_at_each, None),
+    "power": (crashes.kill_at_each, ("half", "flush", "rename")),
+    "full": (crashes.deny_at_each, NEED_SPACE),
+    "denied": (crashes.deny_at_each, ("make", "mkdir", "rename", "remove")),
+}
+PARTS = (*STRIKES, "report", "random", "damage", "together")
+# These do not depend on the network: they are done with the first one alone.
+ONCE = ("power", "full", "denied", "report", "damage", "together")
+MIDDLE = 0.7  # of the events: a training has two states and its best weights then
+
+
+def endure(name: str, folder: Path, parts: list[str], request: argparse.Namespace) -> Any:
+    """Do the parts to the trainings of one network; return what happened."""
+    channels, side, settings = TRAININGS[name]
+    data = write_pictures(folder / name / "pictures", CLASSES, EACH, side, channels)
+    bench = Bench(folder / name, [name, str(data), *SETTINGS, *settings])
+    bench.leave_alone()
+    events = len(bench.events)
+    say(name, f"left alone: {events} events, {bench.seconds:.1f} s, {bench.alone['digest'][:16]}")
+    told: dict[str, Any] = {
+        "settings": " ".join(bench.train[2:]),
+        "digest": bench.alone["digest"],
+        "training": bench.alone["training"],
+        "events": events,
+    }
+    for part in parts:
+        do: Callable[..., dict[str, Any]] = DOES.get(part, strike)
+        told[part] = do(bench, part, request)
+        say(name, f"{part}: {summary(told[part])}")
+    bench.clear()
+    bench.finish()
+    return told | {"origin": origin(bench.out)}
+
+
+def strike(bench: Bench, part: str, request: argparse.Namespace) -> dict[str, Any]:
+    """Strike at every numbered event, or at a sample of them."""
+    every, kinds = STRIKES[part]
+    numbered = enumerate(bench.events, 1)
+    chosen = [number for number, (kind, _) in numbered if kinds is None or kind in kinds]
+    return every(bench, part, crashes.spread(chosen, request.sample))
+
+
+def report(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
+    """Kill a finished training while it is measured and reported."""
+    return crashes.finish_and_report(bench, request.sample)
+
+
+def at_random(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
+    """Kill at random moments: this network's share of them."""
+    kills = -(-request.kills // len(request.networks))
+    return random_kills.random_kills(bench, kills, request.seed)
+
+
+def damaged(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
+    """Damage the files of a killed training."""
+    tenths = range(10) if request.sample is None else range(0, 10, 5)
+    middle = round(MIDDLE * len(bench.events))
+    found = damage.damage_each_file(bench, middle, tenths)
+    return found | {"both states": damage.both_states_damaged(bench, middle)}
+
+
+def two(bench: Bench, *_: Any) -> dict[str, Any]:
+    """Train twice into one folder."""
+    return together.two_trainings(bench)
+
+
+DOES: dict[str, Callable[..., dict[str, Any]]] = {
+    "report": report,
+    "random": at_random,
+    "damage": damaged,
+    "together": two,
+}
+
+
+def summary(told: dict[str, Any]) -> str:
+    """Return what happened in a line."""
+    kept = {key: value for key, value in told.items() if key not in ("at", "kill", "digest")}
+    return json.dumps(kept)[:300]
+
+
+def say(name: str, line: str) -> None:
+    """Tell how far it is."""
+    print(f"{name}: {line}", flush=True)
+
+
+def main() -> None:
+    """Read the request, do it, write what happened."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("networks", nargs="*", default=list(TRAININGS), help=", ".join(TRAININGS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--sample", type=int, help="so many events of each kind instead of all")
+    parser.add_argument("--kills", type=int, default=100, help="at random moments, in all")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--json", type=Path, help="write what happened to this file")
+    request = parser.parse_args()
+    if sys.platform != "linux":
+        sys.exit("The endurance test needs Linux: it forks, and reads /proc.")
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    began = time.monotonic()
+    told: dict[str, Any] = {
+        "command": f"python -m tools.endurance {' '.join(sys.argv[1:])}".strip(),
+        "networks": {},
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        warm(Path(temporary))
+        for name in request.networks:
+            first = name == request.networks[0]
+            parts = [part for part in request.only if first or part not in ONCE]
+            try:
+                found = endure(name, Path(temporary), parts, request)
+            except BrokenError as error:
+                sys.exit(f"{name}: BROKEN: {error}")
+            told |= found.pop("origin")
+            told["networks"][name] = found
+    told["seconds"] = round(time.monotonic() - began)
+    if request.json:
+        request.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    print(f"every training ended as the one left alone ({told['seconds']} s)")
+
+
+if __name__ == "__main__":
+    main()
