@@ -342,7 +342,8 @@ class Run:
         task, parts = self.load()
         context = self.context(device, say, report)
         for part in parts.values():
-            part.to(context.device)
+            if any(each.device != context.device for each in part.parameters()):
+                part.to(context.device)
         return task, parts, context
 
     def evaluate(

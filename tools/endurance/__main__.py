@@ -30,7 +30,7 @@ SETTINGS = (
 TRAININGS: dict[str, tuple[int, int, list[str]]] = {
     "lenet5": (1, 28, []),
     "resnet20": (3, 32, ["--augment", "crop-flip"]),
-    "maxout_mlp": (1, 28, ["--set", "units=[16,16]"]),  # its dropout is the paper's
+    "maxout_mlp": (1, 28, ["--set", "units=16"]),  # its dropout is the paper's
 }
 CLASSES, EACH = 3, 8
 # strike: what does it, and the kinds of events at which it can tell something new

@@ -36,7 +36,7 @@ MODULES = (
 
 STRUCK = -signal.SIGKILL
 LONGEST = 300.0  # seconds that one command may take: none of ours takes a tenth of it
-PLACE = 64  # bytes of the shared memory that says what a process is at
+PLACE = 64  # bytes of the shared memory that say what a process is at; after them, where it was
 
 # What a process is at while it is in one of these: the last one entered counts.
 PLACES = {
@@ -113,7 +113,7 @@ def run(
         path.write_bytes(b"")
     sys.stdout.flush()
     sys.stderr.flush()
-    place = mmap.mmap(-1, PLACE)
+    place = mmap.mmap(-1, PLACE + len(PLACES))
     began = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -136,7 +136,7 @@ def run(
     ended, hung = None, began + LONGEST
     wanted = attack.place if attack is not None else None
     if wanted is not None:
-        ended = await_end(child, hung, lambda: name_at(place) == wanted)
+        ended = await_end(child, hung, lambda: was_at(place, wanted))
     if ended is None:
         seconds = attack.seconds if attack is not None else None
         begun = began if wanted is None else time.monotonic()
@@ -160,6 +160,11 @@ def run(
 def name_at(memory: mmap.mmap) -> str:
     """Return what a process is at, as it has written into shared memory."""
     return memory[:PLACE].rstrip(b"\0").decode() or "begin"
+
+
+def was_at(memory: mmap.mmap, place: str) -> bool:
+    """Return whether a process has been at a place, however shortly."""
+    return bool(memory[PLACE + list(PLACES).index(place)])
 
 
 def await_end(
@@ -195,6 +200,7 @@ def note_places(memory: mmap.mmap) -> None:
         with lock:
             change(name)
             memory[:PLACE] = "".join(entered[-1:]).encode().ljust(PLACE, b"\0")
+            memory[PLACE + list(PLACES).index(name)] = 1
 
     def wrapped(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **settings: Any) -> Any:
