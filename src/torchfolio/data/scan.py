@@ -23,6 +23,7 @@ LOOKS = 256  # files whose size and time a thread asks for at once
 READERS = max(8, min(32, os.cpu_count() or 1))  # threads: on a slow disk most of them wait
 UNREADABLE = "cannot be read:"  # the error of a file that may be readable another time
 IGNORED = "not a picture"  # the error of a file that is no picture and does not say it is one
+NOTHING = (0, 0, 0, 0)  # the facts of a file that does not open
 
 
 @dataclass
@@ -43,43 +44,54 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     What an earlier scan found of a file is used again where its path, size and time of change
     are the same; it is kept in the cache folder, under the folder and the reader's name.
     """
+    count = len(names)
     stats = _stats(root, names)
+    table = Table(stats, np.zeros((count, 4), np.int64), np.zeros(count, np.uint64), [""] * count)
     key = fingerprint(FORMAT, PIL.__version__, root.resolve(), reader)
-    known = _load(key)
-    rows: list[tuple[int, int, int, int, int, str] | None] = [
-        known.get((name, *stat)) for name, stat in zip(names, stats, strict=True)
-    ]
-    missing = [index for index, row in enumerate(rows) if row is None]
-    done = len(names) - len(missing)
+    missing = _recall(key, names, table).tolist()
+    done = count - len(missing)
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     with ThreadPoolExecutor(READERS, thread_name_prefix="folio-scan") as pool:
         found = pool.map(lambda batch: [_examine(root / names[index]) for index in batch], batches)
         for batch, results in zip(batches, found, strict=True):
             for index, row in zip(batch, results, strict=True):
-                rows[index] = row
+                table.facts[index], table.digests[index], table.errors[index] = row
             done += len(batch)
             if progress is not None:
-                progress(done, len(names))
-    whole = [row for row in rows if row is not None]
+                progress(done, count)
     if missing:
-        _save(key, names, stats, whole)
-    numbers = np.array([row[:4] for row in whole], np.int64).reshape(len(whole), 4)
+        _save(key, names, table)
+    facts = table.facts
     return Scan(
-        names=list(names),
-        sizes=numbers[:, :2],
-        channels=numbers[:, 2],
-        deep=numbers[:, 3].astype(bool),
-        digests=np.array([row[4] for row in whole], np.uint64),
-        errors=[row[5] for row in whole],
+        list(names),
+        facts[:, :2],
+        facts[:, 2],
+        facts[:, 3].astype(bool),
+        table.digests,
+        table.errors,
     )
 
 
-def _stats(root: Path, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Return size and time of change of each file, asked for in threads."""
-    parts = [names[start : start + LOOKS] for start in range(0, len(names), LOOKS)]
+@dataclass
+class Table:
+    """What is known of files, in columns: an object a file would take several times the memory."""
+
+    stats: NDArray[np.int64]  # (files, 2): size and time of change, -1 where it cannot be asked for
+    facts: NDArray[np.int64]  # (files, 4): height, width, channels, deep
+    digests: NDArray[np.uint64]
+    errors: list[str]
+
+
+def _stats(root: Path, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return size and time of change of each file, asked for in threads. Shape: (files, 2)"""
+
+    def some(start: int) -> NDArray[np.int64]:
+        part = names[start : start + LOOKS]
+        return np.array([_stat(f"{root}{os.sep}{name}") for name in part], np.int64)
+
     with ThreadPoolExecutor(READERS, thread_name_prefix="folio-scan") as pool:
-        found = pool.map(lambda part: [_stat(f"{root}{os.sep}{name}") for name in part], parts)
-        return [each for part in found for each in part]
+        found = list(pool.map(some, range(0, len(names), LOOKS)))
+    return np.concatenate([np.zeros((0, 2), np.int64), *found])
 
 
 def _stat(path: str) -> tuple[int, int]:
@@ -90,66 +102,69 @@ def _stat(path: str) -> tuple[int, int]:
     return (stat.st_size, stat.st_mtime_ns)
 
 
-def _examine(path: Path) -> tuple[int, int, int, int, int, str]:
-    """Return height, width, channels, deep, digest and error of one file."""
+def _examine(path: Path) -> tuple[tuple[int, int, int, int], int, str]:
+    """Return height, width, channels and deep, digest and error of one file."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        return (0, 0, 0, 0, 0, f"{UNREADABLE} {error.strerror or error}")
+        return NOTHING, 0, f"{UNREADABLE} {error.strerror or error}"
     number = digest(data)
     named = path.suffix.lower() in SUFFIXES
     if not data and not named:
-        return (0, 0, 0, 0, number, IGNORED)
+        return NOTHING, number, IGNORED
     try:
         height, width, channels, deep = examine(data, path.suffix.lower())
     except NotAnImageError as error:
-        return (0, 0, 0, 0, number, str(error) if named else IGNORED)
+        return NOTHING, number, str(error) if named else IGNORED
     except DataError as error:
-        return (0, 0, 0, 0, number, str(error))
-    return (height, width, channels, int(deep), number, "")
+        return NOTHING, number, str(error)
+    return (height, width, channels, int(deep)), number, ""
 
 
-Known = dict[tuple[str, int, int], tuple[int, int, int, int, int, str]]
+def _recall(key: str, names: Sequence[str], table: Table) -> NDArray[np.intp]:
+    """Fill the rows of the files that the cache knows as they are; return the other rows.
 
-
-def _load(key: str) -> Known:
-    """Return what the cache knows; nothing where the entry is missing or damaged."""
+    Nothing is known where the entry is missing or damaged.
+    """
+    nothing = np.arange(len(names))
     columns = cache.read_arrays("scans", key)
     if columns is None:
-        return {}
+        return nothing
     try:
-        names = columns["names"].tobytes().decode("utf-8", "surrogateescape").split(BETWEEN)
-        errors = columns["errors"].tobytes().decode("utf-8", "surrogateescape").split(BETWEEN)
-        numbers = columns["numbers"].tolist()
-        digests = columns["digests"].tolist()
-        return {
-            (name, row[0], row[1]): (row[2], row[3], row[4], row[5], number, error)
-            for name, row, number, error in zip(names, numbers, digests, errors, strict=True)
-        }
-    except (KeyError, ValueError, IndexError):
-        return {}
+        known, errors = _texts(columns["names"]), _texts(columns["errors"])
+        numbers, digests = columns["numbers"], columns["digests"]
+    except (KeyError, ValueError):
+        return nothing
+    if not len(known) == len(errors) == len(digests) or numbers.shape != (len(known), 6):
+        return nothing
+    places = {name: place for place, name in enumerate(known)}
+    row_of = np.fromiter((places.get(name, -1) for name in names), np.int64, len(names))
+    same = row_of >= 0
+    same[same] = (numbers[row_of[same], :2] == table.stats[same]).all(1)
+    rows = row_of[same]
+    table.facts[same], table.digests[same] = numbers[rows, 2:], digests[rows]
+    for index, row in zip(np.flatnonzero(same).tolist(), rows.tolist(), strict=True):
+        table.errors[index] = errors[row]
+    return np.flatnonzero(~same)
 
 
-def _save(
-    key: str,
-    names: Sequence[str],
-    stats: Sequence[tuple[int, int]],
-    rows: Sequence[tuple[int, int, int, int, int, str]],
-) -> None:
-    keep = [index for index, row in enumerate(rows) if not row[5].startswith(UNREADABLE)]
-
-    def text(values: list[str]) -> NDArray[np.uint8]:
-        return np.frombuffer(BETWEEN.join(values).encode("utf-8", "surrogateescape"), np.uint8)
-
+def _save(key: str, names: Sequence[str], table: Table) -> None:
+    keep = [i for i, error in enumerate(table.errors) if not error.startswith(UNREADABLE)]
     cache.write_arrays(
         "scans",
         key,
         {
-            "names": text([names[index] for index in keep]),
-            "errors": text([rows[index][5] for index in keep]),
-            "numbers": np.array(
-                [(*stats[index], *rows[index][:4]) for index in keep], np.int64
-            ).reshape(len(keep), 6),
-            "digests": np.array([rows[index][4] for index in keep], np.uint64),
+            "names": _bytes([names[index] for index in keep]),
+            "errors": _bytes([table.errors[index] for index in keep]),
+            "numbers": np.concatenate([table.stats, table.facts], axis=1)[keep],
+            "digests": table.digests[keep],
         },
     )
+
+
+def _bytes(texts: list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer(BETWEEN.join(texts).encode("utf-8", "surrogateescape"), np.uint8)
+
+
+def _texts(content: NDArray[np.uint8]) -> list[str]:
+    return content.tobytes().decode("utf-8", "surrogateescape").split(BETWEEN)
