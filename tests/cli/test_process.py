@@ -88,3 +88,16 @@ def test_the_collector_works_again_after_imports() -> None:
         "assert gc.isenabled() and gc.get_freeze_count() >= 1000\n"
     )
     assert found.returncode == 0, found.stderr
+
+
+def test_the_garbage_of_later_work_is_not_kept() -> None:
+    code = (
+        "import gc, weakref; from torchfolio.cli.process import quick_imports\n"
+        "class Cycle: pass\n"
+        "with quick_imports(): pass\n"
+        "one = Cycle(); one.itself = one; watched = weakref.ref(one)\n"
+        "with quick_imports(): del one\n"
+        "gc.collect(); assert watched() is None; assert gc.isenabled()\n"
+    )
+    found = python(code)
+    assert found.returncode == 0, found.stderr

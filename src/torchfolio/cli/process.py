@@ -15,8 +15,12 @@ def quick_imports() -> Iterator[None]:
     """Import large modules in this block: the garbage collector rests, and later passes them over.
 
     What torch leaves in memory stays to the end; without this every full collection walks over
-    half a million objects of it: while they are made, and again and again during the work.
+    half a million objects of it: while they are made, and again and again during the work. It
+    happens once in a process: later, what is left behind by earlier work would stay for ever.
     """
+    if gc.get_freeze_count():
+        yield
+        return
     gc.disable()
     try:
         yield

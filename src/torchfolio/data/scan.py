@@ -46,7 +46,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     """
     count = len(names)
     stats = _stats(root, names)
-    table = Table(stats, np.zeros((count, 4), np.int64), np.zeros(count, np.uint64), [""] * count)
+    table = Columns(stats, np.zeros((count, 4), np.int64), np.zeros(count, np.uint64), [""] * count)
     key = fingerprint(FORMAT, PIL.__version__, root.resolve(), reader)
     missing = _recall(key, names, table).tolist()
     done = count - len(missing)
@@ -63,17 +63,17 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
         _save(key, names, table)
     facts = table.facts
     return Scan(
-        list(names),
-        facts[:, :2],
-        facts[:, 2],
-        facts[:, 3].astype(bool),
-        table.digests,
-        table.errors,
+        names=list(names),
+        sizes=facts[:, :2],
+        channels=facts[:, 2],
+        deep=facts[:, 3].astype(bool),
+        digests=table.digests,
+        errors=table.errors,
     )
 
 
 @dataclass
-class Table:
+class Columns:
     """What is known of files, in columns: an object a file would take several times the memory."""
 
     stats: NDArray[np.int64]  # (files, 2): size and time of change, -1 where it cannot be asked for
@@ -83,7 +83,7 @@ class Table:
 
 
 def _stats(root: Path, names: Sequence[str]) -> NDArray[np.int64]:
-    """Return size and time of change of each file, asked for in threads. Shape: (files, 2)"""
+    """Return size and time of change of each file, asked for in threads; shape (files, 2)."""
 
     def some(start: int) -> NDArray[np.int64]:
         part = names[start : start + LOOKS]
@@ -121,7 +121,7 @@ def _examine(path: Path) -> tuple[tuple[int, int, int, int], int, str]:
     return (height, width, channels, int(deep)), number, ""
 
 
-def _recall(key: str, names: Sequence[str], table: Table) -> NDArray[np.intp]:
+def _recall(key: str, names: Sequence[str], table: Columns) -> NDArray[np.intp]:
     """Fill the rows of the files that the cache knows as they are; return the other rows.
 
     Nothing is known where the entry is missing or damaged.
@@ -148,7 +148,7 @@ def _recall(key: str, names: Sequence[str], table: Table) -> NDArray[np.intp]:
     return np.flatnonzero(~same)
 
 
-def _save(key: str, names: Sequence[str], table: Table) -> None:
+def _save(key: str, names: Sequence[str], table: Columns) -> None:
     keep = [i for i, error in enumerate(table.errors) if not error.startswith(UNREADABLE)]
     cache.write_arrays(
         "scans",
