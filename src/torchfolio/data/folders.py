@@ -27,6 +27,12 @@ def is_litter(name: str) -> bool:
 
 def contents(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the folders and the files directly in a folder, without litter, in order of names."""
+    folders, files = entries(folder)
+    return [folder / name for name in folders], [folder / name for name in files]
+
+
+def entries(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of :func:`contents`: of 200,000 files, paths would take seconds to make."""
     folders: list[str] = []
     files: list[str] = []
     try:
@@ -36,7 +42,12 @@ def contents(folder: Path) -> tuple[list[Path], list[Path]]:
                     (folders if entry.is_dir() else files).append(entry.name)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
-    return [folder / name for name in sorted(folders)], [folder / name for name in sorted(files)]
+    return sorted(folders), sorted(files)
+
+
+def files_ending(folder: Path, suffixes: str | tuple[str, ...]) -> list[Path]:
+    """Return the files directly in a folder whose names end so, whatever the case."""
+    return [folder / name for name in entries(folder)[1] if name.lower().endswith(suffixes)]
 
 
 def descend(folder: Path) -> Path:
@@ -45,19 +56,19 @@ def descend(folder: Path) -> Path:
     The only folder of a class is no wrapper: going in stops where the next folder holds none.
     """
     while True:
-        folders, files = contents(folder)
-        if len(folders) != 1 or files or not contents(folders[0])[0]:
+        folders, files = entries(folder)
+        if len(folders) != 1 or files or not entries(folder / folders[0])[0]:
             return folder
-        folder = folders[0]
+        folder = folder / folders[0]
 
 
 def innermost(folder: Path) -> Path:
     """Return the folder of files inside wrappers: while a folder holds one folder only, go in."""
     while True:
-        folders, files = contents(folder)
+        folders, files = entries(folder)
         if len(folders) != 1 or files:
             return folder
-        folder = folders[0]
+        folder = folder / folders[0]
 
 
 def nfc(name: str) -> str:

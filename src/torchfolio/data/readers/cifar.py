@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices, Problem, Progress, Reader
-from torchfolio.data.folders import contents, innermost
+from torchfolio.data.folders import entries, innermost
 from torchfolio.data.readers.array_pickle import load_arrays
 from torchfolio.data.readers.pictures import array_dataset
 from torchfolio.errors import DataError, RequestError
@@ -143,7 +143,7 @@ def _find(path: Path) -> _Form | None:
     if not path.is_dir():
         return None
     folder = innermost(path)
-    held = {file.name for file in contents(folder)[1]}
+    held = set(entries(folder)[1])
     for binary, suffix in ((True, ".bin"), (False, "")):
         if any(name + suffix in held for files in TEN.values() for name in files):
             return _Form(folder, TEN, binary)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices, Progress, Reader
-from torchfolio.data.folders import contents, innermost
+from torchfolio.data.folders import entries, innermost
 from torchfolio.data.images import Pixels
 from torchfolio.data.readers.pictures import array_dataset
 from torchfolio.errors import DataError
@@ -107,10 +107,11 @@ def find_pairs(path: Path) -> dict[str, Pair]:
 def _groups(folder: Path, only: str | None) -> dict[str, dict[str, Path]]:
     """Return the files by set ("train-") and by what they hold ("i" or "l"), plain before .gz."""
     groups: dict[str, dict[str, Path]] = {}
-    for file in contents(folder)[1]:
-        match = PATTERN.match(file.name)
+    for name in entries(folder)[1]:
+        match = PATTERN.match(name)
         if match and only in (None, match["set"]):
-            groups.setdefault(match["set"].lower(), {}).setdefault(match["what"][0].lower(), file)
+            files = groups.setdefault(match["set"].lower(), {})
+            files.setdefault(match["what"][0].lower(), folder / name)
     return groups
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, contents, descend, is_litter, listing, nfc, stop_on
+from torchfolio.data.folders import SPLIT_OF, descend, entries, is_litter, listing, nfc, stop_on
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.pictures import picture_dataset
 from torchfolio.data.scan import IGNORED, scan
@@ -101,7 +101,7 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 def class_folders(folder: Path) -> list[Path]:
     """Return the folders directly below."""
-    return contents(folder)[0]
+    return [folder / name for name in entries(folder)[0]]
 
 
 def walk(folder: Path, root: Path, problems: list[Problem] | None = None) -> Iterator[str]:
@@ -126,7 +126,7 @@ def walk(folder: Path, root: Path, problems: list[Problem] | None = None) -> Ite
 def strays(root: Path, splits: dict[str, Path], problems: list[Problem]) -> list[str]:
     """Return the files that lie in no class folder, relative to the root."""
     tops = (root, *splits.values())
-    files = [each.relative_to(root).as_posix() for top in tops for each in contents(top)[1]]
+    files = [(top / name).relative_to(root).as_posix() for top in tops for name in entries(top)[1]]
     if splits:
         beside = [each for each in class_folders(root) if each not in splits.values()]
         files += [each for folder in beside for each in walk(folder, root, problems)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLITS, contents, innermost
+from torchfolio.data.folders import SPLITS, files_ending, innermost
 from torchfolio.data.images import Pixels
 from torchfolio.data.readers.pictures import array_dataset
 from torchfolio.errors import DataError
@@ -93,7 +93,7 @@ def find_file(path: Path) -> Path | None:
     """Return the archive at a path: the file itself, or the only one in a folder."""
     if path.is_file():
         return path if path.suffix.lower() == ".npz" else None
-    files = [each for each in contents(innermost(path))[1] if each.suffix.lower() == ".npz"]
+    files = files_ending(innermost(path), ".npz")
     return files[0] if len(files) == 1 else None
 
 
