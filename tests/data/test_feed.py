@@ -2,6 +2,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from torchfolio.data.feed import Feed
 
@@ -67,3 +68,39 @@ def test_waiting_is_counted(workers: int, low: float, high: float) -> None:
 
 def test_a_feed_without_items_is_empty() -> None:
     assert list(Feed(lambda number: number, [], 2)) == []
+
+
+def test_workers_compute_alone_and_leave_the_caller_its_threads() -> None:
+    own = torch.get_num_threads()
+    assert set(Feed(lambda _: torch.get_num_threads(), range(8), 2)) == {1}
+    assert set(Feed(lambda _: torch.get_num_threads(), range(8), 2, team=2)) == {2}
+    assert torch.get_num_threads() == own
+
+
+def test_the_callers_matrix_products_keep_their_threads() -> None:
+    def limits() -> list[str]:
+        told = torch.__config__.parallel_info().splitlines()
+        return [line for line in told if "max_threads" in line]
+
+    before = limits()
+    list(Feed(lambda _: torch.ones(9, 9) @ torch.ones(9, 9), range(8), 2))
+    assert limits() == before
+
+
+def test_a_crew_that_cannot_be_had_leaves_no_thread_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+
+    def one_only(self: threading.Thread) -> None:
+        if any(each.name.startswith("folio-feed") for each in threading.enumerate()):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", one_only)
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(Feed(lambda number: number, range(3), 2))
+    deadline = time.monotonic() + 5
+    while any(each.name.startswith("folio-feed") for each in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

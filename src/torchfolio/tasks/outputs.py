@@ -46,11 +46,4 @@ def outputs(
             yield compute(loaded)
         return
 
-    def work(item: Item) -> Output:
-        torch.set_num_threads(max(1, threads // crowd))  # of this thread alone
-        return compute(load(item))
-
-    try:
-        yield from Feed(work, items, crowd)
-    finally:
-        torch.set_num_threads(threads)
+    yield from Feed(lambda item: compute(load(item)), items, crowd, max(1, threads // crowd))
