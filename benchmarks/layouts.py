@@ -28,6 +28,7 @@ from torchfolio.training.device import wants_channels_last
 NETWORKS = {  # and the batch, and the size of the pictures where the page has none of its own
     "lenet5": (64, None),
     "lenet5_original": (64, None),
+    "lenet_caffe": (64, None),
     "maxout_conv_mnist": (64, None),
     "resnet20": (128, None),
     "resnet56": (64, None),

@@ -224,7 +224,8 @@ class Run:
         report: bool = True,
     ) -> Context:
         """Return where measuring runs."""
-        options = resolve_device(replace(self.recipe.training, device=device, precision="auto"))
+        options = replace(self.recipe.training, device=device, precision="auto", workers=None)
+        options = resolve_device(options)
         return Context(
             device=configure(options),
             batch_size=measuring_batch(options),

@@ -14,6 +14,8 @@ from torchfolio.errors import DataError, RequestError
 class Rows:
     """Records of which only the digests matter."""
 
+    in_memory = True
+
     def __init__(self, digests: Sequence[int]) -> None:
         self._digests = np.array(digests, np.uint64)
 

@@ -120,6 +120,15 @@ def test_every_parameter_gets_a_gradient(name: str) -> None:
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_step_can_be_taken_in_bf16(name: str) -> None:
+    network, shape = smallest(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = loss_of(network, torch.rand(2, *shape), torch.arange(2))
+    loss.backward()
+    assert loss.isfinite()
+
+
 @pytest.mark.parametrize(
     "name",
     [

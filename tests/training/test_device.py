@@ -4,6 +4,7 @@ from torch import nn
 
 from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
+from torchfolio.networks.build import build
 from torchfolio.training.device import (
     autocast,
     configure,
@@ -11,6 +12,7 @@ from torchfolio.training.device import (
     resolve_device,
     resolve_layout,
     seed_for,
+    wants_channels_last,
 )
 from torchfolio.training.options import TrainingOptions
 
@@ -28,6 +30,12 @@ def test_everything_left_open_is_chosen() -> None:
     assert options.workers in (1, 2)
     assert options.threads == torch.get_num_threads()
     assert resolve_device(options) == options
+
+
+def test_on_the_cpu_the_loop_copies_what_lies_in_memory() -> None:
+    assert resolve_device(TrainingOptions(device="cpu"), in_memory=True).workers == 0
+    asked = TrainingOptions(device="cpu", workers=2)
+    assert resolve_device(asked, in_memory=True).workers == 2
 
 
 def test_what_is_asked_for_is_kept() -> None:
@@ -89,16 +97,26 @@ def test_bf16_is_used_where_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "asked", "last"),
-    [(True, None, True), (False, None, False), (True, False, False), (False, True, True)],
+    ("second", "asked", "last"),
+    [
+        (nn.BatchNorm2d(4), None, True),
+        (nn.MaxPool2d(2), None, True),
+        (nn.ReLU(), None, False),
+        (nn.BatchNorm2d(4), False, False),
+        (nn.ReLU(), True, True),
+    ],
 )
-def test_channels_last_by_rule_or_as_asked(norm: bool, asked: bool | None, last: bool) -> None:
-    layers: list[nn.Module] = [nn.Conv2d(3, 4, 3)]
-    if norm:
-        layers.append(nn.BatchNorm2d(4))
-    part: nn.Module = nn.Sequential(*layers)
+def test_channels_last_by_rule_or_as_asked(
+    second: nn.Module, asked: bool | None, last: bool
+) -> None:
+    part: nn.Module = nn.Sequential(nn.Conv2d(3, 4, 3), second)
     options = resolve_layout(resolved(device="cpu", channels_last=asked), [part], gathers=False)
     part = place(part, options)
     weight = part[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == last
     assert weight.is_contiguous() != last
+
+
+def test_a_page_may_want_the_plain_layout() -> None:
+    assert wants_channels_last([build("lenet_caffe")])
+    assert not wants_channels_last([build("maxout_conv_mnist")])

@@ -115,6 +115,8 @@ def assert_same(first: Any, second: Any, where: str = "") -> None:
 class Rows:
     """Rows of numbers in memory."""
 
+    in_memory = True
+
     def __init__(self, count: int) -> None:
         self.count = count
 

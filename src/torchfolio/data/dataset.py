@@ -17,7 +17,10 @@ class Records(Protocol):
     """The examples of a dataset, held in columns and read by index.
 
     Ten million rows are ten million entries of a few arrays, never ten million objects.
+    ``in_memory`` says that reading an example is a copy, not the decoding of a file.
     """
+
+    in_memory: bool
 
     def __len__(self) -> int: ...
 

@@ -19,6 +19,7 @@ class ImageFiles:
     """Pictures in files below one folder, decoded when they are asked for."""
 
     array: None = None
+    in_memory = False
 
     def __init__(
         self,
@@ -74,6 +75,8 @@ class ImageArray:
     ``array`` is uint8, or float32 in [0, 1] for data of more than 8 bits. ``sources`` names
     the files they came from, each with its number of pictures, in order.
     """
+
+    in_memory = True
 
     def __init__(self, array: Pixels, sources: Sequence[tuple[str, int]]) -> None:
         self._array = array

@@ -71,6 +71,8 @@ class MaxoutConv(nn.Module):
     Shape: (batch, in_channels, *size) -> (batch, channels, *self.out_size)
     """
 
+    channels_last = False  # the pieces of a map are planes side by side
+
     def __init__(
         self,
         in_channels: int,

@@ -68,7 +68,7 @@ class Pictures:
         self._dataset: Dataset | None = None
         self._stores: dict[bool, PictureStore] = {}
         self._lock = threading.Lock()  # of ``_stores``: several threads load
-        self._normal: tuple[Tensor, Tensor] | None = None
+        self._normal: dict[tuple[torch.device, float], tuple[Tensor, Tensor]] = {}
 
     def inherit(self, state: dict[str, Any]) -> list[str]:
         """Normalise as another run does, where its pictures have the same channels (and size)."""
@@ -77,7 +77,7 @@ class Pictures:
         if mean is None or tuple(mean.shape) not in ((channels, 1, 1), (channels, size, size)):
             return []
         self.state |= {"mean": mean, "std": std}
-        self._normal = None
+        self._normal = {}
         return ["normalised as the run that the weights come from (--normalize overrules)"]
 
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
@@ -210,22 +210,20 @@ class Pictures:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Return float32 images as the network takes them; on the images' device."""
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        mean, factor = self.normal(images.device)
-        values = images.to(torch.float32, copy=True)
-        return values.sub_(mean * scale).mul_(factor / scale)
+        mean, factor = self.normal(images.device, 255.0 if images.dtype == torch.uint8 else 1.0)
+        return images.to(torch.float32, copy=True).sub_(mean).mul_(factor)
 
-    def normal(self, device: torch.device) -> tuple[Tensor, Tensor]:
+    def normal(self, device: torch.device, scale: float) -> tuple[Tensor, Tensor]:
         """Return what is subtracted and what is multiplied by, both (channels, height, width).
 
         They are as large as a picture: over channels alone they would take fifteen times as long.
         """
-        if self._normal is None or self._normal[0].device != device:
+        if (device, scale) not in self._normal:
             shape = (self.state["channels"], self.state["size"], self.state["size"])
             mean, std = self.state["mean"].to(device), self.state["std"].to(device)
-            whole = (each.expand(shape).contiguous() for each in (mean, 1 / std))
-            self._normal = cast("tuple[Tensor, Tensor]", tuple(whole))
-        return self._normal
+            whole = [each.expand(shape) for each in (mean * scale, 1 / std / scale)]
+            self._normal[device, scale] = (whole[0].contiguous(), whole[1].contiguous())
+        return self._normal[device, scale]
 
 
 def checked(array: NDArray[Any]) -> NDArray[Any]:

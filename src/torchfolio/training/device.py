@@ -14,12 +14,13 @@ from torchfolio.errors import RequestError
 from torchfolio.training.options import TrainingOptions
 
 
-def resolve_device(options: TrainingOptions) -> TrainingOptions:
+def resolve_device(options: TrainingOptions, in_memory: bool = False) -> TrainingOptions:
     """Return the options with device, precision, workers and threads chosen by a fixed rule.
 
     The first CUDA device if there is one, then Apple's, then the CPU. float32 everywhere: bf16
     changes the first gradients of networks with batch norm by a fifth or more, so it is used
-    where it is asked for. Two threads load.
+    where it is asked for. Two threads load; on the CPU the loop itself copies examples that lie
+    ``in_memory``, which takes less time than handing them from thread to thread.
     """
     device = options.device
     if device == "auto":
@@ -44,7 +45,8 @@ def resolve_device(options: TrainingOptions) -> TrainingOptions:
     precision = "fp32" if options.precision == "auto" else options.precision
     if precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")
-    workers = options.workers if options.workers is not None else min(2, os.cpu_count() or 1)
+    workers = 0 if in_memory and wanted.type == "cpu" else min(2, os.cpu_count() or 1)
+    workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
     return replace(options, device=device, precision=precision, workers=workers, threads=threads)
 
@@ -89,11 +91,15 @@ def resolve_layout(
 def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
     """Return whether images lie channels-last in memory, unless it is asked for: a fixed rule.
 
-    It is quicker for convolutions with batch norm or average pooling (ResNets, LeNet-5) and slower
-    or no different for others (docs/performance.md, "Layouts and precision").
+    It is quicker for convolutions with batch norm or pooling (ResNets, LeNets) and slower or no
+    different for others (docs/performance.md, "Layouts and precision"). A page whose own
+    arithmetic wants the plain layout says so by ``channels_last = False``.
     """
-    quicker = (nn.BatchNorm2d, nn.AvgPool2d)
-    return any(isinstance(each, quicker) for part in parts for each in part.modules())
+    modules = [each for part in parts for each in part.modules()]
+    if any(getattr(each, "channels_last", True) is False for each in modules):
+        return False
+    quicker = (nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d)
+    return any(isinstance(each, quicker) for each in modules)
 
 
 def autocast(options: TrainingOptions) -> AbstractContextManager[Any]:

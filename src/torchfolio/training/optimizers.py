@@ -51,8 +51,8 @@ class OptimizerGroup:
         return [parameter for group in groups for parameter in group["params"]]
 
     def zero_grad(self) -> None:
-        for each in self.optimizers:
-            each.zero_grad(set_to_none=True)
+        for parameter in self.parameters():
+            parameter.grad = None
 
     def step(self) -> None:
         for each in self.optimizers:

@@ -140,6 +140,8 @@ class Processes:
 
     def pieces(self, indices: Indices, number: int, usual: int) -> list[Indices]:
         """Return this process's share of a batch in (at most) ``number`` pieces."""
+        if not self.several and number == 1:
+            return [indices]
         takers = self.takers(len(indices), usual)
         number = max(1, min(number, len(indices) // takers))
         if self.rank >= takers:

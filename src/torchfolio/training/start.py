@@ -116,7 +116,7 @@ def prepare(
         (table, where),
         task_kind.part_names,
     )
-    recipe.training = resolve_device(recipe.training)
+    recipe.training = resolve_device(recipe.training, dataset.records.in_memory)
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
@@ -202,7 +202,8 @@ def make_loop(
 ) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
     world = world or Processes()
-    options = start.recipe.training = resolve_device(start.recipe.training)
+    options = resolve_device(start.recipe.training, start.dataset.records.in_memory)
+    start.recipe.training = options
     check_device(world, options)
     configure(options)
     parts = make_parts(start)

@@ -1,7 +1,8 @@
 """One update: the steps of its pieces in lock-step, gradients, clipping, and the optimizers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -68,8 +69,8 @@ class Updater:
             loss = self.take_step(steps, shares, update, number)
             losses.setdefault(steps[0].name, []).append(loss)
             for key in steps[0].logs:
-                values = [step.logs[key] * share for step, share in zip(steps, shares, strict=True)]
-                logs.setdefault(key, []).append(torch.stack(values).sum())
+                values = (step.logs[key] for step in steps)
+                logs.setdefault(key, []).append(weighted_sum(values, shares))
         figures = means(logs)
         if figures:
             totals = self.world.total(torch.stack(list(figures.values())))
@@ -90,16 +91,18 @@ class Updater:
         def closure() -> Tensor:
             for group in groups:
                 group.zero_grad()
-            total = torch.zeros((), device=self.device)
+            values = []
             for piece, (step, share) in enumerate(zip(steps, shares, strict=True)):
                 seed_for("update", self.options.seed, update, number, first + piece)
                 with exchanging(self.world, self.parts, last=piece + 1 == len(steps)):
                     with autocast(self.options):
                         loss = step.closure()
-                    torch.autograd.backward(self.scaler.scale(loss * (share * self.world.size)))
-                total += loss.detach() * share
+                    torch.autograd.backward(
+                        self.scaler.scale(scaled(loss, share * self.world.size))
+                    )
+                values.append(loss.detach())
             self.clip(groups)
-            return self.world.total(total)
+            return self.world.total(weighted_sum(values, shares))
 
         losses = []
         plain = [group for group in groups if not group.closure_based]
@@ -136,9 +139,22 @@ class Updater:
             self.scaler.update()
 
 
+def scaled(value: Tensor, factor: float) -> Tensor:
+    """Return ``value * factor``: of a batch in one piece, the value as it is."""
+    return value if factor == 1 else value * factor
+
+
+def weighted_sum(values: Iterable[Tensor], weights: Iterable[float]) -> Tensor:
+    """Return the sum of ``weight * value`` over scalars."""
+    return reduce(torch.add, map(scaled, values, weights))
+
+
 def means(values: dict[str, list[Tensor]]) -> dict[str, Tensor]:
     """Return the mean of each list of scalars."""
-    return {name: torch.stack(each).mean() for name, each in values.items()}
+    return {
+        name: each[0] if len(each) == 1 else torch.stack(each).mean()
+        for name, each in values.items()
+    }
 
 
 @torch.no_grad()
