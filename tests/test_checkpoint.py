@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from torchfolio import checkpoint
@@ -136,7 +136,7 @@ def test_a_full_disk_keeps_the_old_tensors(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "state.safetensors"
     write_tensors(path, {"a": torch.ones(3)}, {"old": True})
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_bytes", full)
+        patched.setattr(os, "fsync", full)
         with pytest.raises(
             FolioError, match=r"state\.safetensors cannot be written: No space left"
         ):
@@ -410,3 +410,27 @@ def test_nothing_is_a_pickle(tmp_path: Path) -> None:
     ours = json.loads(header["__metadata__"][checkpoint.STATE_KEY])
     assert ours == {"value": {"s": 1}, "checksum": f"{zlib.crc32(content[8 + length :]):08x}"}
     assert content[8 + length :] == struct.pack("<f", 1.0)
+
+
+def test_what_is_written_is_what_safetensors_reads(tmp_path: Path) -> None:
+    kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32]
+    kinds += [torch.int16, torch.int8, torch.uint8, torch.bool]
+    tensors = {f"{kind} \N{GREEK SMALL LETTER BETA}": torch.arange(3).to(kind) for kind in kinds}
+    pixels = torch.arange(24.0).reshape(2, 3, 2, 2)
+    tensors |= {
+        "last": pixels.to(memory_format=torch.channels_last),
+        "turned": pixels.permute(3, 1, 0, 2),
+        "shared": pixels[:1],
+        "scalar": torch.tensor(5),
+        "empty": torch.zeros(0, 3),
+        "learnt": torch.nn.Parameter(torch.ones(2)),
+    }
+    write_tensors(tmp_path / "all.safetensors", tensors, {"value": 1})
+    for found in (
+        load_file(tmp_path / "all.safetensors"),
+        read_tensors(tmp_path / "all.safetensors")[0],
+    ):
+        assert found.keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            assert found[name].dtype == tensor.dtype
+            assert found[name].equal(tensor)

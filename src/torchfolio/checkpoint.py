@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 STATE_KEY = "state"
 TENSOR, TUPLE, MAPPING = "__tensor__", "__tuple__", "__mapping__"
 SIMPLE = bool | int | float | str | None
+DTYPES = {  # what safetensors calls torch's
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
+}
+WRITTEN_AT_ONCE = 2**24  # bytes of small tensors that are gathered into one write
 PART = ".part"  # the end of a temporary file's name
 
 
@@ -104,19 +117,30 @@ def read_json(path: Path) -> Any:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], state: Any = None) -> None:
-    """Write tensors, and a JSON value in the header, as one safetensors file."""
-    from safetensors.torch import save
+    """Write tensors, and a JSON value in the header, as one safetensors file.
 
-    seen: set[int] = set()
-    ready = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu().contiguous()
-        if tensor.untyped_storage().data_ptr() in seen:  # safetensors holds no shared memory
-            tensor = tensor.clone()
-        seen.add(tensor.untyped_storage().data_ptr())
-        ready[name] = tensor
-    ours = {"checksum": checksum(ready), "value": state}
-    write_bytes(path, save(ready, metadata={STATE_KEY: json.dumps(ours)}))
+    safetensors' own writers want every tensor contiguous at once, a copy of all that lie
+    channels-last. Here each is laid out when its turn comes, so that saving takes little memory.
+    """
+    ours = {"checksum": checksum(tensors), "value": state}
+    header: dict[str, Any] = {"__metadata__": {STATE_KEY: json.dumps(ours)}}
+    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # all lie aligned
+    end = 0
+    for name in order:
+        tensor = tensors[name]
+        start, end = end, end + tensor.numel() * tensor.itemsize
+        header[name] = {
+            "dtype": DTYPES[str(tensor.dtype)],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary, temporary.open("wb", buffering=WRITTEN_AT_ONCE) as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in order:
+            file.write(content(tensors[name]))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
@@ -142,13 +166,18 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
         raise FolioError(f"{path} is damaged or no safetensors file: {error}.") from error
 
 
-def checksum(tensors: Mapping[str, "Tensor"]) -> str:
-    """Return a CRC-32 over the bytes of contiguous tensors, in the order of their names."""
+def content(tensor: "Tensor") -> memoryview:
+    """Return the bytes of a tensor, row by row."""
     from torch import uint8
 
+    return tensor.detach().cpu().flatten().view(uint8).numpy().data
+
+
+def checksum(tensors: Mapping[str, "Tensor"]) -> str:
+    """Return a CRC-32 over the bytes of tensors, in the order of their names."""
     total = 0
     for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].flatten().view(uint8).numpy().data, total)
+        total = zlib.crc32(content(tensors[name]), total)
     return f"{total:08x}"
 
 
@@ -194,11 +223,9 @@ def unpack(tree: Any, tensors: Mapping[str, "Tensor"]) -> Any:
 
 def digest(tensors: Mapping[str, "Tensor"]) -> str:
     """Return a SHA-256 over names, types, shapes and bytes, in the order of the names."""
-    from torch import uint8
-
     total = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name]
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        total.update(tensor.flatten().view(uint8).numpy().data)
+        total.update(content(tensor))
     return total.hexdigest()

@@ -20,6 +20,7 @@ from torchfolio.data.feed import Feed
 from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.training.average import moving_average
+from torchfolio.training.convolution import quicken
 from torchfolio.training.device import place, seed_for
 from torchfolio.training.failures import diverged, explained
 from torchfolio.training.measure import measure
@@ -57,6 +58,7 @@ class Loop:
         self.sharded = self.world.several and options.sharded
         self.device = torch.device(options.device)
         self.parts = Parts({name: place(part, options) for name, part in parts.items()})
+        quicken(self.parts.values(), options)
         self.running = self.parts  # what is called in training: compiled where asked for
         if options.compile:
             compiled = {name: torch.compile(part) for name, part in self.parts.items()}

@@ -1,0 +1,104 @@
+"""Convolutions on the CPU whose weight gradients are matrix products.
+
+For many channels oneDNN takes twice as long for the gradient by the weights as a matrix product
+does (docs/performance.md). Here the patches below the kernel are laid out, a few pictures at a
+time, and products sum over all places: the same sums in another order.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from torchfolio.training.options import TrainingOptions
+
+LEAST_CHANNELS = 128  # below, oneDNN is as quick
+PATCHES = 2**22  # float32 values that are laid out at a time
+
+
+def quicken(parts: Iterable[nn.Module], options: TrainingOptions) -> None:
+    """Let convolutions take their weight gradients this way where that is quicker: a fixed rule.
+
+    That is on the CPU, in float32 and channels-last, for wide kernels larger than 1x1.
+    """
+    usual = options.device == "cpu" and options.precision == "fp32" and not options.compile
+    if not (usual and options.channels_last):
+        return
+    for part in parts:
+        for module in part.modules():
+            if type(module) is nn.Conv2d and gains(module):
+                module.forward = partial(convolve, module)  # type: ignore[method-assign]
+
+
+def gains(module: nn.Conv2d) -> bool:
+    """Return whether a convolution is wide, and plain enough for :func:`weight_gradient`."""
+    wide = module.in_channels >= LEAST_CHANNELS and module.kernel_size != (1, 1)
+    plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+    return wide and plain and not isinstance(module.padding, str)
+
+
+def convolve(module: nn.Conv2d, images: Tensor) -> Tensor:
+    """Return what the module returns."""
+    return Convolution.apply(images, module.weight, module.bias, module.stride, module.padding)
+
+
+class Convolution(torch.autograd.Function):
+    """torch's convolution with :func:`weight_gradient`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+    ) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        ctx.stride, ctx.padding, ctx.biases = stride, padding, None if bias is None else [len(bias)]
+        return torch.conv2d(images, weight, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight = ctx.saved_tensors
+        wanted = list(ctx.needs_input_grad[:3])
+        ours = wanted[1] and not torch.is_grad_enabled()  # second derivatives are torch's affair
+        wanted[1] = wanted[1] and not ours
+        found: list[Tensor | None] = [None, None, None]
+        if any(wanted):
+            found = torch.ops.aten.convolution_backward(
+                *(gradient, images, weight, ctx.biases, ctx.stride, ctx.padding),
+                *((1, 1), False, (0, 0), 1, wanted),
+            )
+        if ours:
+            found = [found[0], weight_gradient(images, gradient, weight, ctx), found[2]]
+        return (*found, None, None)
+
+
+def weight_gradient(images: Tensor, gradient: Tensor, weight: Tensor, ctx: Any) -> Tensor:
+    """Return the gradient by the weights.
+
+    ``images`` is (batch, channels, height, width), ``gradient`` that of the output (batch, maps,
+    rows, columns), ``weight`` (maps, channels, kernel height, kernel width).
+    """
+    maps, channels, high, wide = weight.shape
+    rows, columns = gradient.shape[2:]
+    down, right = ctx.stride
+    top, left = ctx.padding
+    pixels = F.pad(images.permute(0, 2, 3, 1), (0, 0, left, left, top, top)).contiguous()
+    outputs = gradient.permute(0, 2, 3, 1).contiguous()
+    picture, line, _, _ = pixels.stride()
+    result = weight.new_zeros(maps, high * wide * channels)
+    at_once = max(1, PATCHES // (rows * columns * result.shape[1]))
+    for start in range(0, len(pixels), at_once):
+        some = pixels[start : start + at_once]
+        patches = some.as_strided(  # a patch's line of pixels with their channels lies together
+            (len(some), rows, columns, high, wide * channels),
+            (picture, down * line, right * channels, line, 1),
+        )
+        places = outputs[start : start + at_once].reshape(-1, maps)
+        result.addmm_(places.T, patches.reshape(len(places), -1))
+    return result.view(maps, high, wide, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,104 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torchfolio.training.convolution import convolve, quicken
+from torchfolio.training.options import TrainingOptions
+
+LAST = torch.channels_last
+USUAL = TrainingOptions(device="cpu", precision="fp32", channels_last=True)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "size"),
+    [
+        (3, 1, 1, (7, 9)),
+        (3, 2, 1, (8, 8)),
+        (3, 2, 0, (8, 11)),  # the last line and column are in no patch
+        ((5, 2), (1, 3), (2, 0), (6, 9)),
+        (7, 4, 3, (7, 7)),
+    ],
+)
+def test_gradients_are_those_of_torch(
+    kernel: object, stride: object, padding: object, size: tuple[int, int], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(128, 24, kernel, stride, padding, bias=bias).double()  # type: ignore[arg-type]
+    layer = layer.to(memory_format=LAST)
+    found = []
+    for compute in (layer, lambda images: convolve(layer, images)):
+        torch.manual_seed(1)
+        images = torch.randn(70, 128, *size, dtype=torch.float64, requires_grad=True)
+        output = compute(images.to(memory_format=LAST))
+        wanted = [images, *layer.parameters()]
+        gradients = torch.autograd.grad(output, wanted, torch.randn_like(output))
+        found.append([output, *gradients])
+    for torchs, ours in zip(*found, strict=True):
+        assert ours.shape == torchs.shape
+        torch.testing.assert_close(ours, torchs)
+
+
+def two_layers() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 128, 3), nn.Conv2d(128, 8, 3), nn.Conv2d(8, 4, 1))
+    return layers.to(memory_format=LAST)
+
+
+def ways(network: nn.Module, images: torch.Tensor) -> set[str]:
+    """The names of the steps by which the outputs came about."""
+    seen, queue = set(), [network(images).grad_fn]
+    while queue:
+        node = queue.pop()
+        seen.add(node.name())
+        queue += [each for each, _ in node.next_functions if each is not None]
+    return seen
+
+
+def test_only_wide_convolutions_and_only_where_it_is_quicker() -> None:
+    images = torch.randn(2, 3, 9, 9)
+    network = two_layers()
+    quicken([network], USUAL)
+    assert [type(each).__name__ for each in network] == ["Conv2d"] * 3
+    assert ["forward" in vars(each) for each in network] == [False, True, False]
+    assert "ConvolutionBackward" in ways(network, images)
+    for other in ({"precision": "bf16"}, {"channels_last": False}, {"compile": True}):
+        network = two_layers()
+        quicken([network], TrainingOptions(**(vars(USUAL) | other)))
+        assert "ConvolutionBackward" not in ways(network, images)
+
+
+def test_a_copy_computes_with_its_own_weights() -> None:
+    network = two_layers()
+    quicken([network], USUAL)
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert other(torch.randn(2, 3, 9, 9)).abs().sum() == 0
+    assert network.state_dict().keys() == two_layers().state_dict().keys()
+
+
+def test_what_is_frozen_gets_no_gradient() -> None:
+    network = two_layers()
+    quicken([network], USUAL)
+    network[1].weight.requires_grad_(False)
+    network(torch.randn(2, 3, 9, 9)).sum().backward()
+    assert network[1].weight.grad is None
+    assert network[0].weight.grad is not None
+    assert network[1].bias.grad is not None
+
+
+def test_second_derivatives() -> None:
+    results = []
+    for change in (lambda _: None, lambda network: quicken([network], USUAL)):
+        network = two_layers().double()
+        change(network)
+        torch.manual_seed(1)
+        images = torch.randn(2, 3, 9, 9, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(network(images).pow(2).sum(), images, create_graph=True)
+        slope.pow(2).sum().backward()
+        results.append(network[1].weight.grad)
+    torch.testing.assert_close(*results)
