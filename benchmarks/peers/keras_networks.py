@@ -6,7 +6,13 @@ from keras import layers
 
 def make_network(name: str, size: int) -> keras.Model:
     """Return a network for 10 classes that gives class scores."""
-    makers = {"lenet5": lenet5, "mlp": mlp, "resnet18": resnet18, "resnet20": resnet20}
+    makers = {
+        "lenet5": lenet5,
+        "lenet_caffe": lenet_caffe,
+        "mlp": mlp,
+        "resnet18": resnet18,
+        "resnet20": resnet20,
+    }
     return makers[name](size)
 
 
@@ -22,6 +28,22 @@ def lenet5(size: int) -> keras.Model:
             layers.Flatten(),
             layers.Dense(120, activation="tanh"),
             layers.Dense(84, activation="tanh"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def lenet_caffe(size: int) -> keras.Model:
+    """The LeNet of Caffe's first example, 431,080 parameters."""
+    return keras.Sequential(
+        [
+            keras.Input((size, size, 1)),
+            layers.Conv2D(20, 5),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(50, 5),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(500, activation="relu"),
             layers.Dense(10),
         ]
     )

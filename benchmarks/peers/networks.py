@@ -9,6 +9,8 @@ def make_network(name: str, size: int) -> nn.Module:
     """Return a network for 10 classes; torchvision's where it has it."""
     if name == "lenet5":
         return lenet5()
+    if name == "lenet_caffe":
+        return lenet_caffe()
     if name == "mlp":
         return mlp(size)
     if name == "resnet20":
@@ -25,6 +27,14 @@ def lenet5() -> nn.Sequential:
         nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2),
         nn.Flatten(), nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(),
         nn.Linear(84, 10),
+    )  # fmt: skip
+
+
+def lenet_caffe() -> nn.Sequential:
+    """The LeNet of PyTorch's and Caffe's first examples, 431,080 parameters."""
+    return nn.Sequential(
+        nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, 10),
     )  # fmt: skip
 
 
