@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import results
 from benchmarks.chart import bars
+from benchmarks.precision import cleared, interval
 from benchmarks.process import ROOT
 from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.workloads import all_workloads
@@ -42,7 +43,13 @@ the end, with intervals, and with all that resuming needs; without the report (`
 LAYOUTS = """\
 Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
 `python -m benchmarks.layouts`. The rule is `wants_channels_last` in `torchfolio.training.device`;
-the precision is fp32 unless `--precision` names another.
+the precision is that of the next table.
+"""
+PRECISION = """\
+Whole trainings by the recipe in float32 and in bf16, the same seeds side by side, accuracy on the
+test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. A network is cleared
+where the mean in bf16 is not below the interval of float32, and is then trained in bf16 on
+processors with instructions for it (`resolve_device` in `torchfolio.training.device`).
 """
 GROWTH = "Measured by `python -m benchmarks.growth`.\n"
 GROWTHS = {
@@ -76,6 +83,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
     lines += layouts(folder.parent / "layouts")
+    lines += precisions(folder.parent / "precision")
     lines += growth(folder.parent / "growth")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
@@ -102,6 +110,28 @@ def layouts(folder: Path) -> list[str]:
             )
         lines.append("")
     return lines
+
+
+def precisions(folder: Path) -> list[str]:
+    """Return the table of ``benchmarks.precision``."""
+    documents = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    if not documents:
+        return []
+    lines = ["## Float32 and bf16", "", PRECISION]
+    lines += ["| network | seeds | fp32 | bf16 | seconds fp32, bf16 | cleared | command |",
+              "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for document in documents:
+        rows = document["rows"]
+        found = {kind: [100 * row[kind]["accuracy"] for row in rows] for kind in ("fp32", "bf16")}
+        told = ["{:.2f} ± {:.2f}".format(*interval(each)) for each in found.values()]
+        seconds = [statistics.median(row[kind]["seconds"] for row in rows) for kind in found]
+        lines.append(
+            f"| {document['network']} | {len(rows)} | {' | '.join(told)} | "
+            f"{seconds[0]:.0f}, {seconds[1]:.0f} | {'yes' if cleared(found) else 'no'} | "
+            f"`{document['command']}` |"
+        )
+    machines = dict.fromkeys(f"{each['hardware']}, torch {each['torch']}" for each in documents)
+    return [*lines, "", f"Measured on {'; '.join(machines)}, one thread each.", ""]
 
 
 def growth(folder: Path) -> list[str]:
@@ -161,13 +191,13 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
             for each in (OURS, COLD)
         }
         cells = {
-            "contestant": name,
+            "contestant": name + (" (bf16)" if precision(rounds, name) == "bf16" else ""),
             f"{head}, s": spread_of(values(rounds, name, measure)),
             "CPU, s": middle(values(rounds, name, "cpu"), "{:.3g}"),
             "first step, s": middle(values(rounds, name, "first_step"), "{:.3g}"),
             "memory, MiB": memory(rounds, name),
             "accuracy": accuracy(rounds, name),
-            "of the ceiling": share(newest, values(rounds, name, "wall"), name),
+            "of the ceiling": share(newest, rounds, name),
             **{column: spread_of(found) if found else "" for column, found in over.items()},
         }
         rows.append([cells[column] for column in columns])
@@ -209,13 +239,18 @@ def accuracy(rounds: list[Round], name: str) -> str:
     return ", ".join(filter(None, (f"{100 * statistics.mean(found):.2f} %", verdict(rounds, name))))
 
 
-def share(newest: results.Sitting, seconds: list[float], name: str) -> str:
+def share(newest: results.Sitting, rounds: list[Round], name: str) -> str:
     """Return the arithmetic a second, as a share of the ceiling of its precision."""
+    seconds = values(rounds, name, "wall")
     if not newest["operations"] or not seconds:
         return ""
-    precision = "bf16" if name.endswith("bf16") else "fp32"
-    ceiling = newest["ceiling"][f"{newest['operations_against']}_{precision}"]
+    ceiling = newest["ceiling"][f"{newest['operations_against']}_{precision(rounds, name)}"]
     return f"{100 * newest['operations'] / statistics.median(seconds) / ceiling:.3g} %"
+
+
+def precision(rounds: list[Round], name: str) -> str:
+    """Return the precision that a contestant computed in: a peer's is fp32."""
+    return str(next(each[name] for each in rounds if name in each).get("precision", "fp32"))
 
 
 def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:

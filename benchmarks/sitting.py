@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -122,6 +123,8 @@ class Sitter:
         if isinstance(output, dict):
             run |= {key: output[key] for key in ("latency", "versions") if key in output}
         run |= {"load": before, "seed": place.seed}
+        if command.run is not None:
+            run["precision"] = precision(command.run)
         chance = 0.0 if place.small and workload.chance else workload.chance  # too few to learn
         why = why_failed(run, errors, chance)
         return run | {"why": self.without_places(why, place.folder)}
@@ -145,6 +148,14 @@ class Sitter:
                             **places}.items():  # fmt: skip
             text = text.replace(place, name)
         return text
+
+
+def precision(run: Path) -> str:
+    """Return the precision of one of our runs, "fp32" where it was broken off before its recipe."""
+    recipe = run / "recipe.toml"
+    if not recipe.is_file():
+        return "fp32"
+    return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["training"]["precision"])
 
 
 def contestants(workload: Workload, peers: Sequence[str] | None) -> list[str]:

@@ -31,10 +31,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, and variables of its environment."""
+    """A command line, variables of its environment, and where it is ours the run folder."""
 
     arguments: list[str]
     environment: dict[str, str] = field(default_factory=dict)
+    run: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -39,19 +39,19 @@ def pictures(place: Place) -> str:
 
 def ours_all(place: Place) -> Command:
     """Return our command for all pictures."""
-    run = str(place.kept / "run")
+    run = place.kept / "run"
     arguments = [
-        *(place.python, "-m", "torchfolio", "predict", run, pictures(place)),
+        *(place.python, "-m", "torchfolio", "predict", str(run), pictures(place)),
         *("--device", place.device, "--json"),
     ]
-    return Command(arguments, ours_cache(place))
+    return Command(arguments, ours_cache(place), run)
 
 
 def ours_one(place: Place) -> Command:
     """Return what asks our Python interface one picture after another."""
-    run = str(place.kept / "run")
-    arguments = [place.python, "-m", "benchmarks.ours_latency", run, pictures(place), place.device]
-    return Command(arguments, ours_cache(place))
+    run = place.kept / "run"
+    call = (place.python, "-m", "benchmarks.ours_latency")
+    return Command([*call, str(run), pictures(place), place.device], ours_cache(place), run)
 
 
 def peer(place: Place, one: bool) -> Command:

@@ -24,7 +24,7 @@ PEERS: dict[str, tuple[str, dict[str, str]]] = {
 VARIANTS = {  # of our command
     "ours": ("--no-report",),
     "ours_report": (),
-    "ours_bf16": ("--no-report", "--precision", "bf16"),
+    "ours_fp32": ("--no-report", "--precision", "fp32"),
 }
 AUGMENT = {"none": "none", "shift": "shift", "crop-flip": "crop-flip", "photo": "standard"}
 
@@ -66,7 +66,7 @@ class Training:
             *("--device", place.device, "--out", "run", "--json", "--quiet"),
         ]
         folder = {"kept": place.kept / "cache", "empty": place.folder / "cache"}[cache]
-        return Command(arguments, {"TORCHFOLIO_CACHE": str(folder)})
+        return Command(arguments, {"TORCHFOLIO_CACHE": str(folder)}, place.folder / "run")
 
     def peer(self, name: str, place: Place) -> Command:
         """Return a peer's command."""

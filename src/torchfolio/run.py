@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from torchfolio.data.cache import keep_matplotlib_inside
@@ -185,7 +184,7 @@ class Run:
         self.path = self.folder.path
         self.recipe = self.folder.recipe()
         self._loaded: tuple[Task, Parts] | None = None
-        self._answering: tuple[torch.device, Parts] | None = None
+        self._answering: tuple[Context, Parts] | None = None
 
     @property
     def name(self) -> str:
@@ -223,9 +222,10 @@ class Run:
         say: Callable[[str], None] = lambda _: None,
         report: bool = True,
     ) -> Context:
-        """Return where measuring runs."""
-        options = replace(self.recipe.training, device=device, precision="auto", workers=None)
-        options = resolve_device(options)
+        """Return where measuring runs: in bf16 where the training did and the device has it."""
+        trained = self.recipe.training
+        options = replace(trained, device=device, precision="auto", workers=None)
+        options = resolve_device(options, cleared=trained.precision == "bf16")
         return Context(
             device=configure(options),
             batch_size=measuring_batch(options),
@@ -233,6 +233,7 @@ class Run:
             seed=options.seed,
             say=say,
             report=report,
+            bf16=options.precision == "bf16",
         )
 
     def resume(
@@ -440,8 +441,8 @@ class Run:
         into that folder. ``settings`` are the flags of the task's answers (``top=5``).
         """
         task, parts, context = self.ready(device)
-        if self._answering is None or self._answering[0] != context.device:
-            self._answering = (context.device, task.answering(parts, context.device))
+        if self._answering is None or self._answering[0].device != context.device:
+            self._answering = (context, task.answering(parts, context))
         parts = self._answering[1]
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
         rows = task.answer(parts, list(inputs), context, options)

@@ -120,3 +120,34 @@ def test_folding_draws_nothing_from_the_generator() -> None:
     torch.manual_seed(3)
     answering(network, torch.zeros(1, 3, 32, 32))
     assert torch.equal(torch.rand(4), expected)
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet20", 32), ("lenet_caffe", 28)])
+def test_answers_in_bf16_are_near(name: str, size: int) -> None:
+    network = with_statistics(build(name, num_classes=5))
+    images = torch.randn(4, 1 if name == "lenet_caffe" else 3, size, size)
+    before = {key: each.clone() for key, each in network.state_dict().items()}
+    with torch.no_grad():
+        expected = network(images)
+        fast = answering(network, images[:1], bf16=True)
+        found = fast(images)
+    assert {each.dtype for each in fast.parameters()} == {torch.bfloat16}
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() <= 0.05 * expected.abs().max()
+    assert all(torch.equal(each, before[key]) for key, each in network.state_dict().items())
+
+
+class Difference(nn.Module):
+    """A small difference of large numbers, which bf16 has no digits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.linear(x) + 1000) - 1000
+
+
+def test_what_bf16_would_spoil_answers_in_float32() -> None:
+    network = Difference().eval()
+    assert answering(network, torch.zeros(1, 8), bf16=True) is network

@@ -11,6 +11,11 @@ LAST = torch.channels_last
 USUAL = TrainingOptions(device="cpu", precision="fp32", channels_last=True)
 
 
+@pytest.fixture(autouse=True)
+def without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "size"),
@@ -68,6 +73,13 @@ def test_only_wide_convolutions_and_only_where_it_is_quicker() -> None:
         network = two_layers()
         quicken([network], TrainingOptions(**(vars(USUAL) | other)))
         assert "ConvolutionBackward" not in ways(network, images)
+
+
+def test_with_avx512_all_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    network = two_layers()
+    quicken([network], USUAL)
+    assert not any("forward" in vars(each) for each in network)
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:

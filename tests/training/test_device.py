@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,31 @@ def test_on_the_cpu_the_loop_copies_what_lies_in_memory() -> None:
     assert resolve_device(TrainingOptions(device="cpu"), in_memory=True).workers == 0
     asked = TrainingOptions(device="cpu", workers=2)
     assert resolve_device(asked, in_memory=True).workers == 2
+
+
+@pytest.mark.parametrize(
+    ("avx512_bf16", "amx", "cleared", "asked", "chosen"),
+    [
+        (True, False, True, "auto", "bf16"),
+        (False, True, True, "auto", "bf16"),
+        (False, False, True, "auto", "fp32"),
+        (True, True, False, "auto", "fp32"),
+        (True, True, True, "fp32", "fp32"),
+        (False, False, False, "bf16", "bf16"),
+    ],
+)
+def test_bf16_where_network_and_processor_allow_it(
+    monkeypatch: pytest.MonkeyPatch,
+    avx512_bf16: bool,
+    amx: bool,
+    cleared: bool,
+    asked: Any,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    options = TrainingOptions(device="cpu", precision=asked)
+    assert resolve_device(options, cleared=cleared).precision == chosen
 
 
 def test_what_is_asked_for_is_kept() -> None:

@@ -23,7 +23,8 @@ class Card:
     ``input`` is (channels, height, width) as in the paper; ``min_input`` the smallest legal one.
     ``builder`` is ``module:callable`` below ``torchfolio.networks``; ``arguments`` are passed to
     it. ``fixed_size`` says that images of any other size are resized or padded to ``input``.
-    ``fixed_channels`` says that the paper's structure allows no other number of channels.
+    ``fixed_channels`` says that the paper's structure allows no other number of channels. ``bf16``
+    says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Card:
     loss: str = "the task's"
     fixed_size: bool = False
     fixed_channels: bool = False
+    bf16: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     weights: str = ""  # torchvision's weights enum that ``--weights imagenet`` downloads

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
 TOLERANCE = 1e-5  # of the largest output: what rounding may change
+TOLERANCE_BF16 = 0.05  # the same, of a network in bf16, whose numbers have 8 bits
 
 # What a forward pass may ask of a tensor besides other tensors: nothing that depends on its values.
 FORM = frozenset(
@@ -29,31 +30,55 @@ FORM = frozenset(
 
 
 @torch.no_grad()
-def answering(network: nn.Module, example: Tensor) -> nn.Module:
-    """Return a network in evaluation mode as it answers soonest: batch norms folded.
+def answering(network: nn.Module, example: Tensor, bf16: bool = False) -> nn.Module:
+    """Return a network in evaluation mode as it answers soonest: batch norms folded, and in bf16.
 
-    ``example`` is an input with its batch dimension, on the network's device. The network itself
-    is left alone; what is not folded is shared with it. On the CPU folded convolutions are laid
-    out channels-last. Where nothing can be folded, or the outputs of an input drawn at random
-    differ by more than ``TOLERANCE``, the network itself is returned.
+    ``example`` is an input with its batch dimension, on the network's device; ``bf16`` allows that
+    precision. The network itself is left alone; what is not changed is shared with it. Where the
+    outputs of an input drawn at random differ by more than ``TOLERANCE`` (``TOLERANCE_BF16``),
+    that step is left out.
+    """
+    drawn = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+    found = folded(network, drawn)
+    if bf16:
+        lowered = InBf16(found)
+        return lowered if agree(network(drawn), lowered(drawn), TOLERANCE_BF16) else found
+    return found
+
+
+class InBf16(nn.Module):
+    """A network of which a copy computes in bf16; images and scores are float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).to(torch.bfloat16)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.network(images.to(torch.bfloat16))
+        return scores.float()
+
+
+def folded(network: nn.Module, drawn: Tensor) -> nn.Module:
+    """Return a network with its batch norms in its convolutions, or itself where that cannot be.
+
+    On the CPU folded convolutions are laid out channels-last.
     """
     if not any(isinstance(each, nn.BatchNorm2d) for each in network.modules()):
         return network
-    drawn = torch.randn(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
     expected, pairs = foldable(network, drawn)
     if not pairs:
         return network
     shared: dict[int, Any] = {id(each): each for each in network.parameters()}
     shared |= {id(each): each for each in network.buffers()}
-    folded = copy.deepcopy(network, shared)
+    result = copy.deepcopy(network, shared)
     for convolution, norm in pairs:
         taken: Any = (network.get_submodule(convolution), network.get_submodule(norm))
         fused = fuse_conv_bn_eval(*taken)
-        if example.device.type == "cpu":
+        if drawn.device.type == "cpu":
             fused = fused.to(memory_format=torch.channels_last)
-        folded.set_submodule(convolution, fused)
-        folded.set_submodule(norm, nn.Identity())
-    return folded if agree(expected, folded(drawn)) else network
+        result.set_submodule(convolution, fused)
+        result.set_submodule(norm, nn.Identity())
+    return result if agree(expected, result(drawn), TOLERANCE) else network
 
 
 class Watch(TorchFunctionMode):
@@ -150,11 +175,11 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
-def agree(first: Any, second: Any) -> bool:
+def agree(first: Any, second: Any, tolerance: float) -> bool:
     """Return whether two outputs, tensors or collections of them, are equal but for rounding."""
     pairs = zip(tensors_in(first), tensors_in(second), strict=True)
     scale = torch.finfo(torch.float32).tiny
     return all(
-        bool((one - other).abs().max() <= TOLERANCE * one.abs().max().clamp_min(scale))
+        bool((one - other).abs().max() <= tolerance * one.abs().max().clamp_min(scale))
         for one, other in pairs
     )

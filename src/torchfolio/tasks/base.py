@@ -181,10 +181,10 @@ class Task(ABC):
 
     # Use
 
-    def answering(self, parts: Parts, device: torch.device) -> Parts:
+    def answering(self, parts: Parts, context: "Context") -> Parts:
         """Return the parts as they answer soonest: with the same outputs, but for rounding.
 
-        They are in evaluation mode and on the device.
+        They are in evaluation mode and on the context's device.
         """
         return parts
 
@@ -251,7 +251,8 @@ def in_batches(order: Indices, size: int) -> list[Indices]:
 class Context:
     """Where and how measuring runs: the device, the batch size, the seed of resampling.
 
-    ``report`` says whether the sections of a report are wanted.
+    ``report`` says whether the sections of a report are wanted, ``bf16`` whether the network may
+    answer in bf16.
     """
 
     device: torch.device
@@ -260,3 +261,4 @@ class Context:
     seed: int = 0
     say: Callable[[str], None] = print
     report: bool = True
+    bf16: bool = False

@@ -187,12 +187,12 @@ class ImageClassification(Task):
 
     # Measuring
 
-    def answering(self, parts: Parts, device: torch.device) -> Parts:
+    def answering(self, parts: Parts, context: Context) -> Parts:
         from torchfolio.networks.inference import answering
 
         size, channels = self.state["size"], self.state["channels"]
-        example = torch.zeros(1, channels, size, size, device=device)
-        return Parts(network=answering(parts.network, example))
+        example = torch.zeros(1, channels, size, size, device=context.device)
+        return Parts(network=answering(parts.network, example, context.bf16))
 
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return class scores (batch, classes) in float32, and the mean loss."""

@@ -40,7 +40,7 @@ def class_probabilities(
     context: Context,
 ) -> NDArray[np.float32]:
     """Return the probability of each class (examples, classes), in the order of ``indices``."""
-    parts = task.answering(parts, context.device)
+    parts = task.answering(parts, context)
     size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
     found = outputs(
         lambda part: task.load(dataset, part, None, 0).images,
@@ -101,7 +101,7 @@ def told(
     """Return the speed of the network, as it answers, and the sections of the report."""
     classes, size, channels = (task.state[key] for key in ("classes", "size", "channels"))
     example = torch.zeros(1, channels, size, size, device=context.device)
-    answering = task.answering(parts, context.device).network
+    answering = task.answering(parts, context).network
     speed = measure_speed(answering, example) | size_of(parts.network)
     return speed, [
         opening(result, speed),

@@ -1,8 +1,8 @@
 """Convolutions on the CPU whose weight gradients are matrix products.
 
-For many channels oneDNN takes twice as long for the gradient by the weights as a matrix product
-does (docs/performance.md). Here the patches below the kernel are laid out, a few pictures at a
-time, and products sum over all places: the same sums in another order.
+For many channels, and without avx512, oneDNN takes twice as long for the gradient by the weights
+as a matrix product does (docs/performance.md). Here the patches below the kernel are laid out, a
+few pictures at a time, and products sum over all places: the same sums in another order.
 """
 
 from collections.abc import Iterable
@@ -22,15 +22,20 @@ PATCHES = 2**22  # float32 values that are laid out at a time
 def quicken(parts: Iterable[nn.Module], options: TrainingOptions) -> None:
     """Let convolutions take their weight gradients this way where that is quicker: a fixed rule.
 
-    That is on the CPU, in float32 and channels-last, for wide kernels larger than 1x1.
+    That is on CPUs without avx512, in float32 and channels-last, for wide kernels larger than 1x1.
     """
     usual = options.device == "cpu" and options.precision == "fp32" and not options.compile
-    if not (usual and options.channels_last):
+    if not (usual and options.channels_last) or has_avx512():
         return
     for part in parts:
         for module in part.modules():
             if type(module) is nn.Conv2d and gains(module):
                 module.forward = partial(convolve, module)  # type: ignore[method-assign]
+
+
+def has_avx512() -> bool:
+    """Return whether the CPU has avx512, with which oneDNN takes these gradients sooner."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def gains(module: nn.Conv2d) -> bool:

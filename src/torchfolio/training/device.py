@@ -14,12 +14,14 @@ from torchfolio.errors import RequestError
 from torchfolio.training.options import TrainingOptions
 
 
-def resolve_device(options: TrainingOptions, in_memory: bool = False) -> TrainingOptions:
+def resolve_device(
+    options: TrainingOptions, in_memory: bool = False, cleared: bool = False
+) -> TrainingOptions:
     """Return the options with device, precision, workers and threads chosen by a fixed rule.
 
-    The first CUDA device if there is one, then Apple's, then the CPU. float32 everywhere: bf16
-    changes the first gradients of networks with batch norm by a fifth or more, so it is used
-    where it is asked for. Two threads load; on the CPU the loop itself copies examples that lie
+    The first CUDA device if there is one, then Apple's, then the CPU. float32, but bf16 where it is
+    ``cleared`` for the network (:class:`torchfolio.networks.catalogue.Card`) and the device
+    :func:`computes_bf16`. Two threads load; on the CPU the loop itself copies examples that lie
     ``in_memory``, which takes less time than handing them from thread to thread.
     """
     device = options.device
@@ -42,13 +44,25 @@ def resolve_device(options: TrainingOptions, in_memory: bool = False) -> Trainin
     }
     if not present.get(wanted.type, False):
         raise RequestError(f"There is no device {device!r} on this machine. Say --device auto.")
-    precision = "fp32" if options.precision == "auto" else options.precision
+    precision: Any = options.precision
+    if precision == "auto":
+        precision = "bf16" if cleared and computes_bf16(wanted) else "fp32"
     if precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")
     workers = 0 if in_memory and wanted.type == "cpu" else min(2, os.cpu_count() or 1)
     workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
     return replace(options, device=device, precision=precision, workers=workers, threads=threads)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether bf16 is quicker than float32 by measure: on CPUs with instructions for it.
+
+    Elsewhere on the CPU it takes several times as long; on GPUs it is not yet measured.
+    """
+    return device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
 
 
 def configure(options: TrainingOptions) -> torch.device:

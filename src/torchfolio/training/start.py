@@ -116,7 +116,7 @@ def prepare(
         (table, where),
         task_kind.part_names,
     )
-    recipe.training = resolve_device(recipe.training, dataset.records.in_memory)
+    recipe.training = resolve_device(recipe.training, dataset.records.in_memory, card.bf16)
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
@@ -202,7 +202,8 @@ def make_loop(
 ) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
     world = world or Processes()
-    options = resolve_device(start.recipe.training, start.dataset.records.in_memory)
+    in_memory = start.dataset.records.in_memory
+    options = resolve_device(start.recipe.training, in_memory, start.card.bf16)
     start.recipe.training = options
     check_device(world, options)
     configure(options)
