@@ -20,7 +20,7 @@ from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn
 from torchfolio.training.damage import load_state
-from torchfolio.training.device import configure, resolve_device
+from torchfolio.training.device import computes_bf16, configure, resolve_device
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
@@ -224,16 +224,16 @@ class Run:
     ) -> Context:
         """Return where measuring runs: in bf16 where the training did and the device has it."""
         trained = self.recipe.training
-        options = replace(trained, device=device, precision="auto", workers=None)
-        options = resolve_device(options, cleared=trained.precision == "bf16")
+        options = resolve_device(replace(trained, device=device, precision="auto", workers=None))
+        found = configure(options)
         return Context(
-            device=configure(options),
+            device=found,
             batch_size=measuring_batch(options),
             workers=options.workers or 0,
             seed=options.seed,
             say=say,
             report=report,
-            bf16=options.precision == "bf16",
+            bf16=trained.precision == "bf16" and computes_bf16(found),
         )
 
     def resume(

@@ -11,8 +11,8 @@ from torchfolio.training.device import (
     autocast,
     configure,
     place,
+    resolve_arithmetic,
     resolve_device,
-    resolve_layout,
     seed_for,
     wants_channels_last,
 )
@@ -43,8 +43,8 @@ def test_on_the_cpu_the_loop_copies_what_lies_in_memory() -> None:
 @pytest.mark.parametrize(
     ("avx512_bf16", "amx", "cleared", "asked", "chosen"),
     [
-        (True, False, True, "auto", "bf16"),
-        (False, True, True, "auto", "bf16"),
+        (True, False, True, "auto", "auto"),
+        (False, True, True, "auto", "auto"),
         (False, False, True, "auto", "fp32"),
         (True, True, False, "auto", "fp32"),
         (True, True, True, "fp32", "fp32"),
@@ -63,6 +63,22 @@ def test_bf16_where_network_and_processor_allow_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     options = TrainingOptions(device="cpu", precision=asked)
     assert resolve_device(options, cleared=cleared).precision == chosen
+
+
+@pytest.mark.parametrize(
+    ("part", "asked", "chosen"),
+    [
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), "auto", "bf16"),
+        (nn.Sequential(nn.Linear(784, 512), nn.Linear(512, 10)), "auto", "bf16"),
+        (nn.Sequential(nn.Linear(784, 256), nn.Linear(256, 10)), "auto", "fp32"),
+        (nn.Conv2d(3, 4, 3), "auto", "fp32"),
+        (nn.Linear(784, 512), "fp32", "fp32"),
+        (nn.Linear(784, 256), "bf16", "bf16"),
+    ],
+)
+def test_the_parts_decide_whether_bf16_pays(part: nn.Module, asked: Any, chosen: str) -> None:
+    options = TrainingOptions(device="cpu", precision=asked)
+    assert resolve_arithmetic(options, [part], gathers=False).precision == chosen
 
 
 def test_what_is_asked_for_is_kept() -> None:
@@ -137,7 +153,7 @@ def test_channels_last_by_rule_or_as_asked(
     second: nn.Module, asked: bool | None, last: bool
 ) -> None:
     part: nn.Module = nn.Sequential(nn.Conv2d(3, 4, 3), second)
-    options = resolve_layout(resolved(device="cpu", channels_last=asked), [part], gathers=False)
+    options = resolve_arithmetic(resolved(device="cpu", channels_last=asked), [part], gathers=False)
     part = place(part, options)
     weight = part[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == last

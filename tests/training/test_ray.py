@@ -27,7 +27,9 @@ def test_two_workers_of_ray_train_as_one_process(tmp_path: Path) -> None:
         "RAY_TRAIN_V2_ENABLED": "1",
     }
     command = [sys.executable, str(HERE / "with_ray.py"), str(out), str(tmp_path / "ray")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600
+    )  # under load
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     run = Run(out)
     assert run.folder.processes() == 2

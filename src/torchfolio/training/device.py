@@ -1,7 +1,7 @@
 """The device, its precision, its threads, and the seeds: what wraps the arithmetic of the loop."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -13,16 +13,19 @@ from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
 from torchfolio.training.options import TrainingOptions
 
+WIDE = 2**18  # weights of a linear layer
+
 
 def resolve_device(
     options: TrainingOptions, in_memory: bool = False, cleared: bool = False
 ) -> TrainingOptions:
     """Return the options with device, precision, workers and threads chosen by a fixed rule.
 
-    The first CUDA device if there is one, then Apple's, then the CPU. float32, but bf16 where it is
+    The first CUDA device if there is one, then Apple's, then the CPU. float32; but where bf16 is
     ``cleared`` for the network (:class:`torchfolio.networks.catalogue.Card`) and the device
-    :func:`computes_bf16`. Two threads load; on the CPU the loop itself copies examples that lie
-    ``in_memory``, which takes less time than handing them from thread to thread.
+    :func:`computes_bf16`, the parts decide (:func:`resolve_arithmetic`). Two threads load; on the
+    CPU the loop itself copies examples that lie ``in_memory``, which takes less time than handing
+    them from thread to thread.
     """
     device = options.device
     if device == "auto":
@@ -44,9 +47,9 @@ def resolve_device(
     }
     if not present.get(wanted.type, False):
         raise RequestError(f"There is no device {device!r} on this machine. Say --device auto.")
-    precision: Any = options.precision
-    if precision == "auto":
-        precision = "bf16" if cleared and computes_bf16(wanted) else "fp32"
+    precision = options.precision
+    if precision == "auto" and not (cleared and computes_bf16(wanted)):
+        precision = "fp32"
     if precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")
     workers = 0 if in_memory and wanted.type == "cpu" else min(2, os.cpu_count() or 1)
@@ -86,20 +89,34 @@ def place(part: nn.Module, options: TrainingOptions) -> nn.Module:
     return part.to(memory_format=torch.channels_last) if options.channels_last else part
 
 
-def resolve_layout(
-    options: TrainingOptions, parts: Iterable[nn.Module], gathers: bool
+def resolve_arithmetic(
+    options: TrainingOptions, parts: Sequence[nn.Module], gathers: bool
 ) -> TrainingOptions:
-    """Return the options with the memory layout chosen, by :func:`wants_channels_last`.
+    """Return the options with precision and memory layout chosen by the parts.
 
-    ``gathers`` says that an optimizer lays all gradients end to end (L-BFGS), which needs the plain
-    layout.
+    The rules are :func:`wants_bf16` and :func:`wants_channels_last`. ``gathers`` says that an
+    optimizer lays all gradients end to end (L-BFGS), which needs the plain layout.
     """
     if gathers and options.channels_last:
         raise RequestError("lbfgs needs the plain memory layout. Leave --channels-last out.")
     wanted = options.channels_last
     if wanted is None:
         wanted = not gathers and wants_channels_last(parts)
-    return replace(options, channels_last=wanted)
+    precision = options.precision
+    if precision == "auto":
+        precision = "bf16" if wants_bf16(parts) else "fp32"
+    return replace(options, channels_last=wanted, precision=precision)
+
+
+def wants_bf16(parts: Iterable[nn.Module]) -> bool:
+    """Return whether the parts of a cleared network are large enough for bf16: a fixed rule.
+
+    Networks with batch norm are, and those with a linear layer of 2 ** 18 weights (512 x 512);
+    below, converting takes longer than bf16 saves (docs/performance.md, "Float32 and bf16").
+    """
+    modules = [each for part in parts for each in part.modules()]
+    wide = any(isinstance(each, nn.Linear) and each.weight.numel() >= WIDE for each in modules)
+    return wide or any(isinstance(each, nn.BatchNorm2d) for each in modules)
 
 
 def wants_channels_last(parts: Iterable[nn.Module]) -> bool:

@@ -18,7 +18,13 @@ from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
 from torchfolio.training.damage import RESTORE
-from torchfolio.training.device import configure, place, resolve_device, resolve_layout, seed_for
+from torchfolio.training.device import (
+    configure,
+    place,
+    resolve_arithmetic,
+    resolve_device,
+    seed_for,
+)
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
@@ -220,7 +226,7 @@ def make_loop(
         for name, part in parts.items()
     }
     gathers = any(each.closure_based for each in optimizers.values())
-    options = resolve_layout(options, parts.values(), gathers or sharded)
+    options = resolve_arithmetic(options, list(parts.values()), gathers or sharded)
     start.recipe.training = options
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options, world)
     if state is not None:
