@@ -28,6 +28,7 @@ from benchmarks import data
 from benchmarks.ceiling import hardware
 from benchmarks.process import ROOT, measure
 from benchmarks.results import RESULTS, slug
+from torchfolio.training.device import autocast
 from torchfolio.training.start import make_loop, prepare
 
 WORK = ROOT / "build" / "benchmarks"
@@ -111,7 +112,8 @@ def cost_of(network: str, path: str, updates: int, rounds: int, **settings: Any)
 
     def bare() -> None:
         for images, labels in ready:
-            loss = F.cross_entropy(part(images), labels)
+            with autocast(loop.options):
+                loss = F.cross_entropy(part(images), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -133,6 +135,7 @@ def cost_of(network: str, path: str, updates: int, rounds: int, **settings: Any)
     return {
         "network": network,
         "batch": settings["batch_size"],
+        "precision": loop.options.precision,
         "ours": round(ours_ms, 2),
         "bare": round(bare_ms, 2),
         "share": round(statistics.median(1 - bare / ours for ours, bare in pairs), 3),

@@ -30,6 +30,7 @@ NETWORKS = {  # and the batch, and the size of the pictures where the page has n
     "lenet5_original": (64, None),
     "lenet_caffe": (64, None),
     "maxout_conv_mnist": (64, None),
+    "mlp": (128, None),
     "resnet20": (128, None),
     "resnet56": (64, None),
     "resnet18": (16, 128),

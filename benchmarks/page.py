@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import results
 from benchmarks.chart import bars
-from benchmarks.precision import cleared, interval
+from benchmarks.precision import PRECISIONS, SEEDS, cleared, interval
 from benchmarks.process import ROOT
 from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.workloads import all_workloads
@@ -124,16 +124,22 @@ def precisions(folder: Path) -> list[str]:
               "|---|---|---|---|---|---|---|"]  # fmt: skip
     for document in documents:
         rows = document["rows"]
-        found = {kind: [100 * row[kind]["accuracy"] for row in rows] for kind in ("fp32", "bf16")}
-        told = ["{:.2f} ± {:.2f}".format(*interval(each)) for each in found.values()]
+        found = {kind: [100 * row[kind]["accuracy"] for row in rows] for kind in PRECISIONS}
+        told = [
+            "{:.2f} ± {:.2f}".format(*interval(each)) if len(rows) > 1 else f"{each[0]:.2f}"
+            for each in found.values()
+        ]
         seconds = [statistics.median(row[kind]["seconds"] for row in rows) for kind in found]
+        answer = "yes" if cleared(found) else "no"
         lines.append(
             f"| {document['network']} | {len(rows)} | {' | '.join(told)} | "
-            f"{seconds[0]:.0f}, {seconds[1]:.0f} | {'yes' if cleared(found) else 'no'} | "
+            f"{seconds[0]:.0f}, {seconds[1]:.0f} | "
+            f"{answer if len(rows) >= SEEDS else f'needs {SEEDS} seeds'} | "
             f"`{document['command']}` |"
         )
-    machines = dict.fromkeys(f"{each['hardware']}, torch {each['torch']}" for each in documents)
-    return [*lines, "", f"Measured on {'; '.join(machines)}, one thread each.", ""]
+    rows = [row for document in documents for row in document["rows"]]
+    places = dict.fromkeys(f"{row['hardware']}, torch {row['torch']}" for row in rows)
+    return [*lines, "", f"Measured on {'; '.join(places)}, one thread each.", ""]
 
 
 def growth(folder: Path) -> list[str]:
@@ -252,7 +258,8 @@ def share(newest: results.Sitting, rounds: list[Round], name: str) -> str:
 
 def precision(rounds: list[Round], name: str) -> str:
     """Return the precision that a contestant computed in: a peer's is fp32."""
-    return str(next(each[name] for each in rounds if name in each).get("precision", "fp32"))
+    runs = [each[name] for each in rounds if name in each and not each[name]["why"]]
+    return str(runs[-1].get("precision", "fp32")) if runs else "fp32"
 
 
 def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:

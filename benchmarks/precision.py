@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.ceiling import hardware
 from benchmarks.results import RESULTS
+from torchfolio.training.device import computes_bf16
 
 FOLDER = RESULTS.parent / "precision"
 PRECISIONS = ("fp32", "bf16")
@@ -37,18 +38,22 @@ TRAININGS = {
     "resnet18": NOTMNIST,
     "resnet20": "{data}/cifar10_small/cifar10_png.tar.gz",
 }
-# Student's t for an interval of 95 % around the mean of so many values.
-STUDENT = {5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+SEEDS = 5  # at least
+# Student's t for an interval of 95 % around the mean of 2, 3, ... 15 values.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
+           2.160, 2.145)  # fmt: skip
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and half width of the 95 % interval of the mean (5 to 10 values)."""
-    half = STUDENT[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    """Return mean and half width of the 95 % interval of the mean (2 to 15 values)."""
+    half = STUDENT[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
     return statistics.mean(values), half
 
 
 def cleared(accuracies: Mapping[str, Sequence[float]]) -> bool:
-    """Return whether the mean in bf16 is not below the interval of float32."""
+    """Return whether the mean in bf16 is not below the interval of float32, by enough seeds."""
+    if len(accuracies["fp32"]) < SEEDS:
+        return False
     mean, half = interval(accuracies["fp32"])
     return statistics.mean(accuracies["bf16"]) >= mean - half
 
@@ -56,46 +61,59 @@ def cleared(accuracies: Mapping[str, Sequence[float]]) -> bool:
 def train(network: str, seed: int, data: str) -> dict[str, Any]:
     """Train in each precision, side by side; return accuracy and seconds of each."""
     arguments = TRAININGS[network].format(data=data).split()
-    running = {}
+    row: dict[str, Any] = {
+        "seed": seed,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": hardware("cpu"),
+        "torch": torch.__version__,
+    }
+    running: dict[str, subprocess.Popen[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for precision in PRECISIONS:
-            call = [
-                *(sys.executable, "-m", "torchfolio", "train", network, *arguments),
-                *("--seed", str(seed), "--precision", precision, "--threads", "1"),
-                *("--device", "cpu", "--no-report", "--quiet", "--json"),
-                *("--out", str(Path(folder) / precision)),
-            ]
-            running[precision] = subprocess.Popen(call, stdout=subprocess.PIPE, encoding="utf-8")
-        row: dict[str, Any] = {"seed": seed}
-        for precision, process in running.items():
-            output, _ = process.communicate()
-            if process.returncode:
-                raise SystemExit(f"{network}, seed {seed}, {precision} failed: {output}")
-            result = json.loads(output)
-            row[precision] = {
-                "accuracy": result["metrics"]["accuracy"]["value"],
-                "seconds": result["training"]["seconds"],
-                "digest": result["digest"],
-            }
+        try:
+            for precision in PRECISIONS:
+                call = [
+                    *(sys.executable, "-m", "torchfolio", "train", network, *arguments),
+                    *("--seed", str(seed), "--precision", precision, "--threads", "1"),
+                    *("--device", "cpu", "--no-report", "--quiet", "--json"),
+                    *("--out", str(Path(folder) / precision)),
+                ]
+                running[precision] = subprocess.Popen(
+                    call, stdout=subprocess.PIPE, encoding="utf-8"
+                )
+            for precision, process in running.items():
+                row[precision] = figures(process, f"{network}, seed {seed}, {precision}")
+        finally:
+            for process in running.values():
+                process.kill()
+                process.wait()
     return row
 
 
-def add(network: str, row: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Add a seed to the file of a network; return what the file holds."""
+def figures(process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
+    """Wait for a training; return its accuracy, seconds and digest."""
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{name} failed: {output}")
+    result = json.loads(output)
+    return {
+        "accuracy": result["metrics"]["accuracy"]["value"],
+        "seconds": result["training"]["seconds"],
+        "digest": result["digest"],
+    }
+
+
+def add(network: str, row: dict[str, Any], folder: Path) -> None:
+    """Add a seed to the file of a network; one measured before is replaced."""
     path = folder / f"{network}.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"rows": []}
-    rows = [each for each in known["rows"] if each["seed"] != row["seed"]] + [row]
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rows = [each for each in known if each["seed"] != row["seed"]] + [row]
     document = {
         "network": network,
         "command": f"folio train {network} {TRAININGS[network].format(data='DATA')}",
-        "hardware": hardware("cpu"),
-        "torch": torch.__version__,
-        "began": known.get("began", datetime.now(UTC).isoformat(timespec="seconds")),
         "rows": sorted(rows, key=lambda each: int(each["seed"])),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return document
 
 
 def main() -> None:
@@ -110,6 +128,8 @@ def main() -> None:
     data = os.environ.get("TORCHFOLIO_DATA")
     if not data:
         sys.exit("TORCHFOLIO_DATA is not set: it names the folder with the public data.")
+    if not computes_bf16(torch.device("cpu")):
+        sys.exit("This processor has no instructions for bf16: nothing is cleared here.")
     for network in request.networks or TRAININGS:
         for seed in request.seeds:
             row = train(network, seed, data)

@@ -42,7 +42,7 @@ class Sitter:
         with self.scratch() as folder:
             workload.ready(replace(place, folder=folder))
         path, earlier = self.earlier(sitting)
-        seed = sum(len(each["rounds"]) for each in earlier if each["code"] == sitting["code"])
+        seed = self.rounds_before(sitting)
         done: list[Round] = sitting["rounds"]
         for number, name, last in interleaved(names, rounds):
             if name == OURS:
@@ -111,6 +111,13 @@ class Sitter:
         date = sitting["began"][:10]
         path = results.result_file(self.out, sitting["workload"], sitting["hardware"], date)
         return path, results.read(path)
+
+    def rounds_before(self, sitting: results.Sitting) -> int:
+        """Return how many rounds there are to which those of a sitting add up, of any day."""
+        if self.out is None:
+            return 0
+        known = results.gather(self.out).get((sitting["workload"], sitting["hardware"]), [])
+        return sum(len(each["rounds"]) for each in known if each["code"] == sitting["code"])
 
     def run(self, workload: Workload, command: Command, place: Place) -> dict[str, Any]:
         """Run a contestant once; return its figures, with ``why`` it does not count if so."""

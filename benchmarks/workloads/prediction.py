@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import Data
+from benchmarks.results import code_digest
 from benchmarks.workloads.base import Command, Cost, Place, Workload, reached
 from benchmarks.workloads.training import call
 
 SIZE = 224
 
 
+def run_of(place: Place) -> Path:
+    """Return the run whose weights everybody uses: one of our code as it is."""
+    return place.kept / f"run-{code_digest()}"
+
+
 def train(place: Place) -> None:
-    """Make the run whose weights everybody uses; normalised as the peers do."""
-    run = place.kept / "run"
+    """Make the run; normalised as the peers do."""
+    run = run_of(place)
     if (run / "metrics.json").is_file():
         return
     arguments = [
@@ -39,7 +45,7 @@ def pictures(place: Place) -> str:
 
 def ours_all(place: Place) -> Command:
     """Return our command for all pictures."""
-    run = place.kept / "run"
+    run = run_of(place)
     arguments = [
         *(place.python, "-m", "torchfolio", "predict", str(run), pictures(place)),
         *("--device", place.device, "--json"),
@@ -49,14 +55,14 @@ def ours_all(place: Place) -> Command:
 
 def ours_one(place: Place) -> Command:
     """Return what asks our Python interface one picture after another."""
-    run = place.kept / "run"
+    run = run_of(place)
     call = (place.python, "-m", "benchmarks.ours_latency")
     return Command([*call, str(run), pictures(place), place.device], ours_cache(place), run)
 
 
 def peer(place: Place, one: bool) -> Command:
     """Return the usual loop of PyTorch."""
-    weights = str(place.kept / "run" / "weights" / "best.safetensors")
+    weights = str(run_of(place) / "weights" / "best.safetensors")
     arguments = [
         *(place.peer_python, "-m", "benchmarks.peers.prediction", weights, pictures(place)),
         *("--size", str(SIZE), "--device", place.device, *(["--one"] if one else [])),

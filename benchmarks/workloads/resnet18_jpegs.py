@@ -33,7 +33,7 @@ def photographs(size: int, count: int) -> Workload:
         work,
         data=f"jpegs_{count}",
         peers=(*PEERS, "ultralytics"),
-        standard=(COLD, *PEERS, "ours_report"),
+        standard=(COLD, *PEERS, "ours_fp32", "ours_report"),
     )
     cold = partial(work.ours, "ours", cache="empty")
     return replace(found, commands={**found.commands, COLD: cold})

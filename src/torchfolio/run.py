@@ -224,7 +224,8 @@ class Run:
     ) -> Context:
         """Return where measuring runs: in bf16 where the training did and the device has it."""
         trained = self.recipe.training
-        options = resolve_device(replace(trained, device=device, precision="auto", workers=None))
+        options = replace(trained, device=device, precision="auto", workers=None)
+        options = resolve_device(options)
         found = configure(options)
         return Context(
             device=found,

@@ -19,13 +19,17 @@ def test_interval_by_hand() -> None:
 def test_cleared_unless_below_the_interval() -> None:
     assert cleared({"fp32": FP32, "bf16": [0.925] * 5})
     assert cleared({"fp32": FP32, "bf16": [0.99] * 5})
+    assert not cleared({"fp32": FP32[:4], "bf16": [0.99] * 4})
     assert not cleared({"fp32": FP32, "bf16": [0.915] * 5})
 
 
 def test_seeds_add_up_and_the_page_tells_them(tmp_path: Path) -> None:
     for seed, accuracy in enumerate(FP32):
         one = {"accuracy": accuracy, "seconds": 10 + seed, "digest": "d"}
-        add("mlp", {"seed": seed, "fp32": one, "bf16": one | {"accuracy": 0.9}}, tmp_path)
+        row = {"seed": seed, "fp32": one, "bf16": one | {"accuracy": 0.9}}
+        add("mlp", row | {"hardware": "Abacus", "torch": "2"}, tmp_path)
+        if seed == 0:
+            assert "| 93.00 | 90.00 | 10, 10 | needs 5 seeds |" in "\n".join(precisions(tmp_path))
     document = json.loads((tmp_path / "mlp.json").read_text("utf-8"))
     assert [row["seed"] for row in document["rows"]] == [0, 1, 2, 3, 4]
     text = "\n".join(precisions(tmp_path))

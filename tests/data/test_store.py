@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchfolio.data import cache, store
 from torchfolio.data.store import PictureStore, memory_budget
+from torchfolio.errors import RequestError
 
 SIZES = np.array([[2, 3], [4, 1], [2, 2], [1, 5]])
 
@@ -214,3 +215,20 @@ def test_several_threads_fill_one_store() -> None:
 
 def test_the_budget_is_a_part_of_this_machines_memory() -> None:
     assert 2**27 <= memory_budget() <= 2**44
+
+
+def test_a_file_changed_meanwhile_is_not_kept_under_its_old_name() -> None:
+    make = Maker()
+    changed = True
+    found = PictureStore(make, SIZES, 3, torch.uint8, "a", same=lambda _: not changed)
+    make.check(found, [0, 0])
+    assert make.made == [0, 0]
+    changed = False
+    make.check(found, [0, 0])
+    assert make.made == [0, 0, 0]
+
+
+def test_a_limit_that_is_no_size_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE_LIMIT", "abc")
+    with pytest.raises(RequestError, match="TORCHFOLIO_CACHE_LIMIT"):
+        Maker().store()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.inference import TOLERANCE, answering
 
 
@@ -131,23 +132,41 @@ def test_answers_in_bf16_are_near(name: str, size: int) -> None:
         expected = network(images)
         fast = answering(network, images[:1], bf16=True)
         found = fast(images)
-    assert {each.dtype for each in fast.parameters()} == {torch.bfloat16}
+    kinds = {name.rsplit(".")[-2]: each.dtype for name, each in fast.named_parameters()}
+    assert set(kinds.values()) == {torch.bfloat16}
     assert found.dtype == torch.float32
     assert 0 < (found - expected).abs().max() <= 0.05 * expected.abs().max()
     assert all(torch.equal(each, before[key]) for key, each in network.state_dict().items())
 
 
-class Difference(nn.Module):
-    """A small difference of large numbers, which bf16 has no digits for."""
+@pytest.mark.parametrize("name", ["mlp", "resnet20", "lenet5_original"])
+def test_answers_in_bf16_are_those_of_autocast(name: str) -> None:
+    network = build(name, num_classes=10).eval()
+    images = torch.rand(4, *((1, 32, 32) if name == "lenet5_original" else find_card(name).input))
+    with torch.no_grad():
+        fast = answering(network, images[:1], bf16=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = network(images).float()
+        found = fast(images)
+    assert fast is not network
+    if name == "resnet20":  # folded, so rounded elsewhere
+        torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * expected.abs().max())
+    else:
+        assert torch.equal(found, expected)
+
+
+class Offset(nn.Module):
+    """Scores that lie close together far from zero, where bf16 has no digits for them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(8, 8)
+        self.linear = nn.Linear(64, 10)
+        nn.init.constant_(self.linear.bias, 100)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.linear(x) + 1000) - 1000
+        return self.linear(x)
 
 
 def test_what_bf16_would_spoil_answers_in_float32() -> None:
-    network = Difference().eval()
-    assert answering(network, torch.zeros(1, 8), bf16=True) is network
+    network = Offset().eval()
+    assert answering(network, torch.zeros(1, 64), bf16=True) is network

@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from torchfolio.training.convolution import convolve, quicken
+from torchfolio.errors import RequestError
+from torchfolio.training.convolution import convolve, quicken, resolve_weight_gradients
 from torchfolio.training.options import TrainingOptions
 
 LAST = torch.channels_last
 USUAL = TrainingOptions(device="cpu", precision="fp32", channels_last=True)
-
-
-@pytest.fixture(autouse=True)
-def without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -62,29 +58,46 @@ def ways(network: nn.Module, images: torch.Tensor) -> set[str]:
     return seen
 
 
-def test_only_wide_convolutions_and_only_where_it_is_quicker() -> None:
-    images = torch.randn(2, 3, 9, 9)
+def test_only_wide_convolutions_take_them_as_products() -> None:
     network = two_layers()
-    quicken([network], USUAL)
+    quicken([network])
     assert [type(each).__name__ for each in network] == ["Conv2d"] * 3
     assert ["forward" in vars(each) for each in network] == [False, True, False]
-    assert "ConvolutionBackward" in ways(network, images)
-    for other in ({"precision": "bf16"}, {"channels_last": False}, {"compile": True}):
-        network = two_layers()
-        quicken([network], TrainingOptions(**(vars(USUAL) | other)))
-        assert "ConvolutionBackward" not in ways(network, images)
+    assert "ConvolutionBackward" in ways(network, torch.randn(2, 3, 9, 9))
 
 
-def test_with_avx512_all_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    network = two_layers()
-    quicken([network], USUAL)
-    assert not any("forward" in vars(each) for each in network)
+@pytest.mark.parametrize(
+    ("capability", "settings", "chosen"),
+    [
+        ("AVX2", {}, "products"),
+        ("AVX512", {}, "convolutions"),
+        ("AVX2", {"precision": "bf16"}, "convolutions"),
+        ("AVX2", {"channels_last": False}, "convolutions"),
+        ("AVX2", {"compile": True}, "convolutions"),
+        ("AVX2", {"device": "cuda"}, "convolutions"),
+        ("AVX2", {"weight_gradients": "convolutions"}, "convolutions"),
+        ("AVX512", {"weight_gradients": "products"}, "products"),
+    ],
+)
+def test_products_where_they_are_quicker_or_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capability: str, settings: dict[str, object], chosen: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    options = TrainingOptions(**(vars(USUAL) | settings))
+    assert resolve_weight_gradients(options).weight_gradients == chosen
+
+
+def test_products_that_cannot_be_are_refused() -> None:
+    options = TrainingOptions(
+        **(vars(USUAL) | {"precision": "bf16", "weight_gradients": "products"})
+    )
+    with pytest.raises(RequestError, match="weight-gradients products is for the CPU, fp32"):
+        resolve_weight_gradients(options)
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:
     network = two_layers()
-    quicken([network], USUAL)
+    quicken([network])
     other = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -95,7 +108,7 @@ def test_a_copy_computes_with_its_own_weights() -> None:
 
 def test_what_is_frozen_gets_no_gradient() -> None:
     network = two_layers()
-    quicken([network], USUAL)
+    quicken([network])
     network[1].weight.requires_grad_(False)
     network(torch.randn(2, 3, 9, 9)).sum().backward()
     assert network[1].weight.grad is None
@@ -105,7 +118,7 @@ def test_what_is_frozen_gets_no_gradient() -> None:
 
 def test_second_derivatives() -> None:
     results = []
-    for change in (lambda _: None, lambda network: quicken([network], USUAL)):
+    for change in (lambda _: None, lambda network: quicken([network])):
         network = two_layers().double()
         change(network)
         torch.manual_seed(1)

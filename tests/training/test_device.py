@@ -14,6 +14,7 @@ from torchfolio.training.device import (
     resolve_arithmetic,
     resolve_device,
     seed_for,
+    wants_bf16,
     wants_channels_last,
 )
 from torchfolio.training.options import TrainingOptions
@@ -28,7 +29,7 @@ def test_everything_left_open_is_chosen() -> None:
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     usual = "mps" if torch.backends.mps.is_available() else usual
     assert options.device == usual
-    assert options.precision == "fp32"
+    assert resolve_arithmetic(options, []).precision == "fp32"
     assert options.workers in (1, 2)
     assert options.threads == torch.get_num_threads()
     assert resolve_device(options) == options
@@ -40,45 +41,49 @@ def test_on_the_cpu_the_loop_copies_what_lies_in_memory() -> None:
     assert resolve_device(asked, in_memory=True).workers == 2
 
 
+NORMED = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
 @pytest.mark.parametrize(
-    ("avx512_bf16", "amx", "cleared", "asked", "chosen"),
+    ("avx512_bf16", "amx", "settings", "others", "chosen"),
     [
-        (True, False, True, "auto", "auto"),
-        (False, True, True, "auto", "auto"),
-        (False, False, True, "auto", "fp32"),
-        (True, True, False, "auto", "fp32"),
-        (True, True, True, "fp32", "fp32"),
-        (False, False, False, "bf16", "bf16"),
+        (True, False, {}, {}, "bf16"),
+        (False, True, {}, {}, "bf16"),
+        (False, False, {}, {}, "fp32"),
+        (True, True, {}, {"cleared": False}, "fp32"),
+        (True, True, {}, {"closures": True}, "fp32"),
+        (True, True, {"device": "cuda"}, {}, "fp32"),
+        (True, True, {"precision": "fp32"}, {}, "fp32"),
+        (False, False, {"precision": "bf16"}, {"cleared": False}, "bf16"),
     ],
 )
 def test_bf16_where_network_and_processor_allow_it(
     monkeypatch: pytest.MonkeyPatch,
     avx512_bf16: bool,
     amx: bool,
-    cleared: bool,
-    asked: Any,
+    settings: Any,
+    others: Any,
     chosen: str,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    options = TrainingOptions(device="cpu", precision=asked)
-    assert resolve_device(options, cleared=cleared).precision == chosen
+    options = TrainingOptions(**({"device": "cpu"} | settings))
+    found = resolve_arithmetic(options, [NORMED], **({"cleared": True} | others))
+    assert found.precision == chosen
 
 
 @pytest.mark.parametrize(
-    ("part", "asked", "chosen"),
+    ("part", "large"),
     [
-        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), "auto", "bf16"),
-        (nn.Sequential(nn.Linear(784, 512), nn.Linear(512, 10)), "auto", "bf16"),
-        (nn.Sequential(nn.Linear(784, 256), nn.Linear(256, 10)), "auto", "fp32"),
-        (nn.Conv2d(3, 4, 3), "auto", "fp32"),
-        (nn.Linear(784, 512), "fp32", "fp32"),
-        (nn.Linear(784, 256), "bf16", "bf16"),
+        (NORMED, True),
+        (nn.SyncBatchNorm(4), True),
+        (nn.Sequential(nn.Linear(784, 512), nn.Linear(512, 10)), True),
+        (nn.Sequential(nn.Linear(784, 256), nn.Linear(256, 10)), False),
+        (nn.Conv2d(3, 4, 3), False),
     ],
 )
-def test_the_parts_decide_whether_bf16_pays(part: nn.Module, asked: Any, chosen: str) -> None:
-    options = TrainingOptions(device="cpu", precision=asked)
-    assert resolve_arithmetic(options, [part], gathers=False).precision == chosen
+def test_the_parts_decide_whether_bf16_pays(part: nn.Module, large: bool) -> None:
+    assert wants_bf16([part]) == large
 
 
 def test_what_is_asked_for_is_kept() -> None:
@@ -153,7 +158,7 @@ def test_channels_last_by_rule_or_as_asked(
     second: nn.Module, asked: bool | None, last: bool
 ) -> None:
     part: nn.Module = nn.Sequential(nn.Conv2d(3, 4, 3), second)
-    options = resolve_arithmetic(resolved(device="cpu", channels_last=asked), [part], gathers=False)
+    options = resolve_arithmetic(resolved(device="cpu", channels_last=asked), [part])
     part = place(part, options)
     weight = part[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last) == last

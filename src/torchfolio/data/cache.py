@@ -95,6 +95,8 @@ def write_arrays(kind: str, key: str, arrays: Mapping[str, NDArray[Any]]) -> boo
     try:
         make_room(len(content))
         write_bytes(cache_folder() / kind / f"{key}.npz", content)
+    except RequestError:  # a limit that is no size
+        raise
     except (FolioError, OSError):
         return False
     return True

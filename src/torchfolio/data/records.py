@@ -68,6 +68,10 @@ class ImageFiles:
     def digests(self) -> NDArray[np.uint64]:
         return self._digests
 
+    def unchanged(self, index: int) -> bool:
+        """Return whether a file still holds what it held when the data were read."""
+        return digest(self.path(index).read_bytes()) == int(self._digests[index])
+
 
 class ImageArray:
     """Pictures of one size in memory; ``array`` (count, height, width, channels).

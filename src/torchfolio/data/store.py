@@ -22,7 +22,7 @@ from torch import Tensor
 
 from torchfolio.data import cache
 from torchfolio.data.dataset import Indices
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 
 SMALL = 64 * 2**20  # bytes: pictures of one size that take no more are kept in memory as well
 SHARE = 0.8  # of the cache: what one dataset's pictures may take of it
@@ -42,7 +42,9 @@ class PictureStore:
     ``make(index)`` gives one picture (channels, height, width); ``sizes`` (count, 2) are the
     heights and widths that it has. ``key`` names the entry of the cache: the same pictures, made
     the same way. Where the cache cannot be written, or has no room, as many as fit into ``budget``
-    bytes are kept in memory. Several threads may ask at once.
+    bytes are kept in memory. ``same(index)`` says whether a picture still is the one that ``key``
+    stands for: where its file was changed meanwhile, it is not kept. Several threads may ask at
+    once.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class PictureStore:
         dtype: torch.dtype,
         key: str,
         budget: int | None = None,
+        same: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.make = make
+        self.same = same
         self.sizes = sizes
         self.channels = channels
         self.dtype = dtype
@@ -78,7 +82,7 @@ class PictureStore:
             if self.slots.read(index, pixels):
                 return torch.from_numpy(pixels[0])
         picture = self.make(index)
-        if tuple(picture.shape) != (self.channels, height, width):  # another file than it was
+        if tuple(picture.shape) != (self.channels, height, width) or not self.same(index):
             return picture
         if self.slots is None or not self.slots.write(index, picture.numpy()):
             self._keep(index, picture)
@@ -194,6 +198,8 @@ def open_slots(key: str, offsets: NDArray[np.int64]) -> Slots | None:
             return Slots(folder, offsets)
         except (OSError, ValueError, IndexError):
             cache.remove(folder)  # and once more
+        except RequestError:  # a limit that is no size
+            raise
         except FolioError:  # no room
             return None
     return None

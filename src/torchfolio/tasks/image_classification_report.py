@@ -39,8 +39,10 @@ def class_probabilities(
     indices: Indices,
     context: Context,
 ) -> NDArray[np.float32]:
-    """Return the probability of each class (examples, classes), in the order of ``indices``."""
-    parts = task.answering(parts, context)
+    """Return the probability of each class (examples, classes), in the order of ``indices``.
+
+    ``parts`` are those that answer.
+    """
     size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
     found = outputs(
         lambda part: task.load(dataset, part, None, 0).images,
@@ -60,7 +62,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure a split fully, with every picture and table of a report that is wanted."""
     assert dataset.labels is not None
-    probabilities = class_probabilities(task, parts, dataset, split, context)
+    answering = task.answering(parts, context)
+    probabilities = class_probabilities(task, answering, dataset, split, context)
+    lowered = {each.dtype for each in answering.network.parameters()} != {torch.float32}
+    precision = "bf16" if lowered else "fp32"
     result = classification.evaluate(
         probabilities,
         dataset.labels[split],
@@ -69,7 +74,7 @@ def evaluate(
         seed=context.seed,
     )
     rows = prediction_rows(dataset, split, probabilities, task.state["classes"])
-    details: dict[str, Any] = {"classes": task.state["classes"]}
+    details: dict[str, Any] = {"classes": task.state["classes"], "precision": precision}
     sections: list[Section] = []
     if context.report:
         details["speed"], sections = told(

@@ -135,6 +135,7 @@ class Pictures:
                 *(state["depth"], records.channels, PIL.__version__, torch.__version__),
             ),
             memory_budget() // (2 if self.how_moved() == "photo" else 1),
+            records.unchanged,
         )
 
     def how_moved(self) -> str:

@@ -6,6 +6,7 @@ few pictures at a time, and products sum over all places: the same sums in anoth
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,29 +14,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.errors import RequestError
 from torchfolio.training.options import TrainingOptions
 
 LEAST_CHANNELS = 128  # below, oneDNN is as quick
 PATCHES = 2**22  # float32 values that are laid out at a time
 
 
-def quicken(parts: Iterable[nn.Module], options: TrainingOptions) -> None:
-    """Let convolutions take their weight gradients this way where that is quicker: a fixed rule.
+def resolve_weight_gradients(options: TrainingOptions) -> TrainingOptions:
+    """Return the options with the way of weight gradients chosen by a fixed rule.
 
-    That is on CPUs without avx512, in float32 and channels-last, for wide kernels larger than 1x1.
+    Products on CPUs without avx512 (with it oneDNN is quicker), in float32 and channels-last.
     """
-    usual = options.device == "cpu" and options.precision == "fp32" and not options.compile
-    if not (usual and options.channels_last) or has_avx512():
-        return
+    possible = options.device == "cpu" and options.precision == "fp32" and not options.compile
+    possible = possible and bool(options.channels_last)
+    if options.weight_gradients == "products" and not possible:
+        raise RequestError(
+            "weight-gradients products is for the CPU, fp32 and --channels-last, without "
+            "--compile. Leave it out."
+        )
+    chosen: Any = options.weight_gradients
+    if chosen == "auto":
+        slow = torch.backends.cpu.get_cpu_capability() != "AVX512"
+        chosen = "products" if possible and slow else "convolutions"
+    return replace(options, weight_gradients=chosen)
+
+
+def quicken(parts: Iterable[nn.Module]) -> None:
+    """Let wide convolutions with kernels larger than 1x1 take weight gradients as products."""
     for part in parts:
         for module in part.modules():
             if type(module) is nn.Conv2d and gains(module):
                 module.forward = partial(convolve, module)  # type: ignore[method-assign]
-
-
-def has_avx512() -> bool:
-    """Return whether the CPU has avx512, with which oneDNN takes these gradients sooner."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def gains(module: nn.Conv2d) -> bool:

@@ -14,18 +14,16 @@ from torchfolio.errors import RequestError
 from torchfolio.training.options import TrainingOptions
 
 WIDE = 2**18  # weights of a linear layer
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(
-    options: TrainingOptions, in_memory: bool = False, cleared: bool = False
-) -> TrainingOptions:
-    """Return the options with device, precision, workers and threads chosen by a fixed rule.
+def resolve_device(options: TrainingOptions, in_memory: bool = False) -> TrainingOptions:
+    """Return the options with device, workers and threads chosen by a fixed rule.
 
-    The first CUDA device if there is one, then Apple's, then the CPU. float32; but where bf16 is
-    ``cleared`` for the network (:class:`torchfolio.networks.catalogue.Card`) and the device
-    :func:`computes_bf16`, the parts decide (:func:`resolve_arithmetic`). Two threads load; on the
-    CPU the loop itself copies examples that lie ``in_memory``, which takes less time than handing
-    them from thread to thread.
+    The first CUDA device if there is one, then Apple's, then the CPU. Two threads load; on the CPU
+    the loop itself copies examples that lie ``in_memory``, which takes less time than handing them
+    from thread to thread. Precision and layout follow the parts (:func:`resolve_arithmetic`).
     """
     device = options.device
     if device == "auto":
@@ -47,15 +45,12 @@ def resolve_device(
     }
     if not present.get(wanted.type, False):
         raise RequestError(f"There is no device {device!r} on this machine. Say --device auto.")
-    precision = options.precision
-    if precision == "auto" and not (cleared and computes_bf16(wanted)):
-        precision = "fp32"
-    if precision == "fp16" and wanted.type == "cpu":
+    if options.precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")
     workers = 0 if in_memory and wanted.type == "cpu" else min(2, os.cpu_count() or 1)
     workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
-    return replace(options, device=device, precision=precision, workers=workers, threads=threads)
+    return replace(options, device=device, workers=workers, threads=threads)
 
 
 def computes_bf16(device: torch.device) -> bool:
@@ -90,22 +85,31 @@ def place(part: nn.Module, options: TrainingOptions) -> nn.Module:
 
 
 def resolve_arithmetic(
-    options: TrainingOptions, parts: Sequence[nn.Module], gathers: bool
+    options: TrainingOptions,
+    parts: Sequence[nn.Module],
+    *,
+    cleared: bool = False,
+    closures: bool = False,
+    sharded: bool = False,
 ) -> TrainingOptions:
-    """Return the options with precision and memory layout chosen by the parts.
+    """Return the options with precision and memory layout chosen by fixed rules.
 
-    The rules are :func:`wants_bf16` and :func:`wants_channels_last`. ``gathers`` says that an
-    optimizer lays all gradients end to end (L-BFGS), which needs the plain layout.
+    bf16 where it is ``cleared`` for the network (:class:`torchfolio.networks.catalogue.Card`), the
+    device :func:`computes_bf16`, and the parts are large enough (:func:`wants_bf16`); the layout by
+    :func:`wants_channels_last`. ``closures`` says that an optimizer evaluates the loss several
+    times and lays all gradients end to end (L-BFGS): it takes float32 and, like ``sharded`` parts,
+    the plain layout.
     """
-    if gathers and options.channels_last:
+    if closures and options.channels_last:
         raise RequestError("lbfgs needs the plain memory layout. Leave --channels-last out.")
-    wanted = options.channels_last
-    if wanted is None:
-        wanted = not gathers and wants_channels_last(parts)
+    last = options.channels_last
+    if last is None:
+        last = not (closures or sharded) and wants_channels_last(parts)
     precision = options.precision
     if precision == "auto":
-        precision = "bf16" if wants_bf16(parts) else "fp32"
-    return replace(options, channels_last=wanted, precision=precision)
+        quicker = cleared and computes_bf16(torch.device(options.device)) and wants_bf16(parts)
+        precision = "bf16" if quicker and not closures else "fp32"
+    return replace(options, channels_last=last, precision=precision)
 
 
 def wants_bf16(parts: Iterable[nn.Module]) -> bool:
@@ -116,7 +120,7 @@ def wants_bf16(parts: Iterable[nn.Module]) -> bool:
     """
     modules = [each for part in parts for each in part.modules()]
     wide = any(isinstance(each, nn.Linear) and each.weight.numel() >= WIDE for each in modules)
-    return wide or any(isinstance(each, nn.BatchNorm2d) for each in modules)
+    return wide or any(isinstance(each, NORMS) for each in modules)
 
 
 def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
@@ -129,7 +133,7 @@ def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
     modules = [each for part in parts for each in part.modules()]
     if any(getattr(each, "channels_last", True) is False for each in modules):
         return False
-    quicker = (nn.BatchNorm2d, nn.AvgPool2d, nn.MaxPool2d)
+    quicker = (*NORMS, nn.AvgPool2d, nn.MaxPool2d)
     return any(isinstance(each, quicker) for each in modules)
 
 
@@ -138,7 +142,7 @@ def autocast(options: TrainingOptions) -> AbstractContextManager[Any]:
     if options.precision == "fp32":
         return nullcontext()
     kind = torch.device(options.device).type
-    return torch.autocast(kind, torch.bfloat16 if options.precision == "bf16" else torch.float16)
+    return torch.autocast(kind, PRECISIONS[options.precision])
 
 
 def seed_for(*coordinates: int | str) -> None:

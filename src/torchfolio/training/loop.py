@@ -58,7 +58,8 @@ class Loop:
         self.sharded = self.world.several and options.sharded
         self.device = torch.device(options.device)
         self.parts = Parts({name: place(part, options) for name, part in parts.items()})
-        quicken(self.parts.values(), options)
+        if options.weight_gradients == "products":
+            quicken(self.parts.values())
         self.running = self.parts  # what is called in training: compiled where asked for
         if options.compile:
             compiled = {name: torch.compile(part) for name, part in self.parts.items()}

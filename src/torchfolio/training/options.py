@@ -50,6 +50,11 @@ class TrainingOptions:
     channels_last: bool | None = option(
         None, "Keep images channels-last in memory; by a fixed rule unless given."
     )
+    weight_gradients: Literal["auto", "convolutions", "products"] = option(
+        "auto",
+        "How wide convolutions take them on the CPU: by oneDNN, or as matrix products; by a fixed "
+        "rule unless given.",
+    )
     compile: bool = option(False, "Compile the parts with torch.compile.")
     workers: int | None = option(None, "Threads that load batches; 0 loads in the loop.", low=0)
     threads: int | None = option(None, "Threads that compute on the CPU.", low=1, high=1024)

@@ -1,10 +1,11 @@
 """From settings to a training that is ready to run: data, task, recipe, parts, optimizers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchfolio.data.dataset import Dataset, NoOptions, Progress, Reader
@@ -17,8 +18,10 @@ from torchfolio.networks.weights import imagenet_weights, load_weights, read_wei
 from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
+from torchfolio.training.convolution import resolve_weight_gradients
 from torchfolio.training.damage import RESTORE
 from torchfolio.training.device import (
+    computes_bf16,
     configure,
     place,
     resolve_arithmetic,
@@ -41,6 +44,8 @@ from torchfolio.training.recipes import (
 )
 from torchfolio.training.sharding import check_sharded, shard, synchronise_norms
 from torchfolio.training.transfer import freeze
+
+ARITHMETIC = ("precision", "channels_last", "weight_gradients")
 
 
 @dataclass
@@ -122,7 +127,7 @@ def prepare(
         (table, where),
         task_kind.part_names,
     )
-    recipe.training = resolve_device(recipe.training, dataset.records.in_memory, card.bf16)
+    recipe.training = resolve_device(recipe.training, dataset.records.in_memory)
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
@@ -208,8 +213,7 @@ def make_loop(
 ) -> Loop:
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
     world = world or Processes()
-    in_memory = start.dataset.records.in_memory
-    options = resolve_device(start.recipe.training, in_memory, start.card.bf16)
+    options = resolve_device(start.recipe.training, start.dataset.records.in_memory)
     start.recipe.training = options
     check_device(world, options)
     configure(options)
@@ -225,13 +229,33 @@ def make_loop(
         name: make_optimizer(name, part, start.recipe.optimizers[name])
         for name, part in parts.items()
     }
-    gathers = any(each.closure_based for each in optimizers.values())
-    options = resolve_arithmetic(options, list(parts.values()), gathers or sharded)
+    closures = any(each.closure_based for each in optimizers.values())
+    asked = options.precision
+    options = resolve_arithmetic(
+        options, list(parts.values()), cleared=start.card.bf16, closures=closures, sharded=sharded
+    )
+    options = resolve_weight_gradients(options)
+    chosen = {name: getattr(options, name) for name in ARITHMETIC}
+    options = replace(options, **world.first(chosen))  # where processors differ: the first one's
+    start.lines += precision_lines(asked, options, start.card)
     start.recipe.training = options
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options, world)
     if state is not None:
         loop.load_state_dict(state)
     return loop
+
+
+def precision_lines(asked: str, options: TrainingOptions, card: Card) -> list[str]:
+    """Return what is to be said of the precision."""
+    if options.precision != "bf16":
+        return []
+    lines = []
+    if asked == "auto":
+        lines.append(f"bf16: whole trainings cleared it for {card.name} (--precision overrules)")
+    device = torch.device(options.device)
+    if device.type == "cpu" and not computes_bf16(device):
+        lines.append("this processor has no instructions for bf16: fp32 would be quicker")
+    return lines
 
 
 def reopen(folder: RunFolder) -> Start:
