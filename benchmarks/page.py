@@ -8,6 +8,7 @@ import statistics
 from pathlib import Path
 
 from benchmarks import results
+from benchmarks.bounds import told
 from benchmarks.chart import bars
 from benchmarks.precision import PRECISIONS, SEEDS, cleared, interval
 from benchmarks.process import ROOT
@@ -45,6 +46,9 @@ Milliseconds of one training step (forward, backward, optimizer), median, the va
 `python -m benchmarks.layouts`. The rule is `wants_channels_last` in `torchfolio.training.device`;
 the precision is that of the next table.
 """
+REACHED = """\
+What was to be reached, by the rounds below: ours over the peer in the same round, or seconds.
+"""
 PRECISION = """\
 Whole trainings by the recipe in float32 and in bf16, the same seeds side by side, accuracy on the
 test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. A network is cleared
@@ -81,6 +85,8 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     order = list(all_workloads())
     for hardware in sorted({hardware for _, hardware in gathered}):
         lines += [f"## {hardware}", ""]
+        lines += reached({name: gathered[name, place] for name, place in gathered
+                          if place == hardware})  # fmt: skip
         for workload in order:
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
@@ -89,6 +95,24 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += growth(folder.parent / "growth")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def reached(gathered: dict[str, list[results.Sitting]]) -> list[str]:
+    """Return the table of what was to be reached and what was, on one hardware."""
+    rows = []
+    for name, workload in all_workloads().items():
+        if not workload.bounds or name not in gathered:
+            continue
+        rounds = results.rounds_of(gathered[name])
+        names = {each for found in rounds for each in found}
+        in_bf16 = [each for each in names if precision(rounds, each) == "bf16"]
+        for row in told(rounds, workload.bounds, workload.mark, in_bf16):
+            answer = row[-1]
+            if len(rounds) < workload.least_rounds:
+                answer += f" ({len(rounds)} of {workload.least_rounds} rounds)"
+            rows.append(f"| `{name}` | {' | '.join(row[:-1])} | {answer} |")
+    head = ["| workload | ours | over | median (range) | at most | reached |", "|" + "---|" * 6]
+    return [REACHED, *head, *rows, ""] if rows else []
 
 
 def layouts(folder: Path) -> list[str]:
@@ -125,14 +149,14 @@ def precisions(folder: Path) -> list[str]:
     for document in documents:
         rows = document["rows"]
         found = {kind: [100 * row[kind]["accuracy"] for row in rows] for kind in PRECISIONS}
-        told = [
+        means = [
             "{:.2f} ± {:.2f}".format(*interval(each)) if len(rows) > 1 else f"{each[0]:.2f}"
             for each in found.values()
         ]
         seconds = [statistics.median(row[kind]["seconds"] for row in rows) for kind in found]
         answer = "yes" if cleared(found) else "no"
         lines.append(
-            f"| {document['network']} | {len(rows)} | {' | '.join(told)} | "
+            f"| {document['network']} | {len(rows)} | {' | '.join(means)} | "
             f"{seconds[0]:.0f}, {seconds[1]:.0f} | "
             f"{answer if len(rows) >= SEEDS else f'needs {SEEDS} seeds'} | "
             f"`{document['command']}` |"
@@ -174,10 +198,10 @@ def section(sittings: list[results.Sitting], docs: Path) -> list[str]:
     if drawn:
         stem = f"{newest['workload']}_{results.slug(newest['hardware'])}"
         (docs / "performance").mkdir(exist_ok=True)
-        told = ", ".join(f"{name} {spread.median:.3g} s" for name, spread in drawn.items())
-        chart = bars(drawn, f"{newest['title']}: {told}")
+        shown = ", ".join(f"{name} {spread.median:.3g} s" for name, spread in drawn.items())
+        chart = bars(drawn, f"{newest['title']}: {shown}")
         (docs / "performance" / f"{stem}.svg").write_text(chart, encoding="utf-8")
-        lines += [f"![Median seconds: {told}](performance/{stem}.svg)", ""]
+        lines += [f"![Median seconds: {shown}](performance/{stem}.svg)", ""]
     lines += remarks(newest, rounds, names)
     lines += [*origin(sittings, rounds), "", *commands(newest), ""]
     return lines
@@ -292,14 +316,14 @@ def origin(sittings: list[results.Sitting], rounds: list[Round]) -> list[str]:
     newest = sittings[-1]
     runs = [run for each in rounds for run in each.values()]
     found = [newest["versions"], *(run.get("versions", {}) for run in runs)]
-    told = ", ".join(dict.fromkeys(" ".join(pair) for each in found for pair in each.items()))
+    versions = ", ".join(dict.fromkeys(" ".join(pair) for each in found for pair in each.items()))
     loads = [run["load"] for each in rounds for run in each.values() if run.get("load") is not None]
     busy = f"; load before a run {min(loads):.1f} to {max(loads):.1f}" if loads else ""
     days = dict.fromkeys(each["began"][:10] for each in sittings)
     return [
         f"- rounds: {len(rounds)}, on {', '.join(days)}; threads: {newest['threads']}{busy}; "
         f"commit {newest['commit']}",
-        f"- versions: {told}",
+        f"- versions: {versions}",
         *([f"- ceilings: {'; '.join(rates(newest))}"] if newest["ceiling"] else []),
     ]
 

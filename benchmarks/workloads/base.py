@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bounds import Bound
 from benchmarks.data import Data
 
 
@@ -77,8 +78,8 @@ class Workload:
     ``standard`` are the peers that run unless others are asked for. ``measure`` is what is
     compared: "wall", "first_step", or "latency", which contestants print. ``ready`` is called
     before a sitting's first round. ``mark`` is an accuracy that the mean over ``least_rounds``
-    rounds should reach. ``accuracy`` reads accuracy and tested examples off what a contestant
-    printed.
+    rounds should reach, ``bounds`` the most that ours may take. ``accuracy`` reads accuracy and
+    tested examples off what a contestant printed.
     """
 
     name: str
@@ -93,4 +94,5 @@ class Workload:
     ready: Callable[[Place], None] = nothing
     accuracy: Callable[[Any, Data | None], tuple[float, int] | None] = reached
     mark: float | None = None
+    bounds: tuple[Bound, ...] = ()
     least_rounds: int = 5

@@ -7,6 +7,7 @@ pictures that it was trained on: their accuracy only shows that all give the sam
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bounds import Bound
 from benchmarks.data import Data
 from benchmarks.results import code_digest
 from benchmarks.workloads.base import Command, Cost, Place, Workload, reached
@@ -89,6 +90,7 @@ WORKLOADS = [
         cost=Cost("resnet18", (3, SIZE, SIZE), lambda data, small: data.train),
         ready=train,
         accuracy=right_answers,
+        bounds=(Bound(0.50, ("pytorch",)),),
     ),
     Workload(
         name="predict_one",
@@ -96,6 +98,7 @@ WORKLOADS = [
         commands={"ours": ours_one, "pytorch": lambda place: peer(place, one=True)},
         standard=("pytorch",),
         measure="latency",
+        bounds=(Bound(0.70, ("pytorch",), quantity="latency"),),
         data="jpegs_2000",
         chance=0.1,
         ready=train,

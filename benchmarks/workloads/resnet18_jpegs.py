@@ -8,6 +8,7 @@ it is installed by a dependency group of its own, ``bench-agpl``.
 from dataclasses import replace
 from functools import partial
 
+from benchmarks.bounds import Bound
 from benchmarks.statistics import COLD
 from benchmarks.workloads.base import Workload
 from benchmarks.workloads.training import Training, training
@@ -34,6 +35,11 @@ def photographs(size: int, count: int) -> Workload:
         data=f"jpegs_{count}",
         peers=(*PEERS, "ultralytics"),
         standard=(COLD, *PEERS, "ours_fp32", "ours_report"),
+        bounds=(
+            Bound(0.75, PEERS, ours=COLD, bf16=0.50),
+            Bound(0.70, PEERS, bf16=0.45),
+            Bound(0.70, PEERS, ours="ours_fp32"),
+        ),
     )
     cold = partial(work.ours, "ours", cache="empty")
     return replace(found, commands={**found.commands, COLD: cold})

@@ -1,5 +1,6 @@
 """ResNet-20 on pictures of CIFAR's size, from one array, cropped and mirrored at random."""
 
+from benchmarks.bounds import Bound
 from benchmarks.workloads.training import Training, training
 
 WORK = Training(
@@ -21,5 +22,10 @@ WORKLOADS = [
         WORK,
         data="cifar",
         peers=PEERS,
+        standard=(*PEERS, "ours_fp32", "ours_report"),
+        bounds=(
+            Bound(0.78, ("pytorch",), bf16=0.55),
+            Bound(0.78, ("pytorch",), ours="ours_fp32"),
+        ),
     )
 ]

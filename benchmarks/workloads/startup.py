@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.bounds import Bound
 from benchmarks.workloads import lenet_mnist
 from benchmarks.workloads.base import Command, Place, Workload
 
@@ -29,18 +30,23 @@ def torch_start(place: Place) -> Command:
     return Command([place.python, "-m", "benchmarks.peers.torch_start"])
 
 
-def started(name: str, title: str, ours: Callable[[Place], Command]) -> Workload:
-    """Return a workload that is compared with starting Python."""
+def started(name: str, title: str, ours: Callable[[Place], Command], most: float) -> Workload:
+    """Return a workload that may take so many seconds, beside starting Python."""
     commands = {"ours": ours, "python": code("pass")}
     return Workload(
-        name=name, title=title, commands=commands, standard=("python",), devices=("cpu",)
+        name=name,
+        title=title,
+        commands=commands,
+        standard=("python",),
+        devices=("cpu",),
+        bounds=(Bound(most, kind="seconds"),),
     )
 
 
 WORKLOADS = [
-    started("startup_help", "folio --help", folio("--help")),
-    started("startup_list", "folio list", folio("list")),
-    started("startup_import", "import torchfolio", code("import torchfolio")),
+    started("startup_help", "folio --help", folio("--help"), 0.3),
+    started("startup_list", "folio list", folio("list"), 0.3),
+    started("startup_import", "import torchfolio", code("import torchfolio"), 0.1),
     Workload(
         name="startup_training",
         title="LeNet-5 on MNIST until the first step; importing torch and making an optimizer",
@@ -50,6 +56,7 @@ WORKLOADS = [
         },
         standard=("torch_start",),
         measure="first_step",
+        bounds=(Bound(0.5, ("torch_start",), kind="difference", quantity="first_step"),),
         data="mnist",
         ready=lenet_mnist.WORK.fill_cache,
     ),

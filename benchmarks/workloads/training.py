@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from benchmarks.bounds import Bound
 from benchmarks.data import Data
 from benchmarks.process import surroundings
 from benchmarks.results import code_digest
@@ -124,6 +125,7 @@ def training(
     standard: tuple[str, ...] | None = None,
     mark: float | None = None,
     least_rounds: int = 5,
+    bounds: tuple[Bound, ...] = (),
 ) -> Workload:
     """Return the workload of a training over data of 10 classes."""
     return Workload(
@@ -137,6 +139,7 @@ def training(
         ready=work.fill_cache,
         mark=mark,
         least_rounds=least_rounds,
+        bounds=(*bounds, Bound(1.0, ("pytorch",), quantity="memory")),
     )
 
 

@@ -1,0 +1,55 @@
+from typing import Any
+
+from benchmarks.bounds import Bound, fastest, told
+from benchmarks.workloads import all_workloads
+
+
+def run(wall: float, **more: Any) -> dict[str, Any]:
+    return {"wall": wall, "accuracy": 0.99, "memory": 100.0, "why": ""} | more
+
+
+ROUNDS = [
+    {"ours": run(10), "a": run(20), "b": run(16, accuracy=0.9)},
+    {"ours": run(12), "a": run(20), "b": run(15, accuracy=0.9)},
+    {"ours": run(15, why="broken"), "a": run(20), "b": run(14, accuracy=0.9)},
+]
+
+
+def test_ratios_of_the_same_round_are_held_against_the_bound() -> None:
+    # 10 / 20 and 12 / 20; the broken round does not count
+    assert told(ROUNDS, [Bound(0.6, ("a",))], None, []) == [
+        ("ours: time", "a", "0.55 (0.5 to 0.6)", "0.6", "yes")
+    ]
+    assert told(ROUNDS, [Bound(0.5, ("a",))], None, [])[0][-1] == "no"
+
+
+def test_bf16_has_a_bound_of_its_own() -> None:
+    bound = Bound(0.6, ("a",), bf16=0.5)
+    assert [row[3:] for row in told(ROUNDS, [bound], None, ["ours"])] == [("0.5", "no")]
+    assert [row[3:] for row in told(ROUNDS, [bound], None, [])] == [("0.6", "yes")]
+
+
+def test_seconds_and_differences() -> None:
+    bounds = [Bound(11.5, kind="seconds"), Bound(-9.5, ("a",), kind="difference")]
+    assert told(ROUNDS, bounds, None, []) == [
+        ("ours: time", "", "11 s (10 to 12)", "11.5 s", "yes"),
+        ("ours: time", "a", "-9.00 s (-10 to -8)", "-9.50 s", "no"),
+    ]
+
+
+def test_the_fastest_is_the_one_that_reached_the_mark() -> None:
+    assert fastest(ROUNDS, None) == "b"
+    assert fastest(ROUNDS, 0.95) == "a"
+    assert fastest(ROUNDS, 0.999) is None
+    assert told(ROUNDS, [Bound(0.6, ("fastest",))], 0.95, [])[0][1] == "a, the fastest"
+
+
+def test_who_did_not_run_has_no_row() -> None:
+    assert told(ROUNDS, [Bound(0.6, ("c",)), Bound(0.6, ("a",), ours="d")], None, []) == []
+
+
+def test_bounds_name_contestants_of_their_workload() -> None:
+    for workload in all_workloads().values():
+        for bound in workload.bounds:
+            assert {bound.ours, *bound.over} - {"fastest"} <= set(workload.commands)
+            assert bound.bf16 is None or bound.bf16 < bound.most
