@@ -32,6 +32,7 @@ def options(**settings: Any) -> TrainingOptions:
     """Options of a quick training on the CPU, in the test's own thread."""
     settings = {
         "device": "cpu",
+        "precision": "fp32",
         "workers": 0,
         "threads": 1,
         "epochs": 2,
