@@ -57,6 +57,10 @@ processors with instructions for it where it is large enough (`wants_bf16` in
 `torchfolio.training.device`). In bf16 several processes have the losses of one to some 1e-2 over
 the first 100 updates, in float32 to 1e-5.
 """
+SCHEDULES = """\
+Mean accuracy of the last epoch on the validation split: `python -m benchmarks.schedules`. The test
+split has no say in the choice.
+"""
 GROWTH = "Measured by `python -m benchmarks.growth`.\n"
 GROWTHS = {
     "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
@@ -92,6 +96,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
                 lines += section(gathered[workload, hardware], docs)
     lines += layouts(folder.parent / "layouts")
     lines += precisions(folder.parent / "precision")
+    lines += schedules(folder.parent / "schedules")
     lines += growth(folder.parent / "growth")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
@@ -164,6 +169,22 @@ def precisions(folder: Path) -> list[str]:
     rows = [row for document in documents for row in document["rows"]]
     places = dict.fromkeys(f"{row['hardware']}, torch {row['torch']}" for row in rows)
     return [*lines, "", f"Measured on {'; '.join(places)}, one thread each.", ""]
+
+
+def schedules(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.schedules``."""
+    documents = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    lines = ["## Schedules of the time to accuracy", "", SCHEDULES] if documents else []
+    for document in documents:
+        lines += [f"`{document['workload']}`, mark {100 * document['mark']:.2f} %:", "",
+                  "| candidate | validation | seeds | flags |", "|---|---|---|---|"]  # fmt: skip
+        lines += [
+            f"| {row['name']} | {100 * statistics.mean(row['val_accuracy']):.2f} % | "
+            f"{len(row['seeds'])} | `{row['flags']}` |"
+            for row in document["candidates"]
+        ]
+        lines.append("")
+    return lines
 
 
 def growth(folder: Path) -> list[str]:

@@ -72,6 +72,21 @@ def resnet() -> Loop:
     )
 
 
+def lowered() -> Loop:
+    """bf16, computed by two threads."""
+    return digit_loop(
+        "resnet20",
+        {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+        {"augment": "crop-flip"},
+        count=40,
+        val=8,
+        epochs=2,
+        ema=0.9,
+        precision="bf16",
+        threads=2,
+    )
+
+
 def dropped() -> Loop:
     return digit_loop(
         "mlp",
@@ -126,6 +141,7 @@ def trained(make: Callable[[], Loop], every: int | None, path: Path) -> tuple[An
         (lenet, 1),
         (lenet, 5),
         (resnet, 3),
+        (lowered, 2),
         (dropped, 1),
         (dropped, 4),
         (lbfgs, 1),

@@ -24,13 +24,13 @@ from tools.origin import origin
 # Everything that has a memory of its own, at once; patience ends it before its epochs do.
 SETTINGS = (
     *("--epochs", "4", "--batch-size", "8", "--ema", "0.9", "--patience", "2", "--mixup", "0.4"),
-    *("--schedule", "plateau", "--plateau-patience", "0", "--threads", "1"),
+    *("--schedule", "plateau", "--plateau-patience", "0"),
 )
 # name: channels, side of the pictures, what follows ``folio train NETWORK DATA``
 TRAININGS: dict[str, tuple[int, int, list[str]]] = {
-    "lenet5": (1, 28, []),
-    "resnet20": (3, 32, ["--augment", "crop-flip"]),
-    "maxout_mlp": (1, 28, ["--set", "units=16"]),  # its dropout is the paper's
+    "lenet5": (1, 28, ["--threads", "1"]),
+    "resnet20": (3, 32, ["--threads", "2", "--augment", "crop-flip", "--precision", "bf16"]),
+    "maxout_mlp": (1, 28, ["--threads", "1", "--set", "units=16"]),  # its dropout is the paper's
 }
 CLASSES, EACH = 3, 8
 # strike: what does it, and the kinds of events at which it can tell something new

@@ -1,0 +1,114 @@
+"""The schedules of the time to accuracy, chosen on validation data alone.
+
+    python -m benchmarks.schedules time_mnist [--seeds 0 1 2] [--only NAME ...]
+
+Trains each candidate by ``folio train`` (one thread, as many side by side as there are cores) and
+keeps the accuracy of its last epoch on the validation split; what the test split says is not read.
+The shortest whose mean reaches the mark is written into ``workloads/time_to_accuracy.py``.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import data
+from benchmarks.ceiling import hardware
+from benchmarks.process import ROOT, surroundings
+from benchmarks.results import RESULTS
+from benchmarks.workloads import all_workloads
+
+FOLDER = RESULTS.parent / "schedules"
+WORK = ROOT / "build" / "benchmarks"
+ADAMW = "--optimizer adamw --schedule cosine --weight-decay 0 --augment none"
+SGD = "--optimizer sgd --momentum 0.9 --schedule cosine --weight-decay 0 --augment none"
+CAFFE = "lenet_caffe --precision bf16"
+SMOOTH = "--label-smoothing 0.1"
+CANDIDATES: dict[str, dict[str, str]] = {
+    "time_mnist": {
+        "sgd 1": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.05 {SGD}",
+        "adamw 1": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.002 {ADAMW}",
+        "sgd 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.05 {SGD}",
+        "adamw 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.002 {ADAMW}",
+        "adamw 2, smoothed": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.002 {ADAMW} {SMOOTH}",
+        "adamw 3, large": f"{CAFFE} --epochs 3 --batch-size 128 --lr 0.003 {ADAMW}",
+        "adamw 3, large, smoothed": (
+            f"{CAFFE} --epochs 3 --batch-size 128 --lr 0.003 {ADAMW} {SMOOTH}"
+        ),
+        "adamw 3, smoothed": f"{CAFFE} --epochs 3 --batch-size 64 --lr 0.002 {ADAMW} {SMOOTH}",
+        "adamw 4, large, smoothed": (
+            f"{CAFFE} --epochs 4 --batch-size 128 --lr 0.003 {ADAMW} {SMOOTH}"
+        ),
+        "lenet5 sgd 8, shifted": (
+            "lenet5 --epochs 8 --batch-size 64 --lr 0.05 "
+            + SGD.replace("--augment none", "--augment shift")
+        ),
+    },
+}
+
+
+def validate(flags: str, path: str, seed: int) -> float:
+    """Train once; return the accuracy of the last epoch on the validation split."""
+    network, *others = flags.split()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        call = [
+            *(sys.executable, "-m", "torchfolio", "train", network, path, *others),
+            *("--seed", str(seed), "--threads", "1", "--no-report", "--quiet", "--out", str(run)),
+        ]
+        done = subprocess.run(
+            call, env=surroundings({}), capture_output=True, encoding="utf-8", check=False
+        )
+        if done.returncode:
+            print(f"{flags}: {done.stderr.strip()[-300:]}", flush=True)
+            return 0.0
+        with (run / "history.csv").open(encoding="utf-8", newline="") as file:
+            return float(list(csv.DictReader(file))[-1]["val_accuracy"])
+
+
+def main() -> None:
+    """Train, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workload", choices=list(CANDIDATES))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="*", help="the candidates to train; all unless named")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    request = parser.parse_args()
+    workload = all_workloads()[request.workload]
+    path = data.prepare(workload.data or "", "full", WORK / "data").path
+    names = request.only or list(CANDIDATES[request.workload])
+    file = request.out / f"{request.workload}.json"
+    known: list[dict[str, Any]] = []
+    if file.is_file():
+        known = json.loads(file.read_text(encoding="utf-8"))["candidates"]
+    for name in names:
+        flags = CANDIDATES[request.workload][name]
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            found = list(pool.map(lambda seed: validate(flags, path, seed), request.seeds))  # noqa: B023
+        row = {"name": name, "flags": flags, "seeds": request.seeds, "val_accuracy": found}
+        known = [each for each in known if each["name"] != name] + [row]
+        print(f"{name}: {100 * statistics.mean(found):.2f} % {found}", flush=True)
+        document = {
+            "workload": request.workload,
+            "mark": workload.mark,
+            "hardware": hardware("cpu"),
+            "torch": torch.__version__,
+            "candidates": known,
+        }
+        request.out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
