@@ -10,9 +10,9 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.bounds import told
 from benchmarks.chart import bars
-from benchmarks.precision import PRECISIONS, SEEDS, cleared, interval
+from benchmarks.precision import PRECISIONS, SEEDS, cleared
 from benchmarks.process import ROOT
-from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
+from benchmarks.statistics import COLD, OURS, Round, Spread, interval, ratios, values, verdict
 from benchmarks.workloads import all_workloads
 
 FINDINGS = ROOT / "benchmarks" / "findings.md"  # written by hand

@@ -24,6 +24,7 @@ import torch
 
 from benchmarks.ceiling import hardware
 from benchmarks.results import RESULTS
+from benchmarks.statistics import interval
 from torchfolio.training.device import computes_bf16
 
 FOLDER = RESULTS.parent / "precision"
@@ -39,15 +40,6 @@ TRAININGS = {
     "resnet20": "{data}/cifar10_small/cifar10_png.tar.gz",
 }
 SEEDS = 5  # at least
-# Student's t for an interval of 95 % around the mean of 2, 3, ... 15 values.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
-           2.160, 2.145)  # fmt: skip
-
-
-def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and half width of the 95 % interval of the mean (2 to 15 values)."""
-    half = STUDENT[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
-    return statistics.mean(values), half
 
 
 def cleared(accuracies: Mapping[str, Sequence[float]]) -> bool:

@@ -13,6 +13,11 @@ from typing import Any
 OURS = "ours"
 COLD = "ours_cold"  # the same, with an empty cache
 Round = dict[str, dict[str, Any]]
+ENOUGH = 3  # rounds for an interval of their mean
+# Student's t for an interval of 95 % around the mean of 2, 3, ... 15 values; above, the normal's.
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
+           2.160, 2.145)  # fmt: skip
+NORMAL = 1.96
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ def why_failed(run: dict[str, Any], errors: str, chance: float | None) -> str:
     return ""
 
 
+def interval(found: Sequence[float]) -> tuple[float, float]:
+    """Return the mean of at least two values, and half the width of its 95 % interval."""
+    student = STUDENT[len(found) - 2] if len(found) - 2 < len(STUDENT) else NORMAL
+    return statistics.mean(found), student * statistics.stdev(found) / len(found) ** 0.5
+
+
 def noise(first: float, second: float, examples: int) -> float:
     """Return the difference of two accuracies that chance explains in 95 cases of 100.
 
@@ -84,12 +95,24 @@ def noise(first: float, second: float, examples: int) -> float:
 
 
 def verdict(rounds: Sequence[Round], name: str) -> str:
-    """Return in words how a contestant's accuracy stands to ours: "" where within noise."""
-    ours, theirs = (values(rounds, each, "accuracy") for each in (OURS, name))
-    if name == OURS or not ours or not theirs:
+    """Return in words how a contestant's accuracy stands to ours: "" where within noise.
+
+    From three rounds on, by the 95 % interval of the mean difference in the same round; with fewer,
+    by what chance explains on so many test examples.
+    """
+    pairs = [
+        (values([each], OURS, "accuracy")[0], values([each], name, "accuracy")[0])
+        for each in rounds
+        if values([each], OURS, "accuracy") and values([each], name, "accuracy")
+    ]
+    if name == OURS or not pairs:
         return ""
-    examples = min(run["examples"] for each in rounds for run in each.values() if "examples" in run)
-    first, second = statistics.mean(ours), statistics.mean(theirs)
-    if abs(first - second) <= noise(first, second, examples):
+    first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))
+    if len(pairs) >= ENOUGH:
+        _, least = interval([theirs - ours for ours, theirs in pairs])
+    else:
+        runs = [run for each in rounds for run in each.values() if "examples" in run]
+        least = noise(first, second, min(run["examples"] for run in runs))
+    if abs(first - second) <= least:
         return ""
     return "lower than ours" if second < first else "higher than ours"

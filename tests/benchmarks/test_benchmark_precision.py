@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.page import precisions
-from benchmarks.precision import FOLDER, TRAININGS, add, cleared, interval
+from benchmarks.precision import FOLDER, TRAININGS, add, cleared
+from benchmarks.statistics import interval
 from torchfolio.networks.catalogue import cards, find_card
 
 FP32 = [0.93, 0.95, 0.94, 0.92, 0.96]  # mean 0.94, deviation 0.0158, t 2.776: 0.0196

@@ -61,3 +61,13 @@ def test_who_reaches_less_or_more_than_chance_explains_is_marked() -> None:
     assert verdict(rounds, "higher") == "higher than ours"
     assert verdict(rounds, "ours") == ""
     assert verdict([{"ours": good(1)}], "lower") == ""
+
+
+def test_from_three_rounds_on_differences_of_the_same_round_are_judged() -> None:
+    # differences -0.01, -0.02, -0.03: mean -0.02, half width 4.303 * 0.01 / sqrt(3) = 0.0248
+    ours, theirs = (0.9, 0.92, 0.94), (0.89, 0.90, 0.91)
+    rounds = [{"ours": good(1, a), "b": good(1, b)} for a, b in zip(ours, theirs, strict=True)]
+    assert verdict(rounds, "b") == ""
+    # -0.02, -0.02, -0.03: mean -0.0233, half width 4.303 * 0.00577 / sqrt(3) = 0.0143
+    rounds[0]["b"] = good(1, 0.88)
+    assert verdict(rounds, "b") == "lower than ours"
