@@ -37,9 +37,16 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "time_mnist": {
         "sgd 1": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.05 {SGD}",
         "adamw 1": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.002 {ADAMW}",
+        "adamw 1, smoothed": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.002 {ADAMW} {SMOOTH}",
+        "adamw 1, small, smoothed": (
+            f"{CAFFE} --epochs 1 --batch-size 32 --lr 0.002 {ADAMW} {SMOOTH}"
+        ),
         "sgd 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.05 {SGD}",
         "adamw 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.002 {ADAMW}",
         "adamw 2, smoothed": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.002 {ADAMW} {SMOOTH}",
+        "adamw 2, large, smoothed": (
+            f"{CAFFE} --epochs 2 --batch-size 128 --lr 0.003 {ADAMW} {SMOOTH}"
+        ),
         "adamw 3, large": f"{CAFFE} --epochs 3 --batch-size 128 --lr 0.003 {ADAMW}",
         "adamw 3, large, smoothed": (
             f"{CAFFE} --epochs 3 --batch-size 128 --lr 0.003 {ADAMW} {SMOOTH}"

@@ -63,7 +63,7 @@ def main() -> None:
     learner = Learner(
         loaders,
         make_network(request.network, request.size),
-        loss_func=CrossEntropyLossFlat(),
+        loss_func=CrossEntropyLossFlat(label_smoothing=request.label_smoothing),
         opt_func=partial(SGD, mom=0.9) if request.optimizer == "sgd" else Adam,
         wd=0.0,
         metrics=accuracy,

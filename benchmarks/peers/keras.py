@@ -40,6 +40,16 @@ def channels_last(examples: list[Any]) -> tuple[Any, Any]:
     return images.permute(0, 2, 3, 1).contiguous(), labels
 
 
+def make_loss(request: Request) -> Any:
+    """Return the loss; the one that takes labels as numbers knows no smoothing."""
+    if not request.label_smoothing:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    smoothed = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=request.label_smoothing
+    )
+    return lambda labels, logits: smoothed(keras.ops.one_hot(labels, 10), logits)
+
+
 def main() -> None:
     """Train, validate after every epoch, test at the end."""
     request = Request.read()
@@ -69,7 +79,7 @@ def main() -> None:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
     model = make_network(request.network, request.size)
     model.compile(
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=make_loss(request),
         optimizer=optimizer,
         metrics=["accuracy"],
     )

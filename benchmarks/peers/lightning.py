@@ -24,7 +24,8 @@ class Classifier(lightning.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch
-        loss = F.cross_entropy(self.network(images), labels)
+        smoothing = self.request.label_smoothing
+        loss = F.cross_entropy(self.network(images), labels, label_smoothing=smoothing)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 

@@ -12,13 +12,13 @@ from benchmarks.peers.torch_data import make_loaders
 def train_one_epoch(
     model: nn.Module,
     loader: DataLoader[tuple[Tensor, Tensor]],
+    criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None,
     device: str,
 ) -> None:
     """Take the steps of one epoch; the loss is shown every ten."""
     model.train()
-    criterion = nn.CrossEntropyLoss()
     for step, (images, labels) in enumerate(loader):
         images, labels = images.to(device), labels.to(device)
         loss = criterion(model(images), labels)
@@ -66,10 +66,11 @@ def main() -> None:
     torch.manual_seed(request.seed)
     loaders = make_loaders(request)
     model = make_network(request.network, request.size).to(request.device)
+    criterion = nn.CrossEntropyLoss(label_smoothing=request.label_smoothing)
     optimizer = make_optimizer(model, request)
     scheduler = make_scheduler(optimizer, request, request.epochs * len(loaders["train"]))
     for epoch in range(request.epochs):
-        train_one_epoch(model, loaders["train"], optimizer, scheduler, request.device)
+        train_one_epoch(model, loaders["train"], criterion, optimizer, scheduler, request.device)
         print(f"epoch {epoch} accuracy {evaluate(model, loaders['val'], request.device):.4f}")
     accuracy = evaluate(model, loaders["test"], request.device)
     answer(accuracy, len(loaders["test"].dataset), "torch", "torchvision")  # type: ignore[arg-type]

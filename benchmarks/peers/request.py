@@ -22,6 +22,7 @@ class Request:
     batch_size: int = 64
     optimizer: str = "sgd"  # sgd (momentum 0.9) or adam
     lr: float = 0.05
+    label_smoothing: float = 0.0
     schedule: str = "constant"  # constant, or cosine (to 0, over the whole training)
     augment: str = "none"  # none, shift (2 of 28 pixels), crop-flip (4 of 32) or photo
     crop_area: float = 0.25  # photo: the smallest share of a photograph that a crop keeps

@@ -47,7 +47,7 @@ def main() -> None:
             step_on_epochs=False,
             updates_per_epoch=len(loaders["train"]),
         )
-    criterion = nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(label_smoothing=request.label_smoothing)
     updates = 0
     for epoch in range(request.epochs):
         model.train()

@@ -34,7 +34,7 @@ AUGMENT = {"none": "none", "shift": "shift", "crop-flip": "crop-flip", "photo": 
 class Training:
     """One training. The fields are those of :class:`benchmarks.peers.request.Request`.
 
-    ``settings`` are further flags of ours, ``peer_settings`` of the peers (a schedule of theirs).
+    ``settings`` are further flags of ours.
     """
 
     network: str
@@ -46,8 +46,8 @@ class Training:
     optimizer: str = "sgd"
     schedule: str = "constant"
     augment: str = "none"
+    label_smoothing: float = 0.0
     settings: tuple[str, ...] = ()
-    peer_settings: tuple[str, ...] = ()
 
     def epochs_of(self, small: bool) -> int:
         """Return the epochs; a trial has one."""
@@ -62,6 +62,7 @@ class Training:
             *("--optimizer", self.optimizer, "--lr", str(self.lr), *momentum),
             *("--weight-decay", "0", "--schedule", self.schedule),
             *("--augment", AUGMENT[self.augment], "--seed", str(place.seed)),
+            *("--label-smoothing", str(self.label_smoothing)),
             *self.settings,
             *VARIANTS[variant],
             *("--device", place.device, "--out", "run", "--json", "--quiet"),
@@ -78,8 +79,8 @@ class Training:
             *("--size", str(self.size), "--epochs", str(self.epochs_of(place.small))),
             *("--batch-size", str(self.batch_size), "--optimizer", self.optimizer),
             *("--lr", str(self.lr), "--schedule", self.schedule, "--augment", self.augment),
+            *("--label-smoothing", str(self.label_smoothing)),
             *("--seed", str(place.seed), "--device", place.device),
-            *self.peer_settings,
         ]
         return Command(arguments, environment)
 
