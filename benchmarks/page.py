@@ -55,7 +55,7 @@ test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. 
 where the mean in bf16 is not below the interval of float32, and is then trained in bf16 on
 processors with instructions for it where it is large enough (`wants_bf16` in
 `torchfolio.training.device`). In bf16 several processes have the losses of one to some 1e-2 over
-the first 100 updates, in float32 to 1e-5.
+the first 100 updates, in float32 to 1e-5. The seconds are those of trainings that share a machine.
 """
 SCHEDULES = """\
 Mean accuracy of the last epoch on the validation split: `python -m benchmarks.schedules`. The test

@@ -1,8 +1,6 @@
 """The device, its precision, its threads, and the seeds: what wraps the arithmetic of the loop."""
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,8 +15,6 @@ from torchfolio.training.options import TrainingOptions
 
 WIDE = 2**18  # weights of a linear layer
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # the parameters of mallopt in glibc's malloc.h
-MOST = 2**31 - 1  # bytes
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -80,20 +76,6 @@ def configure(options: TrainingOptions) -> torch.device:
     if options.deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(options.deterministic)  # its first call takes seconds
     return torch.device(options.device)
-
-
-def keep_memory() -> None:
-    """Let the process keep the memory that it frees, where the system's malloc can be told so.
-
-    glibc gives large tensors back and takes them anew in every step, which costs a page fault each
-    4 KiB: some 5 % of a step of ResNet-18 in bf16.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
-    if mallopt is not None:
-        mallopt(TRIM_THRESHOLD, MOST)
-        mallopt(MMAP_THRESHOLD, MOST)
 
 
 def place(part: nn.Module, options: TrainingOptions) -> nn.Module:

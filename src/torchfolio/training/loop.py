@@ -21,7 +21,7 @@ from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.training.average import moving_average
 from torchfolio.training.convolution import quicken
-from torchfolio.training.device import keep_memory, place, seed_for
+from torchfolio.training.device import place, seed_for
 from torchfolio.training.failures import diverged, explained
 from torchfolio.training.measure import measure
 from torchfolio.training.optimizers import OptimizerGroup
@@ -126,8 +126,6 @@ class Loop:
 
     def run(self, listener: Listener) -> str:
         """Train to the end; return why it ended: "finished", "patience", "minutes", "stopped"."""
-        if self.device.type == "cpu":
-            keep_memory()
         with explained(self.options, lambda: self.progress.update + 1):
             listener.started(self)
             reason = self.reason_to_end()
