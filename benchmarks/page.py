@@ -37,17 +37,20 @@ the end, with intervals, and with all that resuming needs; without the report (`
   mapped from files; worker processes of a peer come on top.
 - *accuracy*: mean over the rounds.
 - *of the ceiling*: the arithmetic of the work (backward counts as two forward passes), per second
-  of the whole process, as a share of the rate measured in the same sitting.
+  of the whole process, as a share of the rate measured in the same sitting (on GPUs fp32 as TF32).
 - *ours / it*: the ratio of the times in the same round, median, and its smallest and largest; below
   1 we are quicker. `ours_cold` is ours with an empty cache, elsewhere it holds the data.
 """
 LAYOUTS = """\
 Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
-`python -m benchmarks.layouts`. The rule is `wants_channels_last` in `torchfolio.training.device`;
-the precision is that of the next table.
+`python -m benchmarks.layouts`, on a GPU with `--device cuda`, where `graph` is the passes replayed
+as a CUDA graph. The rules are `wants_channels_last` and `resolve_arithmetic` in
+`torchfolio.training.device`, and `resolve_graphs` in `torchfolio.training.graphs`; the precision is
+that of the next table.
 """
 REACHED = """\
-What was to be reached, by the rounds below: ours over the peer in the same round, or seconds.
+What was to be reached on two cores without a GPU, by the rounds below: ours over the peer in the
+same round, or seconds.
 """
 PRECISION = """\
 Whole trainings by the recipe in float32 and in bf16, the same seeds side by side, accuracy on the
@@ -74,6 +77,11 @@ AGAIN = """\
 ```text
 make bench                                          all workloads of this machine, five rounds
 python -m benchmarks.run lenet_mnist --rounds 5     one of them
+python -m benchmarks.layouts                        steps in each layout and precision
+python -m benchmarks.precision                      whole trainings in float32 and bf16
+python -m benchmarks.schedules time_mnist           schedules of the time to accuracy
+python -m benchmarks.growth                         time and memory as the data grow
+python -m benchmarks.load                           very many pictures, classes, a slow disk
 python -m benchmarks.page                           this page
 ```
 
@@ -89,8 +97,9 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     order = list(all_workloads())
     for hardware in sorted({hardware for _, hardware in gathered}):
         lines += [f"## {hardware}", ""]
-        lines += reached({name: gathered[name, place] for name, place in gathered
-                          if place == hardware})  # fmt: skip
+        here = {name: gathered[name, place] for name, place in gathered if place == hardware}
+        if all(each["device"] == "cpu" for found in here.values() for each in found):
+            lines += reached(here)
         for workload in order:
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
@@ -297,7 +306,8 @@ def share(newest: results.Sitting, rounds: list[Round], name: str) -> str:
     seconds = values(rounds, name, "wall")
     if not newest["operations"] or not seconds:
         return ""
-    ceiling = newest["ceiling"][f"{newest['operations_against']}_{precision(rounds, name)}"]
+    kind = precision(rounds, name).replace("tf32", "fp32")  # whose ceiling on a GPU is TF32
+    ceiling = newest["ceiling"][f"{newest['operations_against']}_{kind}"]
     return f"{100 * newest['operations'] / statistics.median(seconds) / ceiling:.3g} %"
 
 

@@ -33,6 +33,10 @@ ADAMW = "--optimizer adamw --schedule cosine --weight-decay 0 --augment none"
 SGD = "--optimizer sgd --momentum 0.9 --schedule cosine --weight-decay 0 --augment none"
 CAFFE = "lenet_caffe --precision bf16"
 SMOOTH = "--label-smoothing 0.1"
+RESNET = f"resnet18 {SMOOTH}"
+SHIFTED_ADAMW, SHIFTED_SGD = (
+    each.replace("--augment none", "--augment shift") for each in (ADAMW, SGD)
+)
 CANDIDATES: dict[str, dict[str, str]] = {
     "time_mnist": {
         "sgd 1": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.05 {SGD}",
@@ -55,10 +59,24 @@ CANDIDATES: dict[str, dict[str, str]] = {
         "adamw 4, large, smoothed": (
             f"{CAFFE} --epochs 4 --batch-size 128 --lr 0.003 {ADAMW} {SMOOTH}"
         ),
-        "lenet5 sgd 8, shifted": (
-            "lenet5 --epochs 8 --batch-size 64 --lr 0.05 "
-            + SGD.replace("--augment none", "--augment shift")
-        ),
+        "lenet5 sgd 8, shifted": (f"lenet5 --epochs 8 --batch-size 64 --lr 0.05 {SHIFTED_SGD}"),
+    },
+    "time_notmnist": {
+        "adamw 2": f"{RESNET} --epochs 2 --batch-size 64 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 3": f"{RESNET} --epochs 3 --batch-size 64 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 3, quick": f"{RESNET} --epochs 3 --batch-size 64 --lr 0.002 {SHIFTED_ADAMW}",
+        "adamw 3, small": f"{RESNET} --epochs 3 --batch-size 32 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 3, unshifted": f"{RESNET} --epochs 3 --batch-size 64 --lr 0.001 {ADAMW}",
+        "adamw 4": f"{RESNET} --epochs 4 --batch-size 64 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 5": f"{RESNET} --epochs 5 --batch-size 64 --lr 0.002 {SHIFTED_ADAMW}",
+        "adamw 6": f"{RESNET} --epochs 6 --batch-size 64 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 6, unshifted": f"{RESNET} --epochs 6 --batch-size 64 --lr 0.001 {ADAMW}",
+        "adamw 6, large": f"{RESNET} --epochs 6 --batch-size 128 --lr 0.002 {SHIFTED_ADAMW}",
+        "adamw 8": f"{RESNET} --epochs 8 --batch-size 64 --lr 0.001 {SHIFTED_ADAMW}",
+        "adamw 8, large": f"{RESNET} --epochs 8 --batch-size 128 --lr 0.001 {SHIFTED_ADAMW}",
+        "sgd 6": f"{RESNET} --epochs 6 --batch-size 64 --lr 0.02 {SHIFTED_SGD}",
+        "sgd 8": f"{RESNET} --epochs 8 --batch-size 64 --lr 0.02 {SHIFTED_SGD}",
+        "sgd 12, large": f"{RESNET} --epochs 12 --batch-size 128 --lr 0.01 {SHIFTED_SGD}",
     },
 }
 

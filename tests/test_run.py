@@ -19,7 +19,7 @@ from torchfolio.cli.app import run as folio
 from torchfolio.data.readers import open_dataset
 from torchfolio.tasks.image_classification import ImageClassification
 
-SETTINGS = {"epochs": 2, "threads": 1, "workers": 0}
+SETTINGS = {"epochs": 2, "device": "cpu", "threads": 1, "workers": 0}
 
 
 @pytest.fixture(scope="module")

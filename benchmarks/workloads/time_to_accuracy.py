@@ -1,7 +1,8 @@
 """Time to accuracy: the whole process until a network reaches a mark on the test split.
 
 The schedules stand here, where they can be seen: the shortest that reaches the mark on the
-validation split, which alone chooses them (``benchmarks.schedules``). The peers have the same. The
+validation split, which alone chooses them (``benchmarks.schedules``); notMNIST's has one epoch
+more, since its test split is small (0.4 points of standard error). The peers have the same. The
 test split is read once a seed; the mean over ten seeds must reach the mark. Each round has the seed
 of its number.
 """
@@ -29,16 +30,17 @@ NOTMNIST = Training(
     network="resnet18",
     kind="folder",
     size=32,
-    epochs=12,
-    batch_size=128,
-    lr=0.01,
+    epochs=4,
+    batch_size=64,
+    lr=0.001,
+    optimizer="adamw",
     schedule="cosine",
     augment="shift",
     label_smoothing=0.1,
 )
 # What makes ours short makes theirs short too; without decay AdamW is Adam.
 MNIST_OF_PEERS = replace(MNIST, optimizer="adam", settings=())
-NOTMNIST_OF_PEERS = NOTMNIST
+NOTMNIST_OF_PEERS = replace(NOTMNIST, optimizer="adam")
 PEERS = ("keras_jax", "keras_torch", "fastai", "pytorch", "lightning")
 
 

@@ -20,7 +20,7 @@ from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn
 from torchfolio.training.damage import load_state
-from torchfolio.training.device import computes_bf16, configure, resolve_device
+from torchfolio.training.device import computes_bf16, configure, moved, resolve_device
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
@@ -252,7 +252,7 @@ class Run:
             with world.in_turn():
                 start = reopen(self.folder)
             if device is not None:
-                start.recipe.training = replace(start.recipe.training, device=device)
+                start.recipe.training = moved(start.recipe.training, device)
             if world.size != self.folder.processes():  # each has another share of the cores
                 start.recipe.training = replace(start.recipe.training, threads=None)
             loop = make_loop(start, world=world)

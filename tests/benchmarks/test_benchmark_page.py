@@ -15,8 +15,8 @@ def run(wall: float, accuracy: float, **changes: object) -> dict[str, object]:
 def sitting(rounds: list[dict[str, object]], **changes: object) -> dict[str, object]:
     return {
         "workload": "lenet_mnist", "title": "LeNet-5 on MNIST", "size": "full",
-        "hardware": "Abacus, 2 cores", "began": "2026-11-23T10:00:00+00:00", "code": "c",
-        "commit": "abc", "measure": "wall", "mark": None, "least_rounds": 5,
+        "hardware": "Abacus, 2 cores", "device": "cpu", "began": "2026-11-23T10:00:00+00:00",
+        "code": "c", "commit": "abc", "measure": "wall", "mark": None, "least_rounds": 5,
         "operations": 1.2e12, "operations_against": "conv", "mean_bytes": None, "threads": 2,
         "versions": {"torchfolio": "1"}, "ceiling": CEILING | {"copy": 1e10},
         "commands": {"ours": "folio train lenet5 DATA --epochs 3"}, "rounds": rounds,

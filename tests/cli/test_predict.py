@@ -63,7 +63,8 @@ class Measure(Task):
                 yield {"input": item, "prediction": None, "error": error.strerror}
                 continue
             lengths = torch.tensor([[float(len(line))] for line in text.splitlines()])
-            found = parts.network(lengths[: options.lines]).flatten().tolist()
+            lengths = lengths[: options.lines].to(context.device)
+            found = parts.network(lengths).flatten().tolist()
             total = sum(found) if options.total else None
             yield {"input": item, "prediction": found, "total": total, "error": None}
 

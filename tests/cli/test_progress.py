@@ -12,7 +12,7 @@ from torchfolio.cli import progress
 from torchfolio.cli.output import Output
 from torchfolio.cli.progress import TrainingMonitor
 
-SETTINGS = {"epochs": 2, "batch_size": 300, "threads": 1, "workers": 0}
+SETTINGS = {"epochs": 2, "batch_size": 300, "device": "cpu", "threads": 1, "workers": 0}
 
 
 class Eager(TrainingMonitor):

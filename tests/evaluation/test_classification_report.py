@@ -60,7 +60,7 @@ def test_notes_reach_the_reader() -> None:
     labels = np.array([0, 0, 1])
     result = evaluate(np.eye(3)[labels] * 0.7 + 0.1, labels, resamples=10)
     texts = [block for block in sections.opening(result).blocks if isinstance(block, Text)]
-    assert "1 of 3 classes have no example" in " ".join(texts[0].paragraphs)
+    assert "1 of 3 classes has no example" in " ".join(texts[0].paragraphs)
 
 
 def test_values_have_the_digits_that_their_interval_deserves() -> None:

@@ -141,6 +141,7 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "class_weights": "balanced",
         "epochs": 2,
     }
+    start = torch.get_num_threads()
     found: dict[str, Any] = {
         "lenet5": trained(digits(world, "lenet5", epochs=6, batch_size=64)),
         # 1,257 are 25 batches of 50 and one of 7: 3, 2 and 2 for three of four processes
@@ -154,7 +155,6 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         return loop
 
     lbfgs = {"network": {"name": "lbfgs", "lr": 0.5, "max_iter": 4}}
-    start = torch.get_num_threads()
     found |= {
         "many": trained(digits(world, "lenet5", batch_size=64, **many)),
         "lbfgs": trained(row_loop(optimizers=lbfgs, world=world, batch_size=40, epochs=3)),

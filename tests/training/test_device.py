@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from torchfolio.networks.build import build
 from torchfolio.training.device import (
     autocast,
     configure,
+    has_tf32,
+    moved,
     place,
     resolve_arithmetic,
     resolve_device,
@@ -17,6 +20,7 @@ from torchfolio.training.device import (
     wants_bf16,
     wants_channels_last,
 )
+from torchfolio.training.graphs import resolve_graphs
 from torchfolio.training.options import TrainingOptions
 
 
@@ -29,8 +33,9 @@ def test_everything_left_open_is_chosen() -> None:
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     usual = "mps" if torch.backends.mps.is_available() else usual
     assert options.device == usual
-    assert resolve_arithmetic(options, []).precision == "fp32"
-    assert options.workers in (1, 2)
+    usual = "tf32" if has_tf32(torch.device(usual)) else "fp32"
+    assert resolve_arithmetic(options, []).precision == usual
+    assert 1 <= options.workers <= (2 if options.device == "cpu" else 8)
     assert options.threads == torch.get_num_threads()
     assert resolve_device(options) == options
 
@@ -52,7 +57,6 @@ NORMED = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
         (False, False, {}, {}, "fp32"),
         (True, True, {}, {"cleared": False}, "fp32"),
         (True, True, {}, {"closures": True}, "fp32"),
-        (True, True, {"device": "cuda"}, {}, "fp32"),
         (True, True, {"precision": "fp32"}, {}, "fp32"),
         (False, False, {"precision": "bf16"}, {"cleared": False}, "bf16"),
     ],
@@ -73,6 +77,59 @@ def test_bf16_where_network_and_processor_allow_it(
 
 
 @pytest.mark.parametrize(
+    ("capability", "settings", "others", "chosen"),
+    [
+        ((9, 0), {}, {}, "bf16"),
+        ((8, 0), {}, {"cleared": False}, "tf32"),
+        ((7, 5), {}, {}, "fp32"),
+        ((9, 0), {}, {"closures": True}, "fp32"),
+        ((9, 0), {"precision": "fp32"}, {}, "fp32"),
+        ((9, 0), {"precision": "tf32"}, {}, "tf32"),
+    ],
+)
+def test_precision_where_network_and_gpu_allow_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capability: tuple[int, int],
+    settings: Any,
+    others: Any,
+    chosen: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    options = TrainingOptions(device="cuda", **settings)
+    found = resolve_arithmetic(options, [NORMED], **({"cleared": True} | others))
+    assert found.precision == chosen
+
+
+@pytest.mark.parametrize(
+    ("settings", "others", "chosen"),
+    [
+        ({}, {}, True),
+        ({"graphs": False}, {}, False),
+        ({"accumulate": 2}, {}, False),
+        ({"compile": True}, {}, False),
+        ({"device": "cpu"}, {}, False),
+        ({}, {"one_step": False}, False),
+        ({}, {"alone": False}, False),
+    ],
+)
+def test_graphs_wherever_they_can_be(settings: Any, others: Any, chosen: bool) -> None:
+    options = TrainingOptions(**({"device": "cuda"} | settings))
+    given = {"one_step": True, "alone": True} | others
+    assert resolve_graphs(options, **given).graphs == chosen
+    if not chosen and options.graphs is None:
+        with pytest.raises(RequestError, match="graphs are for a CUDA device, one process"):
+            resolve_graphs(replace(options, graphs=True), **given)
+
+
+def test_what_only_one_device_has_is_chosen_anew_for_another() -> None:
+    there = TrainingOptions(device="cuda:1", precision="tf32", graphs=True, workers=8)
+    here = moved(there, "cpu")
+    assert (here.device, here.precision, here.graphs, here.workers) == ("cpu", "fp32", None, None)
+    kept = TrainingOptions(device="cpu", precision="bf16", weight_gradients="products", workers=5)
+    assert moved(kept, "cpu") == kept
+
+
+@pytest.mark.parametrize(
     ("part", "large"),
     [
         (NORMED, True),
@@ -83,7 +140,13 @@ def test_bf16_where_network_and_processor_allow_it(
     ],
 )
 def test_the_parts_decide_whether_bf16_pays(part: nn.Module, large: bool) -> None:
-    assert wants_bf16([part]) == large
+    assert wants_bf16([part], torch.device("cpu")) == large
+
+
+def test_a_gpu_takes_bf16_for_batch_norm_only() -> None:
+    gpu = torch.device("cuda")
+    assert wants_bf16([NORMED], gpu)
+    assert not wants_bf16([nn.Linear(784, 512)], gpu)
 
 
 def test_what_is_asked_for_is_kept() -> None:

@@ -290,9 +290,9 @@ def test_a_resume_needs_no_weights_but_the_runs(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = build("softmax_regression", num_classes=10, in_channels=1, image_size=(28, 28))
     write_tensors(given, network.state_dict())
-    first = begin(tmp_path / "whole", weights=str(given))
+    first = begin(tmp_path / "whole", weights=str(given), device="cpu")
     first[2].run(first[1])
-    folder, recorder, loop = begin(tmp_path / "run", weights=str(given))
+    folder, recorder, loop = begin(tmp_path / "run", weights=str(given), device="cpu")
     assert_same(
         weights(loop), {f"network.{key}": each for key, each in network.state_dict().items()}
     )

@@ -227,13 +227,14 @@ def notes(confusion: NDArray[np.int64], units: int) -> list[str]:
     said = []
     if absent:
         said.append(
-            f"{absent} of {len(true)} classes have no example here: they have no recall and no "
-            "areas, and macro means are over the other classes."
+            f"{absent} of {len(true)} classes {'has' if absent == 1 else 'have'} no example here, "
+            "so no recall and no areas; macro means are over the other classes."
         )
     if (true > 0).sum() == 1:
         said.append("All examples are of one class: there is no ROC area.")
     if ignored:
-        said.append(f"{ignored} classes are never the answer: their precision counts as 0.")
+        never = "1 class is" if ignored == 1 else f"{ignored} classes are"
+        said.append(f"{never} never the answer, which counts as a precision of 0.")
     if units == 1:
         said.append("There is one independent unit: nothing can be said about intervals.")
     elif np.trace(confusion) == confusion.sum():

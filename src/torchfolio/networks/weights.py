@@ -127,6 +127,7 @@ def _read_torch(path: Path) -> Any:
     try:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Validating sparse tensor")
+            warnings.filterwarnings("ignore", "Sparse invariant checks")  # torch 2.11's words
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a hostile or damaged file can raise anything
         text = str(error)

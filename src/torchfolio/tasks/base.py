@@ -4,11 +4,12 @@ A task turns records into batches, batches into steps, and outputs into predicti
 and pictures. The loop names no task, and no task has a loop of its own.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -57,8 +58,22 @@ class Batch(ABC):
         """What the batch's losses are means over: its examples, or its tokens where a task says."""
         return len(self)
 
-    @abstractmethod
-    def to(self, device: torch.device) -> "Batch": ...
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors among the attributes, by name."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, Tensor)}
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Return the batch with a function applied to each of its tensors."""
+        found = copy.copy(self)
+        for name, tensor in self.tensors().items():
+            setattr(found, name, function(tensor))
+        return found
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch on a device."""
+        if device.type == "cpu":
+            return self
+        return self.mapped(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 class Meter(ABC):
@@ -107,6 +122,8 @@ class Task(ABC):
     Options: ClassVar[type] = NoOptions
     AnswerOptions: ClassVar[type] = NoOptions
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
+    # Whether a batch is one step, computed from the batch's tensors alone (a CUDA graph can be).
+    one_step: ClassVar[bool] = False
     # The metric that chooses the best weights, unless another is named; None: the last are used.
     monitor: ClassVar[str | None] = None
 

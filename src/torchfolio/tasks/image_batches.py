@@ -1,6 +1,6 @@
 """Batches of pictures with their classes, and the figures that are gathered from them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,16 +26,6 @@ class ImageBatch(Batch):
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def to(self, device: torch.device) -> "ImageBatch":
-        if device.type == "cpu":
-            return self
-        moved = {
-            name: value.to(device, non_blocking=True)
-            for name, value in vars(self).items()
-            if value is not None
-        }
-        return replace(self, **moved)
 
 
 class ClassMeter(Meter):

@@ -55,11 +55,13 @@ class ImageClassification(Task):
     Options = ImageOptions
     AnswerOptions = ImageAnswerOptions
     monitor = "accuracy"
+    one_step = True
     options: ImageOptions
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         super().__init__(options, state)
         self.pictures = Pictures(options, self.state)
+        self._weights: dict[torch.device, Tensor] = {}
         self._pool: Indices = np.zeros(0, np.int64)  # the training split: partners for mixing
 
     @property
@@ -178,12 +180,19 @@ class ImageClassification(Task):
         smoothing = self.options.label_smoothing
         if self.options.class_weights == "none":
             return F.cross_entropy(scores, targets, label_smoothing=smoothing)
-        counts = torch.tensor(self.state["train_counts"], device=scores.device)
-        weight = counts.sum() / (len(counts) * counts.clamp_min(1))
+        weight = self.class_weights(scores.device)
         total = F.cross_entropy(
             scores, targets, weight=weight, label_smoothing=smoothing, reduction="sum"
         )
         return total / len(scores)
+
+    def class_weights(self, device: torch.device) -> Tensor:
+        """Return what each class weighs, kept on the device: a copy would wait for it."""
+        if device not in self._weights:
+            counts = torch.tensor(self.state["train_counts"])
+            weights = counts.sum() / (len(counts) * counts.clamp_min(1))
+            self._weights[device] = weights.to(device)
+        return self._weights[device]
 
     # Measuring
 

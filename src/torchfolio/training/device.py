@@ -4,26 +4,30 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
+from torchfolio.tasks.base import Batch
 from torchfolio.training.options import TrainingOptions
 
 WIDE = 2**18  # weights of a linear layer
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+AMPERE = (8, 0)  # the first GPUs with TF32 and bf16
+LOADERS = 8  # threads that load for a GPU, at most
 
 
 def resolve_device(options: TrainingOptions, in_memory: bool = False) -> TrainingOptions:
     """Return the options with device, workers and threads chosen by a fixed rule.
 
-    The first CUDA device if there is one, then Apple's, then the CPU. Two threads load; on the CPU
-    the loop itself copies examples that lie ``in_memory``, which takes less time than handing them
-    from thread to thread. Precision and layout follow the parts (:func:`resolve_arithmetic`).
+    The first CUDA device if there is one, then Apple's, then the CPU. Two threads load, for a GPU
+    up to ``LOADERS`` where there are files to read; on the CPU the loop itself copies examples that
+    lie ``in_memory``, which takes less time than handing them from thread to thread. Precision and
+    layout follow the parts (:func:`resolve_arithmetic`).
     """
     device = options.device
     if device == "auto":
@@ -47,20 +51,39 @@ def resolve_device(options: TrainingOptions, in_memory: bool = False) -> Trainin
         raise RequestError(f"There is no device {device!r} on this machine. Say --device auto.")
     if options.precision == "fp16" and wanted.type == "cpu":
         raise RequestError("precision fp16 needs a GPU; on the CPU take bf16 or fp32.")
-    workers = 0 if in_memory and wanted.type == "cpu" else min(2, os.cpu_count() or 1)
+    if options.precision == "tf32" and not has_tf32(wanted):
+        raise RequestError("precision tf32 needs an NVIDIA GPU (Ampere or later); take fp32.")
+    at_most = LOADERS if wanted.type != "cpu" and not in_memory else 2
+    workers = 0 if in_memory and wanted.type == "cpu" else min(at_most, os.cpu_count() or 1)
     workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
     return replace(options, device=device, workers=workers, threads=threads)
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Return whether bf16 is quicker than float32 by measure: on CPUs with instructions for it.
+    """Return whether bf16 is quicker than float32 by measure.
 
-    Elsewhere on the CPU it takes several times as long; on GPUs it is not yet measured.
+    It is on CPUs with instructions for it (elsewhere it takes several times as long), and on NVIDIA
+    GPUs that have it (docs/performance.md, "Layouts and precision").
     """
-    return device.type == "cpu" and (
-        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    )
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return has_tf32(device)
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Return whether a device has TF32 (10 of float32's 23 bits), and with it bf16."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= AMPERE
+
+
+def moved(options: TrainingOptions, device: str) -> TrainingOptions:
+    """Return a training's options for another device: what only the first has is chosen anew."""
+    found = resolve_device(TrainingOptions(device=device)).device
+    if torch.device(found).type == torch.device(options.device).type:
+        return replace(options, device=found)
+    precision = "fp32" if options.precision == "tf32" else options.precision
+    fresh: dict[str, Any] = {"weight_gradients": "auto", "graphs": None, "workers": None}
+    return replace(options, device=found, precision=precision, **fresh)
 
 
 def configure(options: TrainingOptions) -> torch.device:
@@ -68,8 +91,8 @@ def configure(options: TrainingOptions) -> torch.device:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"  # fp32 means fp32
+    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     torch.backends.cudnn.deterministic = True
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -84,6 +107,11 @@ def place(part: nn.Module, options: TrainingOptions) -> nn.Module:
     return part.to(memory_format=torch.channels_last) if options.channels_last else part
 
 
+def ready_for(device: torch.device, batch: Batch) -> Batch:
+    """Return a batch as a device copies it soonest: for CUDA in page-locked memory."""
+    return batch.mapped(Tensor.pin_memory) if device.type == "cuda" else batch
+
+
 def resolve_arithmetic(
     options: TrainingOptions,
     parts: Sequence[nn.Module],
@@ -95,10 +123,11 @@ def resolve_arithmetic(
     """Return the options with precision and memory layout chosen by fixed rules.
 
     bf16 where it is ``cleared`` for the network (:class:`torchfolio.networks.catalogue.Card`), the
-    device :func:`computes_bf16`, and the parts are large enough (:func:`wants_bf16`); the layout by
-    :func:`wants_channels_last`. ``closures`` says that an optimizer evaluates the loss several
-    times and lays all gradients end to end (L-BFGS): it takes float32 and, like ``sharded`` parts,
-    the plain layout.
+    device :func:`computes_bf16`, and the parts are large enough (:func:`wants_bf16`). Otherwise
+    TF32 on GPUs that have it, in which torch itself computes convolutions unless told otherwise;
+    else float32. The layout by :func:`wants_channels_last`. ``closures`` says that an optimizer
+    evaluates the loss several times and lays all gradients end to end (L-BFGS): it takes float32
+    and, like ``sharded`` parts, the plain layout.
     """
     if closures and options.channels_last:
         raise RequestError("lbfgs needs the plain memory layout. Leave --channels-last out.")
@@ -107,20 +136,24 @@ def resolve_arithmetic(
         last = not (closures or sharded) and wants_channels_last(parts)
     precision = options.precision
     if precision == "auto":
-        quicker = cleared and computes_bf16(torch.device(options.device)) and wants_bf16(parts)
-        precision = "bf16" if quicker and not closures else "fp32"
+        device = torch.device(options.device)
+        quicker = cleared and computes_bf16(device) and wants_bf16(parts, device)
+        usual: Literal["fp32", "tf32"] = "tf32" if has_tf32(device) else "fp32"
+        precision = "fp32" if closures else "bf16" if quicker else usual
     return replace(options, channels_last=last, precision=precision)
 
 
-def wants_bf16(parts: Iterable[nn.Module]) -> bool:
+def wants_bf16(parts: Iterable[nn.Module], device: torch.device) -> bool:
     """Return whether the parts of a cleared network are large enough for bf16: a fixed rule.
 
-    Networks with batch norm are, and those with a linear layer of 2 ** 18 weights (512 x 512);
-    below, converting takes longer than bf16 saves (docs/performance.md, "Float32 and bf16").
+    Networks with batch norm are, and on the CPU those with a linear layer of 2 ** 18 weights
+    (512 x 512); below, converting takes longer than bf16 saves (docs/performance.md, "Float32 and
+    bf16", "Layouts and precision").
     """
     modules = [each for part in parts for each in part.modules()]
     wide = any(isinstance(each, nn.Linear) and each.weight.numel() >= WIDE for each in modules)
-    return wide or any(isinstance(each, NORMS) for each in modules)
+    normed = any(isinstance(each, NORMS) for each in modules)
+    return normed or (wide and device.type == "cpu")
 
 
 def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
@@ -139,7 +172,7 @@ def wants_channels_last(parts: Iterable[nn.Module]) -> bool:
 
 def autocast(options: TrainingOptions) -> AbstractContextManager[Any]:
     """Return the context in which forward passes run."""
-    if options.precision == "fp32":
+    if options.precision not in PRECISIONS:
         return nullcontext()
     kind = torch.device(options.device).type
     return torch.autocast(kind, PRECISIONS[options.precision])

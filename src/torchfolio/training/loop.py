@@ -21,7 +21,7 @@ from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.training.average import moving_average
 from torchfolio.training.convolution import quicken
-from torchfolio.training.device import place, seed_for
+from torchfolio.training.device import place, ready_for, seed_for
 from torchfolio.training.failures import diverged, explained
 from torchfolio.training.measure import measure
 from torchfolio.training.optimizers import OptimizerGroup
@@ -205,7 +205,8 @@ class Loop:
         share = min(1.0, len(indices) / options.batch_size)
         number = math.ceil(options.accumulate * share)
         pieces = self.world.pieces(indices, number, self.usual_piece())
-        return [self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces]
+        batches = (self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces)
+        return [ready_for(self.device, batch) for batch in batches]
 
     def take_update(self, pieces: Sequence[Any], counts: bool = True) -> None:
         """Take one update from the pieces that :meth:`load` returned, if they are to count."""

@@ -5,7 +5,7 @@ import torch
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.feed import Feed
 from torchfolio.tasks.base import Parts, Task, in_batches
-from torchfolio.training.device import autocast
+from torchfolio.training.device import autocast, ready_for
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.processes import Processes
 
@@ -42,7 +42,7 @@ def measure(
     for part in parts.values():
         part.eval()
     feed = Feed(
-        lambda indices: task.load(dataset, indices, None, options.seed),
+        lambda indices: ready_for(device, task.load(dataset, indices, None, options.seed)),
         batches,
         options.workers or 0,
     )

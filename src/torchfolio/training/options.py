@@ -44,7 +44,7 @@ class TrainingOptions:
     seed: int = option(0, "Seed of everything random, the split included.", low=0)
     deterministic: bool = option(False, "Refuse operations that are not deterministic.")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = option(
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = option(
         "auto", "Arithmetic of forward and backward."
     )
     channels_last: bool | None = option(
@@ -56,6 +56,9 @@ class TrainingOptions:
         "rule unless given.",
     )
     compile: bool = option(False, "Compile the parts with torch.compile.")
+    graphs: bool | None = option(
+        None, "Record passes as CUDA graphs; by a fixed rule unless given."
+    )
     workers: int | None = option(None, "Threads that load batches; 0 loads in the loop.", low=0)
     threads: int | None = option(None, "Threads that compute on the CPU.", low=1, high=1024)
     sharded: bool = option(

@@ -30,6 +30,7 @@ from torchfolio.training.device import (
 )
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
+from torchfolio.training.graphs import resolve_graphs
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
 from torchfolio.training.options import TrainingOptions
@@ -235,8 +236,10 @@ def make_loop(
         options, list(parts.values()), cleared=start.card.bf16, closures=closures, sharded=sharded
     )
     options = resolve_weight_gradients(options)
+    options = resolve_graphs(options, one_step=start.task.one_step, alone=not world.several)
     chosen = {name: getattr(options, name) for name in ARITHMETIC}
     options = replace(options, **world.first(chosen))  # where processors differ: the first one's
+    configure(options)
     start.lines += precision_lines(asked, options, start.card)
     start.recipe.training = options
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options, world)

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchfolio.tasks.base import Parts, Step, Task
+from torchfolio.tasks.base import Batch, Parts, Step, Task
 from torchfolio.training.device import autocast, seed_for
+from torchfolio.training.graphs import RecordedStep, Recorder
 from torchfolio.training.optimizers import OptimizerGroup
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.processes import Processes
@@ -43,6 +44,9 @@ class Updater:
         self.options = options
         self.world = world or Processes()
         self.device = torch.device(options.device)
+        self.recorder: Recorder | None = None
+        if options.graphs:
+            self.recorder = Recorder(self.steps, self.passes, parts.values())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
 
     def take(self, pieces: Sequence[Any], update: int, counts: bool = True) -> "Taken":
@@ -64,7 +68,8 @@ class Updater:
             seed_for("step", self.options.seed, update, number, first + piece)
 
         first = self.world.rank * len(pieces)  # pieces are counted over all processes
-        streams = [self.task.steps(self.parts, piece) for piece in pieces]
+        source = self.recorder.steps_of if self.recorder else self.steps
+        streams = [source(piece) for piece in pieces]
         for number, steps in enumerate(lock_step(streams, seed)):
             loss = self.take_step(steps, shares, update, number)
             losses.setdefault(steps[0].name, []).append(loss)
@@ -76,6 +81,19 @@ class Updater:
             totals = self.world.total(torch.stack(list(figures.values())))
             figures = dict(zip(figures, totals, strict=True))
         return Taken(int(examples), weight, means(losses), figures)
+
+    def steps(self, batch: Batch) -> Iterator[Step]:
+        """Return the steps of a batch."""
+        return self.task.steps(self.parts, batch)
+
+    def passes(self, step: Step, factor: float = 1.0) -> Tensor:
+        """Take a step's forward and backward pass; return its loss, whose gradient is scaled."""
+        if isinstance(step, RecordedStep):
+            return step.replay()
+        with autocast(self.options):
+            loss = step.closure()
+        torch.autograd.backward(self.scaler.scale(scaled(loss, factor)))
+        return loss.detach()
 
     def take_step(
         self, steps: Sequence[Step], shares: Sequence[float], update: int, number: int
@@ -95,12 +113,7 @@ class Updater:
             for piece, (step, share) in enumerate(zip(steps, shares, strict=True)):
                 seed_for("update", self.options.seed, update, number, first + piece)
                 with exchanging(self.world, self.parts, last=piece + 1 == len(steps)):
-                    with autocast(self.options):
-                        loss = step.closure()
-                    torch.autograd.backward(
-                        self.scaler.scale(scaled(loss, share * self.world.size))
-                    )
-                values.append(loss.detach())
+                    values.append(self.passes(step, share * self.world.size))
             self.clip(groups)
             return self.world.total(weighted_sum(values, shares))
 
