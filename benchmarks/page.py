@@ -65,6 +65,12 @@ Mean accuracy of the last epoch on the validation split: `python -m benchmarks.s
 split has no say in the choice.
 """
 GROWTH = "Measured by `python -m benchmarks.growth`.\n"
+LOAD = """\
+Pictures of 16x16 pixels in class folders or beside a table, in very many classes (20 pictures in
+each), and on a disk whose every access takes {slow_disk_ms:g} ms; the first class has one picture.
+One epoch of a linear network, one thread, whole processes, on {machine}:
+`python -m benchmarks.load`.
+"""
 GROWTHS = {
     "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
     "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
@@ -107,6 +113,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += precisions(folder.parent / "precision")
     lines += schedules(folder.parent / "schedules")
     lines += growth(folder.parent / "growth")
+    lines += load(docs / "results" / "load.json")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -215,6 +222,22 @@ def growth(folder: Path) -> list[str]:
                 "",
             ]  # fmt: skip
     return lines
+
+
+def load(path: Path) -> list[str]:
+    """Return the table of ``benchmarks.load``."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    columns = ("data", "files", "classes", "verb", "cache", "wall", "first_step", "memory_mb")
+    heads = ("data", "files", "classes", "verb", "cache", "s", "first step, s", "memory, MB")
+    lines = ["## Load", "", LOAD.format(**found), "| " + " | ".join(heads) + " |"]
+    lines.append("|" + "---|" * len(heads))
+    for row in found["rows"]:
+        cells = ("" if row[name] is None else row[name] for name in columns)
+        told = (f"{each:,}" if isinstance(each, int) else str(each) for each in cells)
+        lines.append("| " + " | ".join(told) + " |")
+    return [*lines, ""]
 
 
 def section(sittings: list[results.Sitting], docs: Path) -> list[str]:

@@ -50,6 +50,8 @@ def write_page() -> None:
             lines += curve_lines(results["cifar_resnet56"], entries)
     if (RESULTS / "kills.json").is_file():
         lines += kill_lines(read("kills"))
+    if (RESULTS / "endurance.json").is_file():
+        lines += endurance_lines(read("endurance"))
     text = "\n".join(lines).rstrip() + "\n"
     (ROOT / "docs" / "results.md").write_text(text, encoding="utf-8")
 
@@ -243,6 +245,41 @@ def kill_lines(test: dict[str, Any]) -> list[str]:
                 f"`{training['digest'][:16]}` |"
             )
     return [*lines, ""]
+
+
+def endurance_lines(test: dict[str, Any]) -> list[str]:
+    """Return the section of the trainings that were killed, starved and damaged everywhere."""
+    lines = [
+        "## Killed at every write, starved, damaged",
+        "",
+        "Every file and folder made, write, flush, rename and removal of a training is numbered; "
+        "it is killed at each, and in the middle of each write, and resumed; some also with what "
+        "was not flushed lost, with a full disk, with a read-only one. Every one ended with the "
+        "weights, history and predictions of the training left alone, or, where a file was "
+        "damaged, with an error that names it.",
+        "",
+        f"- on: {in_words(test)}; {test['seconds'] / 60:.0f} min",
+        "",
+        *code_block(test["command"]),
+        "| network | events | what was done | what happened |",
+        "|---|---|---|---|",
+    ]
+    for name, found in test["networks"].items():
+        for part, told in found.items():
+            if isinstance(told, dict) and part not in ("training",):
+                plain = {key: value for key, value in told.items() if key not in ("at", "kill")}
+                words = "; ".join(f"{key}: {said(value)}" for key, value in plain.items())
+                lines.append(f"| {name} | {found['events']:,} | {part} | {words} |")
+    return [*lines, ""]
+
+
+def said(value: Any) -> str:
+    """Return a count, a list or a table of counts in a cell."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {said(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        return f"{len(value):,}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def state(kill: dict[str, Any]) -> str:

@@ -272,38 +272,73 @@ class Started:
                 each.wait()
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, int, str]:
-    """A run of two processes of which the second was killed: seconds until the first ended."""
-    place = tmp_path_factory.mktemp("killed")
-    out = place / "run"
-    command = ["train", "mlp", "digits", "--epochs", "6", "--batch-size", "4", *QUICK]
-    started = Started(2, [*command, "--out", str(out)], place)
-    started.wait_for(out / "history.csv")
-    started.processes[1].kill()
-    began = time.monotonic()
-    status = started.end()[0]
-    return out, time.monotonic() - began, status, started.said()[0]
+LONG = ["train", "mlp", "digits", "--epochs", "6", "--batch-size", "4", *QUICK]
 
 
-def test_one_process_killed_stops_the_others_with_a_message(
-    killed: tuple[Path, float, int, str],
+@pytest.mark.parametrize("dies", [0, 1])  # the first one is where the processes meet
+def test_one_process_killed_stops_the_other_and_the_run_goes_on_in_one(
+    dies: int, tmp_path: Path
 ) -> None:
-    _, seconds, status, said = killed
-    assert status == 1
-    assert seconds < 60
-    assert "Process 0 of 2 lost another process of this training" in said
+    out = tmp_path / "run"
+    started = Started(2, [*LONG, "--out", str(out)], tmp_path)
+    started.wait_for(out / "history.csv")
+    started.processes[dies].kill()
+    began = time.monotonic()
+    assert started.end()[1 - dies] == 1
+    assert time.monotonic() - began < 60
+    said = started.said()[1 - dies]
+    assert f"Process {1 - dies} of 2 lost another process of this training" in said
     assert "go on with 'folio resume'" in said
-
-
-def test_another_number_of_processes_resumes(killed: tuple[Path, float, int, str]) -> None:
-    out = killed[0]
     assert Run(out).folder.processes() == 2
-    run = Run(out).resume(report=False)
+    Run(out).resume(report=False)
+    assert_whole(Run(out))
+
+
+def test_a_run_of_one_process_goes_on_in_two(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    alone = Started(1, [*LONG, "--out", str(out)], tmp_path)
+    alone.wait_for(out / "history.csv")
+    alone.processes[0].kill()
+    alone.end()
+    assert Run(out).folder.processes() == 1
+    assert Started(2, ["resume", str(out), "--no-report"], tmp_path).end() == [0, 0]
+    assert_whole(Run(out))
+
+
+def assert_whole(run: Run) -> None:
+    """Six epochs, each example of the test split once, and something learned."""
     assert run.metrics["training"]["reason"] == "finished"
     assert [row["epoch"] for row in run.history] == [1, 2, 3, 4, 5, 6]
-    assert run.metrics["examples"] == 270  # each example of the test split once
+    assert run.metrics["examples"] == 270
     assert run.metrics["metrics"]["accuracy"]["value"] > 0.8
+
+
+def test_split_weights_by_the_command(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = ["train", "mlp", "digits", "--epochs", "2", "--sharded", *QUICK]
+    started = Started(2, [*command, "--out", str(out)], tmp_path)
+    assert started.end() == [0, 0], started.said()
+    run = Run(out)
+    assert run.recipe.training.sharded
+    assert run.metrics["examples"] == 270
+    again = run.evaluate(device="cpu", report=False)["metrics"]["accuracy"]["value"]
+    assert again == pytest.approx(run.metrics["metrics"]["accuracy"]["value"], abs=0.01)
+    assert again > 0.5
+
+
+def test_torchrun_starts_the_installed_command(tmp_path: Path) -> None:
+    folio = Path(sys.executable).with_name("folio")
+    if not folio.is_file():
+        pytest.skip("the command is not installed beside this Python")
+    out = tmp_path / "run"
+    command = torchrun("--nproc-per-node", "2", str(folio), "train", "mlp", "digits")
+    done = subprocess.run(
+        [*command, "--epochs", "1", "--out", str(out), *QUICK],
+        env=environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert Run(out).folder.processes() == 2
+    assert Run(out).metrics["examples"] == 270
 
 
 def test_an_error_of_all_is_said_by_the_first_alone(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from toys import (
     assert_same,
     copied,
     digit_loop,
+    options,
     row_loop,
     small_network,
     through_a_file,
@@ -25,6 +26,7 @@ from toys import (
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import Parts
 from torchfolio.tasks.image_classification import ImageClassification
+from torchfolio.training.device import configure
 from torchfolio.training.loop import Loop
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +169,18 @@ def test_a_stopped_training_ends_as_one_left_alone(
     assert_same(resumed, undisturbed)
     assert (best is None) == (make is critics)  # which have no metric that chooses
     assert_same(best_resumed, best)
+
+
+@pytest.mark.parametrize(("make", "every"), [(lenet, 5), (lowered, 2)])
+def test_so_it_does_with_deterministic_operations_alone(
+    make: Callable[[], Loop], every: int, tmp_path: Path
+) -> None:
+    configure(options(deterministic=True))
+    try:
+        test_a_stopped_training_ends_as_one_left_alone(make, every, tmp_path)
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        configure(options())
 
 
 def test_the_lenet_of_this_test_uses_what_it_says() -> None:

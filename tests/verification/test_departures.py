@@ -9,7 +9,19 @@ from torch import nn
 from torchfolio.verification import verify
 from torchfolio.verification.departures import DEPARTURES, Departure, table
 
-LARGE = ("resnet18", "resnet18_plain", "resnet50", "resnet50_v1")
+LARGE = (
+    "resnet18",
+    "resnet18_plain",
+    "resnet50",
+    "resnet50_v1",
+    "vgg11",
+    "vgg11_bn",
+    "alexnet",
+    "alexnet_2012",
+    "densenet121",
+    "vit_ti_16",
+    "capsnet",
+)
 PLANTED = [
     pytest.param(
         each,
@@ -39,7 +51,13 @@ def test_names_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("family", ["softmax", "mlp", "maxout", "lenet", "resnet"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        *("softmax", "mlp", "maxout", "lenet", "resnet", "alexnet", "vgg", "googlenet", "densenet"),
+        *("mobilenet", "capsnet", "vit"),
+    ],
+)
 def test_every_family_has_a_handful(family: str) -> None:
     least = 3 if family == "softmax" else 5
     assert sum(any(n.startswith(family) for n in each.on) for each in DEPARTURES) >= least

@@ -13,12 +13,19 @@ from torchfolio.verification import Verification, verify
 from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar
 from torchfolio.verification.judge import check_names
 
-# Depths whose every form is compared in full here; 'folio verify' does the same with all of them.
+# The suite compares the smaller forms of a family in full, and names and shapes of all of them;
+# 'folio verify' compares every form in full.
 DEPTHS = ("resnet18", "resnet50", "resnet56")
+LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit")
+LEFT_OUT = (
+    *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
+    *("densenet264", "vit_b", "vit_l"),
+)
+KEPT = ("resnet20", *DEPTHS, "vgg16_c")
 FULL = [
-    pytest.param(name, marks=pytest.mark.slow if name.startswith(DEPTHS) else ())
+    pytest.param(name, marks=pytest.mark.slow if name.startswith(LARGE) else ())
     for name in list_networks()
-    if not name.startswith("resnet") or name.startswith(("resnet20", *DEPTHS))
+    if not name.startswith(LEFT_OUT) or name.startswith(KEPT)
 ]
 FULL += [pytest.param("resnet1202", marks=pytest.mark.slow)]
 

@@ -1,21 +1,30 @@
 """``folio verify``: every network against its canonical implementation."""
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from torchfolio.cli.output import Json, Output, Quiet
-from torchfolio.errors import normalise
+from torchfolio.errors import RequestError, normalise
 from torchfolio.networks.catalogue import cards, find_card, list_networks
 
 if TYPE_CHECKING:
     from torchfolio.verification import Verification
+    from torchfolio.verification.grading import Grade
 
 WORST = 5  # layers shown of a network that failed
 
 
 def verify(
     *names: str,
+    as_: Annotated[
+        str | None, Parameter(name="--as", help="The network that FILE.py:NAME should be.")
+    ] = None,
+    map_: Annotated[
+        Path | None, Parameter(name="--map", help="Pairs of layers, where names do not tell: TOML.")
+    ] = None,
     verbose: Annotated[bool, Parameter(negative="", help="Show every layer.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -27,16 +36,23 @@ def verify(
     implementation can be installed, the paper's own counts and our own calculation of its equations
     stand in, and the output says so.
 
+    'folio verify FILE.py:NAME --as NETWORK' grades anyone's implementation: it runs the file, in a
+    process of its own, and says where it first differs and, if that is a known departure, why.
+
     Example: folio verify 'resnet*' --verbose
 
     Parameters
     ----------
     names
-        Names, parts of names, or shell patterns; all networks if none is given.
+        Names, parts of names, or shell patterns; all networks if none is given. FILE.py:NAME is a
+        person's own module.
     """
+    out = Output(json, quiet)
+    files = [name for name in names if FILE.search(name)]
+    if files or as_ is not None or map_ is not None:
+        return grade_files(out, names, as_, map_, verbose)
     from torchfolio.verification import verify as judge
 
-    out = Output(json, quiet)
     verdicts = []
     for name in chosen(names):
         if json:
@@ -51,6 +67,67 @@ def verify(
             + (f"; failed: {', '.join(failed)}" if failed else "")
         )
     return 1 if failed else 0
+
+
+FILE = re.compile(r"\.py:\w+$")  # a person's own: FILE.py:NAME
+
+
+def grade_files(
+    out: Output, names: tuple[str, ...], network: str | None, mapping: Path | None, verbose: bool
+) -> int:
+    """Grade persons' own modules; return the exit status."""
+    from torchfolio.verification.grading import grade_file
+
+    own = [name for name in names if FILE.search(name)]
+    if network is None or not own or len(own) < len(names):
+        raise RequestError(
+            "To grade your own module say 'folio verify FILE.py:NAME --as NETWORK'; the networks "
+            "of the catalogue are verified without --as."
+        )
+    grades = []
+    for each in own:
+        file, _, name = each.rpartition(":")
+        out.say(f"running {file} in a process of its own")
+        grades.append(grade_file(Path(file), name, network, mapping))
+        show_grade(out, grades[-1], verbose)
+    out.document(
+        [
+            {
+                "name": grade.name,
+                "passed": grade.passed,
+                "reference": f"torchfolio {grade.network}",
+                "max_difference": grade.max_difference,
+                "parameters": grade.parameters,
+                "expected_parameters": grade.expected,
+                "matched": grade.matched,
+                "layer": grade.layer,
+                "where": grade.where,
+                "cause": grade.cause,
+                "failures": grade.failures,
+                "layers": grade.layers,
+            }
+            for grade in grades
+        ]
+    )
+    return 0 if all(grade.passed for grade in grades) else 1
+
+
+def show_grade(out: Output, grade: "Grade", verbose: bool) -> None:
+    """Print one grade."""
+    word = "passed" if grade.passed else "FAILED"
+    out.show(f"{word}  {grade.name} as {grade.network}: {grade.parameters:,} parameters")
+    out.show(f"        {grade.matched} values laid side by side")
+    if grade.max_difference is not None:
+        out.show(f"        largest difference {grade.max_difference:.1e}")
+    if grade.layer:
+        out.show(f"        first in your {grade.layer}")
+    for failure in grade.failures:
+        out.show(f"        wrong: {failure}")
+    if grade.cause:
+        out.show(f"        probable cause: {grade.cause}")
+    if verbose:
+        for theirs, ours in grade.layers.items():
+            out.show(f"        {theirs or '(itself)'} = {ours}")
 
 
 def chosen(names: tuple[str, ...]) -> list[str]:

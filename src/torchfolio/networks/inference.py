@@ -61,6 +61,14 @@ class InBf16(nn.Module):
             if type(module) in (nn.Conv2d, nn.Linear):
                 module.to(torch.bfloat16)
 
+    def __getattr__(self, name: str) -> Any:  # a page's loss
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "network":
+                raise
+            return getattr(self.network, name)
+
     def forward(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16):
             scores: Tensor = self.network(images)

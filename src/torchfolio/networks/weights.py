@@ -238,12 +238,14 @@ def load_weights(
 ) -> LoadReport:
     """Copy the tensors whose names and shapes agree into a network, in the network's types.
 
-    ``renames`` are applied to the file's names first (see :func:`rename`). A head of another size
-    stays new. Nothing is copied where too little agrees: with ``strict`` anything new or ignored,
-    else less than half of the parameters, the head aside. That is a ``RequestError``, which names
-    the nearest cause.
+    ``renames`` are applied to the file's names first (see :func:`rename`), then what the network
+    keeps as ``renames``, then its ``adapted(weights)``. A head of another size stays new. Nothing
+    is copied where too little agrees: with ``strict`` anything new or ignored, else less than half
+    of the parameters, the head aside. That is a ``RequestError``, which names the nearest cause.
     """
-    given = rename(weights, list(renames))
+    given = rename(weights, [*renames, *getattr(network, "renames", ())])
+    adapted = getattr(network, "adapted", None)
+    given = adapted(given) if adapted is not None else given
     own = {k: v for k, v in network.state_dict().items() if isinstance(v, Tensor)}
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     new = [

@@ -13,6 +13,7 @@ from torchfolio.checkpoint import replacing
 from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
+from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.outputs import batch_size, outputs
 
 FONTS_WITH_CHINESE = (
@@ -58,7 +59,7 @@ def ask(
 ) -> NDArray[np.float32]:
     """Return the probability of each class (batch, classes) for pictures as they are stored."""
     scores = parts.network(task.pictures.normalised(images.to(context.device)))
-    return scores.float().softmax(1).cpu().numpy()
+    return probabilities(parts, scores.float()).cpu().numpy()
 
 
 def row_of(

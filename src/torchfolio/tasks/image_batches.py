@@ -37,8 +37,8 @@ class ClassMeter(Meter):
         self.losses = 0.0
 
     def update(self, outputs: tuple[Tensor, Tensor], batch: ImageBatch) -> None:
-        scores, loss = outputs
-        self.probabilities.append(scores.softmax(1).cpu())
+        probabilities, loss = outputs
+        self.probabilities.append(probabilities.cpu())
         self.labels.append(batch.labels.cpu())
         self.losses += float(loss) * len(batch)
 

@@ -17,6 +17,7 @@ from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
 from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
+from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
 from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.mixing import draw_mixes, mixed
@@ -98,7 +99,9 @@ class ImageClassification(Task):
         network = build(card.name, **decided, **arguments)
         options = self.options
         mixes = options.mixup or options.cutmix or options.label_smoothing
-        if hasattr(network, "loss") and (mixes or options.class_weights != "none"):
+        own = getattr(network, "loss", None)
+        fixed = own is not None and not takes_criterion(own)
+        if fixed and (mixes or options.class_weights != "none"):
             raise RequestError(
                 f"{card.name} has the loss of its paper, which takes one class a picture: leave "
                 "mixup, cutmix, label-smoothing and class-weights out."
@@ -154,29 +157,35 @@ class ImageClassification(Task):
         """Return the mean loss of a training batch; accuracy goes to ``logs``."""
         images = self.pictures.normalised(batch.images)
         if batch.share is None:
-            scores = parts.network(images)
+            outputs = parts.network(images)
+            scores = outputs if isinstance(outputs, Tensor) else outputs[0]
             logs["accuracy"] = (scores.detach().argmax(1) == batch.labels).float().mean()
-            return self.criterion(parts, scores, batch.labels)
+            return self.criterion(parts, outputs, batch.labels)
         assert batch.partners is not None
         assert batch.partner_labels is not None
         assert batch.boxes is not None
         partners = self.pictures.normalised(batch.partners)
-        scores = parts.network(mixed(images, partners, batch.share, batch.boxes))
+        outputs = parts.network(mixed(images, partners, batch.share, batch.boxes))
         classes = len(self.state["classes"])
         share = batch.share[:, None]
         targets = share * F.one_hot(batch.labels, classes)
         targets = targets + (1 - share) * F.one_hot(batch.partner_labels, classes)
-        return self.criterion(parts, scores, targets)
+        return self.criterion(parts, outputs, targets)
 
-    def criterion(self, parts: Parts, scores: Tensor, targets: Tensor) -> Tensor:
-        """Return the page's own loss, or cross-entropy with smoothing and class weights.
+    def criterion(self, parts: Parts, outputs: Any, targets: Tensor) -> Tensor:
+        """Return the page's own loss, or cross-entropy.
+
+        ``outputs`` are class scores, or a tuple of them and what else a page's loss reads. A page
+        may leave to the task how scores and targets are compared: its loss takes a ``criterion``.
+        """
+        return page_loss(parts, outputs, targets, self.cross_entropy)
+
+    def cross_entropy(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy with smoothing and class weights.
 
         Weighted losses are divided by the number of examples, so that the pieces of a batch add up
         to the whole.
         """
-        loss = getattr(parts.network, "loss", None)
-        if loss is not None:
-            return loss(scores, targets)
         smoothing = self.options.label_smoothing
         if self.options.class_weights == "none":
             return F.cross_entropy(scores, targets, label_smoothing=smoothing)
@@ -204,11 +213,11 @@ class ImageClassification(Task):
         return Parts(network=answering(parts.network, example, context.bf16))
 
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
-        """Return class scores (batch, classes) in float32, and the mean loss."""
+        """Return the probability of each class (batch, classes), and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()
         known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
-        loss = getattr(parts.network, "loss", F.cross_entropy)
-        return scores, loss(scores, known)
+        loss = page_loss(parts, scores, known, F.cross_entropy)
+        return probabilities(parts, scores), loss
 
     def meter(self) -> ClassMeter:
         return ClassMeter()

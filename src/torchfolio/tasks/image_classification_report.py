@@ -136,6 +136,7 @@ def prediction_rows(
             "prediction": classes[answer],
             "probability": probability,
             "correct": int(label == answer),
+            **({} if dataset.groups is None else {"group": str(dataset.groups[index])}),
             **cells,
         }
         for index, label, answer, probability, cells in rows

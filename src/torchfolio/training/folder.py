@@ -354,6 +354,11 @@ class RunFolder:
         write_text(self.path / name, text.getvalue())
         return self.path / name
 
+    def read_table(self, name: str) -> list[dict[str, str]]:
+        """Return the rows of a CSV file that :meth:`write_rows` wrote, as text."""
+        with (self.path / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
     def history(self) -> list[dict[str, Any]]:
         """Return the rows of ``history.csv``, numbers as numbers."""
         path = self.path / "history.csv"

@@ -30,6 +30,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "muon": torch.optim.Muon,
 }
 FUSED = ("sgd", "adam", "adamw", "adagrad")  # have one kernel for all parameters, CPU and CUDA
+FUSED_SPLIT = ("adam", "adamw")  # also for parameters that are split among processes
 OURS = ("name", "decay_norms")  # keys of an [optimizer] section that are not torch's
 
 
@@ -153,7 +154,8 @@ def make_optimizer(
         make: Any = uncompiled(kind)
         if name == "lbfgs":
             return OptimizerGroup(name, [make(list(trained.values()), **given)])
-        if name in FUSED:
+        split = any(hasattr(each, "full_tensor") for each in trained.values())
+        if name in (FUSED_SPLIT if split else FUSED):
             given["fused"] = True
         return OptimizerGroup(name, [make(decay_groups(trained.values(), spare), **given)])
     except (ValueError, TypeError) as error:  # torch checks the values

@@ -40,6 +40,14 @@ class Calculation:
             name, F.conv2d(x, self.values[f"{name}.weight"], stride=stride, padding=padding)
         )
 
+    def affine_convolution(
+        self, name: str, x: Tensor, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> Tensor:
+        """Return the convolution with ``name.weight``, plus ``name.bias`` where there is one."""
+        self.begin(name, x)
+        weight, bias = self.values[f"{name}.weight"], self.values.get(f"{name}.bias")
+        return self.end(name, F.conv2d(x, weight, bias, stride, padding, groups=groups))
+
     def linear(self, name: str, x: Tensor) -> Tensor:
         """Return x W^T + b. Shape: (batch, in) -> (batch, out)."""
         self.begin(name, x)
@@ -82,6 +90,19 @@ class Calculation:
         shape = (1, -1, *[1] * (x.dim() - 2))
         factor = scale / (variance + epsilon).sqrt()
         return self.end(name, (x - mean.view(shape)) * factor.view(shape) + shift.view(shape))
+
+
+def responses(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """Return Krizhevsky et al. (2012), Section 3.3: b = a / (k + alpha * sum of a ** 2) ** beta.
+
+    The sum runs over ``size`` channels around each one, as far as they exist.
+    """
+    squares = x.square()
+    rows = []
+    for channel in range(x.shape[1]):
+        first, last = max(0, channel - size // 2), min(x.shape[1], channel + size // 2 + 1)
+        rows.append(squares[:, first:last].sum(1))
+    return x / (k + alpha * torch.stack(rows, 1)) ** beta
 
 
 def patches(x: Tensor, kernel: int, padding: int = 0) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from torchfolio.verification.observation import Observation
@@ -32,13 +33,21 @@ def relative(expected: Tensor, found: Tensor, floor: float = 0.0) -> tuple[float
         return float("inf"), f"its shape is {_shown(found)}, not {_shown(expected)}"
     if expected.numel() == 0:
         return 0.0, ""
-    largest = max(float(expected.abs().max()), floor)
-    distance = float((expected.double() - found.double()).abs().max())
+    largest = max(extreme(expected), floor)
+    if largest < float("inf") and torch.equal(expected, found):
+        return 0.0, ""
+    distance = extreme(expected.double() - found)
     if distance != distance:  # NaN
         return float("inf"), "it is not finite"
     if distance == 0:
         return 0.0, ""
     return (distance / largest if largest > 0 else float("inf")), ""
+
+
+def extreme(values: Tensor) -> float:
+    """Return the largest absolute value, not-a-number where there is one."""
+    low, high = torch.aminmax(values)
+    return max(-float(low), float(high)) if low == low else float("nan")
 
 
 def _shown(tensor: Tensor) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 ALLOWED = 6.0  # standard deviations of a statistic
@@ -94,7 +95,7 @@ def _fault(value: Tensor, rule: Rule, size: float) -> str:
     """Return what is wrong with one tensor; empty where nothing is."""
     count = value.numel()
     if rule.kind == "constant":
-        far = float((value - size).abs().max())
+        far = float((value - torch.tensor(size)).abs().max())  # as float32 rounds it
         return "" if far == 0 else f"its values are off {size:g} by up to {far:.2g}"
     if rule.kind == "uniform":
         largest, deviation, kurtosis = float(value.abs().max()), size / math.sqrt(3), 1.8

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import Card, find_card
 from torchfolio.verification.comparison import Difference, compare, first_layer, others
-from torchfolio.verification.criteria import Criteria, Form, find_criteria
+from torchfolio.verification.criteria import Criteria, Form, find_criteria, other_form
 from torchfolio.verification.draw import calibrate, draw
 from torchfolio.verification.initialization import check_initial
 from torchfolio.verification.observation import observe
@@ -21,7 +21,6 @@ from torchfolio.verification.reference import Reference
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
 MOST = 5  # faults of one kind that are told one by one
-OTHER_FORM = Form(num_classes=7, in_channels=2, image_size=(29, 23))
 
 
 @dataclass
@@ -96,7 +95,7 @@ def verify(name: str, *, network: nn.Module | None = None) -> Verification:
     ``RequestError`` for an unknown name. A wrong network is no error: its faults are listed.
     """
     card = find_card(name)
-    form = Form(_num_classes(card), card.input[0], (card.input[1], card.input[2]))
+    form = Form(num_classes_of(card), card.input[0], (card.input[1], card.input[2]))
     given = network is not None
     if network is None:
         with torch.random.fork_rng(devices=[]):
@@ -109,19 +108,20 @@ def verify(name: str, *, network: nn.Module | None = None) -> Verification:
         )
     judge(network, find_criteria(card, form), form, verdict)
     if not given and "image_size" in settings(card):
+        other = other_form(card)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = build(
                 name,
-                num_classes=OTHER_FORM.num_classes,
-                in_channels=OTHER_FORM.in_channels,
-                image_size=OTHER_FORM.image_size,
+                num_classes=other.num_classes,
+                in_channels=other.in_channels,
+                image_size=other.image_size,
             )
-        judge(network, find_criteria(card, OTHER_FORM), OTHER_FORM, verdict)
+        judge(network, find_criteria(card, other), other, verdict)
     return verdict
 
 
-def _num_classes(card: Card) -> int:
+def num_classes_of(card: Card) -> int:
     """Return the number of classes that a card's network has unless told otherwise."""
     return int(settings(card)["num_classes"])
 

@@ -39,6 +39,17 @@ def scalar(outputs: Tensor) -> Tensor:
     return (outputs.flatten() * weights).sum()
 
 
+def together(outputs: Any) -> Tensor:
+    """Return the outputs of a pass as one tensor: those of several heads end to end."""
+    if isinstance(outputs, Tensor):
+        return outputs
+    if isinstance(outputs, tuple) and len(outputs) > 1:
+        if not all(isinstance(each, Tensor) for each in outputs):
+            raise TypeError("it returns a tuple of other things than tensors")
+        return torch.cat([each.flatten() for each in outputs])
+    raise TypeError(f"it returns a {type(outputs).__name__}, not a tensor")
+
+
 def observe(
     network: nn.Module,
     images: Tensor,
@@ -80,8 +91,7 @@ def observe(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             outputs = network(images)
-        if not isinstance(outputs, Tensor):
-            raise TypeError(f"it returns a {type(outputs).__name__}, not a tensor")
+        outputs = together(outputs)
         seen.outputs = outputs.detach().clone()
         torch.autograd.backward(scalar(outputs))
     except Exception as error:  # a wrong network may fail in any way; that is what is judged

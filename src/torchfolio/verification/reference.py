@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from torchfolio.verification.calculation import Calculation
-from torchfolio.verification.observation import IMAGES, SEED, Observation, observe, scalar
+from torchfolio.verification.observation import (
+    IMAGES,
+    SEED,
+    Observation,
+    observe,
+    scalar,
+    together,
+)
 
 State = dict[str, Tensor]
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]  # a pattern, and what replaces it
@@ -44,7 +51,11 @@ class Reference(ABC):
 
 
 class ModuleReference(Reference):
-    """A module of another library. ``renames`` are patterns that turn its names into ours."""
+    """A module of another library. ``renames`` are patterns that turn its names into ours.
+
+    ``joined`` is a pattern of layers that hold more than ours of the same name, as an activation:
+    what they give is not compared.
+    """
 
     def __init__(
         self,
@@ -52,8 +63,9 @@ class ModuleReference(Reference):
         module: nn.Module,
         renames: Sequence[Rename] = (),
         ordered: bool = False,
+        joined: str = "$^",
     ) -> None:
-        self.title, self.module, self.ordered = title, module, ordered
+        self.title, self.module, self.ordered, self.joined = title, module, ordered, joined
         self.renames = renames
         self.names: dict[str, str] = {}
 
@@ -80,6 +92,9 @@ class ModuleReference(Reference):
         seen = observe(self.module, images, training, self.name)
         if seen.error:
             raise RuntimeError(f"{self.title} failed in {seen.stopped_in}: {seen.error}")
+        for place in list(seen.layers):
+            if place[1] == "output" and re.fullmatch(self.joined, place[0]):
+                del seen.layers[place]
         return seen
 
 
@@ -95,7 +110,7 @@ class CalculatedReference(Reference):
         self,
         title: str,
         shapes: Mapping[str, tuple[int, ...]],
-        forward: Callable[[Calculation, Tensor], Tensor],
+        forward: Callable[[Calculation, Tensor], Tensor | tuple[Tensor, ...]],
         buffers: set[str] | None = None,
     ) -> None:
         self.title, self.forward = title, forward
@@ -131,13 +146,18 @@ class CalculatedReference(Reference):
         calculation = Calculation(values | leaves, training)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            outputs = self.forward(calculation, images)
+            outputs = together(self.forward(calculation, images))
         names = [name for name, leaf in leaves.items() if leaf.requires_grad]
-        gradients = torch.autograd.grad(scalar(outputs), [images, *(leaves[n] for n in names)])
+        read = [images, *(leaves[n] for n in names)]
+        gradients = torch.autograd.grad(scalar(outputs), read, allow_unused=True)
         kept = {name: values[name] for name in self.fixed if name not in calculation.buffers}
         return Observation(
             calculation.layers,
             outputs.detach(),
-            dict(zip([IMAGES, *names], gradients, strict=True)),
+            {
+                name: each
+                for name, each in zip([IMAGES, *names], gradients, strict=True)
+                if each is not None  # the heads of GoogLeNet in eval mode
+            },
             calculation.buffers | kept,
         )

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -47,27 +48,49 @@ class Criteria:
     batch: int = 2
 
 
+# Other sizes, for networks whose structure depends on the image; a file here may have its own.
+OTHER_FORM = Form(num_classes=7, in_channels=2, image_size=(29, 23))
+
+
+def module_of(card: Card) -> Any:
+    """Return the file here that belongs to a card's page; ``None`` where there is none."""
+    name = f"{__name__}.{card.builder.partition(':')[0]}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
+
+
+def other_form(card: Card) -> Form:
+    """Return the other sizes that a network is judged at."""
+    return getattr(module_of(card), "OTHER_FORM", OTHER_FORM)
+
+
 def find_criteria(card: Card, form: Form) -> Criteria:
     """Return what a network of this form is judged by."""
-    module = f"{__name__}.{card.builder.partition(':')[0]}"
-    if importlib.util.find_spec(module) is not None:
-        return importlib.import_module(module).criteria(card, form)
+    module = module_of(card)
+    if module is not None:
+        return module.criteria(card, form)
     if card.reference.startswith("torchvision.models."):
         name = card.reference.removeprefix("torchvision.models.")
         return Criteria([lambda: from_torchvision(name, form)], form.image_size)
     raise FolioError(
-        f"{card.name} has no reference: {module} is missing, and its card names "
+        f"{card.name} has no reference: its page has no file in {__name__}, and its card names "
         f"{card.reference!r}, which is no network of torchvision's."
     )
 
 
-def from_torchvision(name: str, form: Form) -> ModuleReference:
+def from_torchvision(name: str, form: Form, **arguments: Any) -> ModuleReference:
     """Return torchvision's network of a name; it fixes names and their order."""
     import torchvision
 
-    title = f"torchvision {torchvision.__version__} {name}"
-    module = torchvision.models.get_model(name, weights=None, num_classes=form.num_classes)
+    given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    title = f"torchvision {torchvision.__version__} {name}{f'({given})' if given else ''}"
+    arguments |= {"num_classes": form.num_classes}
+    module = torchvision.models.get_model(name, weights=None, **arguments)
     return ModuleReference(title, module, ordered=True)
+
+
+def absent(package: str) -> str:
+    """Return the note that a package could not be compared with."""
+    return f"not compared with {package}: it is not installed (the extra 'verify' brings it)"
 
 
 def installed(package: str) -> str:

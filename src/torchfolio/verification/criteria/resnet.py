@@ -12,7 +12,7 @@ from torch import nn
 
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification import residual
-from torchfolio.verification.criteria import Criteria, Form, from_torchvision, installed
+from torchfolio.verification.criteria import Criteria, Form, absent, from_torchvision, installed
 from torchfolio.verification.initialization import (
     batch_norm_rules,
     fan_out,
@@ -64,17 +64,13 @@ def criteria(card: Card, form: Form) -> Criteria:
         if installed("pytorchcv"):
             result.references = [*result.references, partial(from_pytorchcv, depth, form)]
         else:
-            result.notes.append(
-                "not compared with pytorchcv: it is not installed (the extra 'verify' brings it)"
-            )
+            result.notes.append(absent("pytorchcv"))
     else:
         result.references = [partial(from_torchvision, card.name, form)]
         if installed("timm"):
             result.references = [*result.references, partial(from_timm, card.name, form)]
         else:
-            result.notes.append(
-                "not compared with timm: it is not installed (the extra 'verify' brings it)"
-            )
+            result.notes.append(absent("timm"))
     return result
 
 

@@ -3,15 +3,24 @@
 ``DEPARTURES`` is the published list; ``table()`` is its form in the guide.
 """
 
+from torchfolio.verification.departures.alexnet import ALEXNET
 from torchfolio.verification.departures.base import Departure
+from torchfolio.verification.departures.capsnet import CAPSULES
+from torchfolio.verification.departures.densenet import DENSE
+from torchfolio.verification.departures.inception import INCEPTION
 from torchfolio.verification.departures.lenet import LENET
 from torchfolio.verification.departures.lenet_caffe import LENET_CAFFE
 from torchfolio.verification.departures.linear import LINEAR
+from torchfolio.verification.departures.mobilenet import MOBILE
 from torchfolio.verification.departures.residual import RESIDUAL
+from torchfolio.verification.departures.vit import TRANSFORMER
 
 __all__ = ["DEPARTURES", "Departure", "table"]
 
-DEPARTURES: tuple[Departure, ...] = (*RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR)
+DEPARTURES: tuple[Departure, ...] = (
+    *RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR, *ALEXNET, *INCEPTION, *DENSE, *MOBILE, *CAPSULES,
+    *TRANSFORMER,
+)  # fmt: skip
 
 
 def table() -> str:

@@ -1,0 +1,98 @@
+"""Two classifiers on the same examples: how far apart they are, and whether it is chance.
+
+The difference has a paired percentile bootstrap interval (:mod:`torchfolio.evaluation.intervals`):
+both are measured on the same resamples. McNemar's test (McNemar, "Note on the sampling error of the
+difference between correlated proportions or percentages", 1947) asks whether, of the examples that
+only one of them answers rightly, one has more than its half; here in its exact form, by the
+binomial distribution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lgamma, log
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from torchfolio.evaluation.intervals import Interval, Weights, bootstrap, intervals
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What two classifiers, the first and the second, do on the same examples.
+
+    ``difference`` is the first one's accuracy less the second one's; ``only_first`` and
+    ``only_second`` count the examples that one alone answers rightly, ``both`` and ``neither`` the
+    others; ``disagree`` those with different answers. ``p`` is McNemar's.
+    """
+
+    difference: Interval
+    only_first: int
+    only_second: int
+    both: int
+    neither: int
+    disagree: int
+    p: float
+
+
+def compare(
+    first: ArrayLike,
+    second: ArrayLike,
+    labels: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    seed: int = 0,
+) -> Pair:
+    """Compare answers (examples,) with the right ones; examples of a group are one unit."""
+    one, other, right = (np.asarray(each) for each in (first, second, labels))
+    hits, others = one == right, other == right
+    gain = hits.astype(np.float64) - others
+
+    def means(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        return {"difference": (weights @ gain) / weights.sum(1)}
+
+    samples = bootstrap(means, len(gain), groups=groups, seed=seed)["difference"]
+    only_first, only_second = int((hits & ~others).sum()), int((~hits & others).sum())
+    return Pair(
+        difference=intervals([gain.mean()], samples)[0],
+        only_first=only_first,
+        only_second=only_second,
+        both=int((hits & others).sum()),
+        neither=int((~hits & ~others).sum()),
+        disagree=int((one != other).sum()),
+        p=mcnemar(only_first, only_second),
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the two-sided exact p-value of so many examples each."""
+    total, fewer = only_first + only_second, min(only_first, only_second)
+    if total == 0:
+        return 1.0
+    counts = range(fewer + 1)
+    logs = [lgamma(total + 1) - lgamma(k + 1) - lgamma(total - k + 1) for k in counts]
+    tail = float(np.exp(np.array(logs) - total * log(2)).sum())
+    return min(1.0, 2 * tail)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm, 1979): the chance of any false finding."""
+    order = np.argsort(values, kind="stable")
+    adjusted, highest = [0.0] * len(values), 0.0
+    for place, index in enumerate(order.tolist()):
+        highest = max(highest, min(1.0, (len(values) - place) * values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def verdict(pair: Pair, p: float, first: str, second: str) -> str:
+    """Say in words what a pair shows; ``p`` is the adjusted p-value."""
+    points = 100 * pair.difference.value
+    low, high = 100 * pair.difference.low, 100 * pair.difference.high
+    told = f"{points:+.2f} points [{low:+.2f}, {high:+.2f}], p = {p:.2g}"
+    if p >= SIGNIFICANT:
+        return f"no evidence of a difference: {told}"
+    better = first if points > 0 else second
+    return f"{better} is better: {told}"

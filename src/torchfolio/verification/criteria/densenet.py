@@ -1,0 +1,118 @@
+"""DenseNets against torchvision's; those for CIFAR against our own calculation."""
+
+import re
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from torchfolio.networks.catalogue import Card
+from torchfolio.verification.calculation import Calculation
+from torchfolio.verification.criteria import Criteria, Form, from_torchvision
+from torchfolio.verification.initialization import (
+    batch_norm_rules,
+    constant,
+    fan_in,
+    normal,
+    torch_bound,
+    uniform,
+)
+from torchfolio.verification.reference import CalculatedReference, ModuleReference, Reference
+
+IMAGE = (67, 49)  # (height, width): odd, not square, still 2x1 at the end
+SMALL = (33, 21)
+
+
+def criteria(card: Card, form: Form) -> Criteria:
+    """Return the references of ``densenet<depth>``, or of ``densenet<depth>_k<growth>[_bc]``."""
+    found = re.match(r"densenet(\d+)(_k(\d+))?(_bc)?$", card.name)
+    assert found is not None
+    depth, growth, bottleneck = int(found[1]), found[3], bool(found[4])
+    rules = [
+        normal(
+            r".*conv\d?\.weight",
+            lambda values, name: (2 / fan_in(values, name)) ** 0.5,
+            "He et al. 2015, forward form, as torchvision's",
+        ),
+        *batch_norm_rules(r".*norm\d?"),
+        uniform(r"classifier\.weight", torch_bound, "torch's default"),
+        constant(r"classifier\.bias", 0, "as torchvision's"),
+    ]
+    if growth:
+        reference = partial(calculated, depth, int(growth), bottleneck, form)
+        return Criteria([reference], SMALL, rules)
+    if depth == 264:
+        return Criteria([partial(deepest, form)], IMAGE, rules)
+    return Criteria([partial(from_torchvision, card.name, form)], IMAGE, rules)
+
+
+def deepest(form: Form) -> Reference:
+    """Return torchvision's modules put together as Table 1's DenseNet-264."""
+    import torchvision
+
+    module = torchvision.models.DenseNet(32, (6, 12, 64, 48), 64, num_classes=form.num_classes)
+    title = f"torchvision {torchvision.__version__} DenseNet(32, (6, 12, 64, 48), 64)"
+    return ModuleReference(title, module, ordered=True)
+
+
+def calculated(depth: int, growth: int, bottleneck: bool, form: Form) -> Reference:
+    """Return our own calculation of Section 3 for CIFAR: three blocks of equal depth."""
+    layers = (depth - 4) // (6 if bottleneck else 3)
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def norm(name: str, channels: int) -> None:
+        for kind in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{kind}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    channels = 2 * growth if bottleneck else 16
+    shapes["features.conv0.weight"] = (channels, form.in_channels, 3, 3)
+    for block in (1, 2, 3):
+        for number in range(1, layers + 1):
+            layer = f"features.denseblock{block}.denselayer{number}"
+            norm(f"{layer}.norm1", channels)
+            if bottleneck:
+                shapes[f"{layer}.conv1.weight"] = (4 * growth, channels, 1, 1)
+                norm(f"{layer}.norm2", 4 * growth)
+                shapes[f"{layer}.conv2.weight"] = (growth, 4 * growth, 3, 3)
+            else:
+                shapes[f"{layer}.conv1.weight"] = (growth, channels, 3, 3)
+            channels += growth
+        if block < 3:
+            left = channels // 2 if bottleneck else channels
+            norm(f"features.transition{block}.norm", channels)
+            shapes[f"features.transition{block}.conv.weight"] = (left, channels, 1, 1)
+            channels = left
+    norm("features.norm4", channels)
+    shapes["classifier.weight"] = (form.num_classes, channels)
+    shapes["classifier.bias"] = (form.num_classes,)
+    title = "our own calculation of Section 3, for CIFAR"
+    return CalculatedReference(title, shapes, partial(forward, layers, bottleneck))
+
+
+def forward(layers: int, bottleneck: bool, c: Calculation, images: Tensor) -> Tensor:
+    """Return the scores (batch, num_classes)."""
+
+    def active(name: str, x: Tensor) -> Tensor:
+        y = c.normalization(name, x, epsilon=1e-5, momentum=0.1)
+        return y * (y > 0)
+
+    maps = [c.convolution("features.conv0", images, padding=1)]
+    for block in (1, 2, 3):
+        for number in range(1, layers + 1):
+            layer = f"features.denseblock{block}.denselayer{number}"
+            x = active(f"{layer}.norm1", torch.cat(maps, 1))
+            x = c.convolution(f"{layer}.conv1", x, padding=0 if bottleneck else 1)
+            if bottleneck:
+                x = c.convolution(f"{layer}.conv2", active(f"{layer}.norm2", x), padding=1)
+            maps.append(x)
+        if block < 3:
+            transition = f"features.transition{block}"
+            x = active(f"{transition}.norm", torch.cat(maps, 1))
+            x = c.convolution(f"{transition}.conv", x)
+            height, width = (side // 2 * 2 for side in x.shape[2:])
+            x = x[:, :, :height, :width]
+            corners = (x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1))
+            maps = [sum(corners) / 4]  # type: ignore[list-item]
+    x = active("features.norm4", torch.cat(maps, 1))
+    return c.linear("classifier", x.mean((2, 3)))

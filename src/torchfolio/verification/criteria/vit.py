@@ -1,0 +1,81 @@
+"""Vision Transformers against torchvision's and timm's.
+
+torchvision has the larger sizes; its class makes the smaller ones of their numbers.
+"""
+
+import importlib
+import re
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor
+
+from torchfolio.networks.catalogue import Card
+from torchfolio.networks.vit import RENAMES
+from torchfolio.verification.criteria import Criteria, Form, absent, installed
+from torchfolio.verification.initialization import constant, fan_in, normal, torch_bound, uniform
+from torchfolio.verification.reference import ModuleReference, Reference
+
+# Table 1, and DeiT's Table 1: width, layers, heads, hidden width.
+TABLE_1 = {
+    "ti": (192, 12, 3, 768),
+    "s": (384, 12, 6, 1536),
+    "b": (768, 12, 12, 3072),
+    "l": (1024, 24, 16, 4096),
+}
+TIMM = {"ti": "tiny", "s": "small", "b": "base", "l": "large"}
+OTHER_FORM = Form(num_classes=7, in_channels=3, image_size=(64, 64))
+
+
+def glorot(values: Mapping[str, Tensor], name: str) -> float:
+    """Return the bound sqrt(6 / (fan-in + fan-out))."""
+    outputs, inputs = values[name].shape
+    return (6 / (outputs + inputs)) ** 0.5
+
+
+RULES = [
+    constant("class_token", 0, "as torchvision's"),
+    normal(r"encoder\.pos_embedding", lambda values, name: 0.02, "as torchvision's"),
+    normal(r"conv_proj\.weight", lambda v, n: fan_in(v, n) ** -0.5, "as torchvision's"),
+    constant(r"conv_proj\.bias|.*\.(in_proj_|out_proj\.)bias", 0, "as torchvision's"),
+    uniform(r".*\.(in_proj_|mlp\.[03]\.)weight", glorot, "as torchvision's"),
+    normal(r".*\.mlp\.[03]\.bias", lambda values, name: 1e-6, "as torchvision's"),
+    uniform(r".*\.out_proj\.weight", torch_bound, "torch's default"),
+    constant(r"heads\.head\..*", 0, "Section 3.1, in fine-tuning"),
+]
+
+
+def criteria(card: Card, form: Form) -> Criteria:
+    """Return the references of ``vit_<size>_<patch>``."""
+    found = re.match(r"vit_(\w+)_(\d+)$", card.name)
+    assert found is not None
+    size, patch = found[1], int(found[2])
+    references = [partial(from_torchvision, size, patch, form)]
+    result = Criteria(references, form.image_size, RULES, batch=1)
+    if installed("timm"):
+        result.references = [*result.references, partial(from_timm, size, patch, form)]
+    else:
+        result.notes.append(absent("timm"))
+    return result
+
+
+def from_torchvision(size: str, patch: int, form: Form) -> Reference:
+    """Return torchvision's module of a size, for square images."""
+    import torchvision
+
+    width, layers, heads, hidden = TABLE_1[size]
+    side, classes = form.image_size[0], form.num_classes
+    kind = torchvision.models.VisionTransformer
+    module = kind(side, patch, layers, heads, width, hidden, num_classes=classes)
+    title = f"torchvision {torchvision.__version__} VisionTransformer {size}/{patch}"
+    return ModuleReference(title, module, ordered=True)
+
+
+def from_timm(size: str, patch: int, form: Form) -> Reference:
+    """Return timm's network."""
+    timm = importlib.import_module("timm")
+    name = f"vit_{TIMM[size]}_patch{patch}_224"
+    module = timm.create_model(
+        name, pretrained=False, num_classes=form.num_classes, img_size=form.image_size[0]
+    )
+    return ModuleReference(f"timm {installed('timm')} {name}", module, RENAMES)

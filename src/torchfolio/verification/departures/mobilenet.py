@@ -1,0 +1,41 @@
+"""The departures of MobileNet, first and second."""
+
+from torch import nn
+from torch.nn import functional as F
+
+from torchfolio.verification.departures.base import (
+    Departure,
+    attributes,
+    change_input,
+    outputs,
+    replace,
+)
+
+ONE, TWO = "mobilenet_v1_0.25", "mobilenet_v2_0.35"
+
+
+def same_padding(network: nn.Module, layer: str) -> None:
+    """Pad right and below first, as TensorFlow does."""
+    convolution = network.get_submodule(layer)
+    convolution.padding = (0, 0)  # type: ignore[assignment]
+    change_input(convolution, lambda x: F.pad(x, (0, 1, 0, 1)))
+
+
+MOBILE = [
+    Departure("mobilenet-last-stride", "stride 2 in the last depthwise convolution, as printed",
+              {ONE: "blocks.4.1.conv_dw"}, attributes(stride=(2, 2))),
+    Departure("mobilenet-full", "a full convolution for a depthwise one",
+              {ONE: "blocks.0.0.conv_dw"},
+              lambda network, layer: replace(
+                  network, layer, nn.Conv2d(8, 8, 3, padding=1, bias=False))),
+    Departure("mobilenet-padding", "TensorFlow's padding", {ONE: "conv_stem"}, same_padding),
+    Departure("mobilenet-epsilon", "TensorFlow's epsilon of 0.001",
+              {ONE: "bn1", TWO: "features.0.1"}, attributes(nn.BatchNorm2d, eps=1e-3)),
+    Departure("mobilenet-projection", "an activation after a narrow convolution",
+              {TWO: "features.2.conv.3"}, outputs(F.relu6)),
+    Departure("mobilenet-shortcut", "no shortcut where stride and width allow one",
+              {TWO: "features.3"}, attributes(shortcut=False)),
+    Departure("mobilenet-expansion", "a block that does not widen", {TWO: "features.2.conv.0.0"},
+              lambda network, layer: replace(network, layer, nn.Conv2d(8, 8, 1, bias=False))),
+    Departure("mobilenet-dropout", "dropout of 0.5", {TWO: "classifier.0"}, attributes(p=0.5)),
+]  # fmt: skip

@@ -1,0 +1,36 @@
+"""AlexNet: the response normalisation of Section 3.3."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from torchfolio.layers.local_response import LocalResponseNorm
+from torchfolio.networks.build import build
+
+
+def test_the_response_normalisation_is_the_papers() -> None:
+    norm = LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
+    maps = torch.tensor([10.0, 20.0, 30.0, 40.0, 50.0, 60.0]).view(1, 6, 1, 1)
+    # channel 0 sees 0, 1, 2; channel 3 sees 1 to 5
+    first = 10 / (2 + 1e-4 * (100 + 400 + 900)) ** 0.75
+    fourth = 40 / (2 + 1e-4 * (400 + 900 + 1600 + 2500 + 3600)) ** 0.75
+    found = norm(maps).flatten()
+    assert found[0].item() == pytest.approx(first, rel=1e-6)
+    assert found[3].item() == pytest.approx(fourth, rel=1e-6)
+
+
+def test_torchs_module_divides_alpha_by_the_channels() -> None:
+    maps = torch.randn(2, 9, 3, 4) * 100
+    torchs = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+    assert torch.allclose(LocalResponseNorm(5, 1e-4, 0.75, 2.0)(maps), torchs(maps))
+    assert not torch.allclose(
+        LocalResponseNorm(5, 1e-4, 0.75, 2.0)(maps),
+        F.local_response_norm(maps, 5, alpha=1e-4, beta=0.75, k=2.0),
+    )
+
+
+def test_the_third_convolution_alone_joins_the_two_towers() -> None:
+    network = build("alexnet_2012")
+    groups = {name: layer.groups for name, layer in network.named_children() if name[:4] == "conv"}
+    assert groups == {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}

@@ -1,0 +1,77 @@
+"""CapsNet: squashing, routing and losses by hand."""
+
+import pytest
+import torch
+
+from torchfolio.networks.build import build
+from torchfolio.networks.capsnet import ClassCapsules, squash
+
+
+def test_a_capsule_is_squashed_along_its_direction() -> None:
+    found = squash(torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 0.1]]))
+    # Equation 1: |s|^2 / (1 + |s|^2) along s
+    assert found[0].tolist() == pytest.approx([25 / 26 * 0.6, 25 / 26 * 0.8])
+    assert found[1].tolist() == [0, 0]
+    assert found[2].tolist() == pytest.approx([0, 0.01 / 1.01], rel=1e-5)
+
+
+def test_the_slope_of_an_empty_capsule_is_finite() -> None:
+    capsules = torch.zeros(2, 8, requires_grad=True)
+    squash(capsules).sum().backward()
+    assert capsules.grad is not None
+    assert capsules.grad.isfinite().all()
+
+
+def test_routing_by_hand() -> None:
+    """Two capsules of one pose, two classes: Procedure 1 with pen and paper."""
+    layer = ClassCapsules(capsules=2, num_classes=2, routings=2, official=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[:, :, 0, 0] = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    x = torch.zeros(1, 2, 8)
+    x[0, :, 0] = torch.tensor([2.0, 1.0])
+    # votes for class 0: 2 and 1; for class 1: 2 and -1; at first every share is 1/2
+    first = [1.5**3 / (1 + 1.5**2) / 1.5, 0.5**3 / (1 + 0.5**2) / 0.5]
+    logits = [[2 * first[0], 1 * first[0]], [2 * first[1], -1 * first[1]]]
+    shares = torch.tensor(logits).softmax(0)
+    totals = [shares[0, 0] * 2 + shares[0, 1] * 1, shares[1, 0] * 2 - shares[1, 1] * 1]
+    expected = [float(s * s / (1 + s * s)) for s in totals]
+    found = layer(x)
+    assert found[0, :, 0].tolist() == pytest.approx(expected, rel=1e-5)
+    assert not found[0, :, 1:].any()
+
+
+def test_the_margin_loss_by_hand() -> None:
+    network = build("capsnet")
+    lengths = torch.tensor([[0.5, 0.3, 0.05, *[0.0] * 7]])
+    # Equation 4: (0.9 - 0.5)^2 + 0.5 (0.3 - 0.1)^2
+    assert float(network.loss(lengths, torch.tensor([0]))) == pytest.approx(0.16 + 0.02)
+    half = build("capsnet_official").loss(lengths, torch.tensor([0]))
+    assert float(half) == pytest.approx(0.09)
+
+
+def test_the_reconstruction_counts_half_a_thousandth_of_its_squares() -> None:
+    torch.manual_seed(0)
+    network = build("capsnet").train()
+    images, labels = torch.rand(2, 1, 28, 28), torch.tensor([3, 7])
+    lengths, capsules, kept = network(images)
+    drawn = network.reconstruct(capsules, labels)
+    assert torch.equal(kept, images)
+    assert drawn.shape == images.shape
+    expected = network.loss(lengths, labels) + 0.0005 * (drawn - images).square().sum() / 2
+    assert torch.allclose(network.loss((lengths, capsules, images), labels), expected)
+
+
+def test_only_the_capsule_of_the_class_is_drawn() -> None:
+    network = build("capsnet").eval()
+    capsules = torch.randn(1, 10, 16)
+    other = capsules.clone()
+    other[:, 5] = 0
+    one, same = (network.reconstruct(each, torch.tensor([3])) for each in (capsules, other))
+    assert torch.equal(one, same)
+
+
+def test_probabilities_are_lengths_scaled() -> None:
+    lengths = torch.tensor([[0.6, 0.2, 0.0]])
+    found = build("capsnet", num_classes=3).probabilities(lengths)
+    assert found[0].tolist() == pytest.approx([0.75, 0.25, 0])
