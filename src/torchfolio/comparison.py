@@ -238,7 +238,7 @@ HEADER = ("run", "network", *SHOWN.values(), "parameters", "multiply-adds", "tra
 def write_page(path: Path, comparison: Comparison) -> None:
     """Write the comparison as one HTML file."""
     sides = comparison.sides
-    rows = [cells_of(side) for side in sides]
+    rows = [[cell.replace(" [", "\n[") for cell in cells_of(side)] for side in sides]
     blocks: list[Any] = [Table("Runs", HEADER, rows)]
     scores = [interval(side.metrics["accuracy"]) for side in sides]
     if len(sides) <= MANY:
@@ -263,11 +263,10 @@ def write_page(path: Path, comparison: Comparison) -> None:
         "The same resamples for both (paired bootstrap); p by McNemar's exact test, adjusted for "
         "the number of pairs (Holm)."
     )
-    told = [words for *_, words in comparison.pairs]
     sections = [
         Section("", blocks),
         Section("Pair by pair", [Table("Differences of accuracy", columns, pairs, note)]),
-        Section("In words", [Text("", told)]),
+        Section("In words", [Text("", lines(comparison))]),
     ]
     title = f"{len(sides)} runs compared"
     subtitle = f"on {comparison.examples:,} {comparison.split} examples, the same for all"
