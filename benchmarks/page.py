@@ -3,16 +3,15 @@
 Only sittings at full size count. Rounds add up where workload, hardware and our code are the same.
 """
 
-import json
 import statistics
 from pathlib import Path
 
 from benchmarks import results
 from benchmarks.bounds import told
 from benchmarks.chart import bars
-from benchmarks.precision import PRECISIONS, SEEDS, cleared
 from benchmarks.process import ROOT
-from benchmarks.statistics import COLD, OURS, Round, Spread, interval, ratios, values, verdict
+from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
+from benchmarks.tables import growth, layouts, load, precisions, schedules
 from benchmarks.workloads import all_workloads
 
 FINDINGS = ROOT / "benchmarks" / "findings.md"  # written by hand
@@ -41,41 +40,10 @@ the end, with intervals, and with all that resuming needs; without the report (`
 - *ours / it*: the ratio of the times in the same round, median, and its smallest and largest; below
   1 we are quicker. `ours_cold` is ours with an empty cache, elsewhere it holds the data.
 """
-LAYOUTS = """\
-Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
-`python -m benchmarks.layouts`, on a GPU with `--device cuda`, where `graph` is the passes replayed
-as a CUDA graph. The rules are `wants_channels_last` and `resolve_arithmetic` in
-`torchfolio.training.device`, and `resolve_graphs` in `torchfolio.training.graphs`; the precision is
-that of the next table.
-"""
 REACHED = """\
 What was to be reached on two cores without a GPU, by the rounds below: ours over the peer in the
 same round, or seconds.
 """
-PRECISION = """\
-Whole trainings by the recipe in float32 and in bf16, the same seeds side by side, accuracy on the
-test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. A network is cleared
-where the mean in bf16 is not below the interval of float32, and is then trained in bf16 on
-processors with instructions for it where it is large enough (`wants_bf16` in
-`torchfolio.training.device`). In bf16 several processes have the losses of one to some 1e-2 over
-the first 100 updates, in float32 to 1e-5. The seconds are those of trainings that share a machine.
-"""
-SCHEDULES = """\
-Mean accuracy of the last epoch on the validation split: `python -m benchmarks.schedules`. The test
-split has no say in the choice.
-"""
-GROWTH = "Measured by `python -m benchmarks.growth`.\n"
-LOAD = """\
-Pictures of 16x16 pixels in class folders or beside a table, in very many classes (20 pictures in
-each), and on a disk whose every access takes {slow_disk_ms:g} ms; the first class has one picture.
-One epoch of a linear network, one thread, whole processes, on {machine}:
-`python -m benchmarks.load`.
-"""
-GROWTHS = {
-    "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
-    "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
-    "loop": "Milliseconds of an update, CPU time of one thread, and the loop's own share",
-}
 NOTHING = "There are no results yet.\n"
 AGAIN = """\
 ## Measuring again
@@ -134,110 +102,6 @@ def reached(gathered: dict[str, list[results.Sitting]]) -> list[str]:
             rows.append(f"| `{name}` | {' | '.join(row[:-1])} | {answer} |")
     head = ["| workload | ours | over | median (range) | at most | reached |", "|" + "---|" * 6]
     return [REACHED, *head, *rows, ""] if rows else []
-
-
-def layouts(folder: Path) -> list[str]:
-    """Return the tables of ``benchmarks.layouts``, one for each hardware."""
-    lines = ["## Layouts and precision", "", LAYOUTS] if any(folder.glob("*.json")) else []
-    for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        names = list(found["networks"][0]["milliseconds"])
-        lines += [
-            f"{found['hardware']}, {found['threads']} threads, torch {found['torch']}, "
-            f"{found['began'][:10]}, {found['rounds']} rounds:",
-            "",
-            "| network | batch | size | " + " | ".join(names) + " | the rule takes |",
-            "|" + "---|" * (len(names) + 4),
-        ]
-        for row in found["networks"]:
-            cells = [f"{row['milliseconds'][name]:.4g}" for name in names]
-            lines.append(
-                f"| {row['network']} | {row['batch']} | {row['size']} | {' | '.join(cells)} | "
-                f"{row['chosen']} |"
-            )
-        lines.append("")
-    return lines
-
-
-def precisions(folder: Path) -> list[str]:
-    """Return the table of ``benchmarks.precision``."""
-    documents = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    if not documents:
-        return []
-    lines = ["## Float32 and bf16", "", PRECISION]
-    lines += ["| network | seeds | fp32 | bf16 | seconds fp32, bf16 | cleared | command |",
-              "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for document in documents:
-        rows = document["rows"]
-        found = {kind: [100 * row[kind]["accuracy"] for row in rows] for kind in PRECISIONS}
-        means = [
-            "{:.2f} ± {:.2f}".format(*interval(each)) if len(rows) > 1 else f"{each[0]:.2f}"
-            for each in found.values()
-        ]
-        seconds = [statistics.median(row[kind]["seconds"] for row in rows) for kind in found]
-        answer = "yes" if cleared(found) else "no"
-        lines.append(
-            f"| {document['network']} | {len(rows)} | {' | '.join(means)} | "
-            f"{seconds[0]:.0f}, {seconds[1]:.0f} | "
-            f"{answer if len(rows) >= SEEDS else f'needs {SEEDS} seeds'} | "
-            f"`{document['command']}` |"
-        )
-    rows = [row for document in documents for row in document["rows"]]
-    places = dict.fromkeys(f"{row['hardware']}, torch {row['torch']}" for row in rows)
-    return [*lines, "", f"Measured on {'; '.join(places)}, one thread each.", ""]
-
-
-def schedules(folder: Path) -> list[str]:
-    """Return the tables of ``benchmarks.schedules``."""
-    documents = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    lines = ["## Schedules of the time to accuracy", "", SCHEDULES] if documents else []
-    for document in documents:
-        lines += [f"`{document['workload']}`, mark {100 * document['mark']:.2f} %:", "",
-                  "| candidate | validation | seeds | flags |", "|---|---|---|---|"]  # fmt: skip
-        lines += [
-            f"| {row['name']} | {100 * statistics.mean(row['val_accuracy']):.2f} % | "
-            f"{len(row['seeds'])} | `{row['flags']}` |"
-            for row in document["candidates"]
-        ]
-        lines.append("")
-    return lines
-
-
-def growth(folder: Path) -> list[str]:
-    """Return the tables of ``benchmarks.growth``, for each hardware."""
-    lines = ["## Growth", "", GROWTH] if any(folder.glob("*.json")) else []
-    for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for what, title in GROWTHS.items():
-            if what not in found:
-                continue
-            rows, about = found[what]["rows"], found[what]
-            lines += [
-                f"{title}: {found['hardware']}, torch {about['torch']}, {about['began'][:10]}:",
-                "",
-                "| " + " | ".join(rows[0]) + " |",
-                "|" + "---|" * len(rows[0]),
-                *("| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value)
-                                    for value in row.values()) + " |" for row in rows),
-                "",
-            ]  # fmt: skip
-    return lines
-
-
-def load(path: Path) -> list[str]:
-    """Return the table of ``benchmarks.load``."""
-    if not path.is_file():
-        return []
-    found = json.loads(path.read_text(encoding="utf-8"))
-    columns = ("data", "files", "classes", "verb", "cache", "wall", "first_step", "memory_mb")
-    heads = ("data", "files", "classes", "verb", "cache", "s", "first step, s", "memory, MB")
-    lines = ["## Load", "", LOAD.format(**found), "| " + " | ".join(heads) + " |"]
-    lines.append("|" + "---|" * len(heads))
-    for row in found["rows"]:
-        cells = ("" if row[name] is None else row[name] for name in columns)
-        told = (f"{each:,}" if isinstance(each, int) else str(each) for each in cells)
-        lines.append("| " + " | ".join(told) + " |")
-    return [*lines, ""]
 
 
 def section(sittings: list[results.Sitting], docs: Path) -> list[str]:
