@@ -18,6 +18,10 @@ def test_values_are_read_as_toml_and_else_as_text() -> None:
     }
 
 
+def test_pythons_spelling_of_true_and_false_is_taken() -> None:
+    assert parse_set(["aux_logits=False", "untied=True"]) == {"aux_logits": False, "untied": True}
+
+
 def test_nothing_given_is_no_setting() -> None:
     assert parse_set(None) == {}
     assert parse_set([]) == {}

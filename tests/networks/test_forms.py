@@ -323,6 +323,8 @@ def test_a_card_is_complete(name: str) -> None:
         ("lenet5_original", {"in_channels": 3}, "takes images of 1 channel"),
         ("maxout_conv_mnist", {"image_size": (8, 8)}, "the smallest is 16x16"),
         ("resnet18", {"depth": 19}, "depth is one of"),
+        ("googlenet", {"aux_logits": "no"}, "aux_logits of googlenet is true or false, not 'no'"),
+        ("resnet18", {"shortcuts": 1}, "shortcuts of resnet18 is true or false, not 1"),
     ],
 )
 def test_what_a_network_does_not_take_is_refused(name: str, arguments: dict, message: str) -> None:

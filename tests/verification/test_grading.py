@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from torchfolio.cli.app import run as folio
-from torchfolio.errors import RequestError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.verification.departures import DEPARTURES
 from torchfolio.verification.grading import grade, grade_file
 
@@ -87,6 +87,33 @@ def test_a_missing_relu_is_named(tmp_path: Path) -> None:
     assert found.layer == "body.1.a"  # the first that reads the sum
 
 
+LIBRARIES = [
+    ("torchvision.models", "mobilenet_v2()", "mobilenet_v2"),
+    ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1_relu6"),  # activations in its norms
+    ("timm", "create_model('vit_tiny_patch16_224')", "vit_ti_16"),  # tokens outside layers
+    ("pytorchcv.models.densenet_cifar", "densenet100_k12_bc_cifar10()", "densenet100_k12_bc"),
+    ("pytorchcv.models.mobilenet", "mobilenet_wd4()", "mobilenet_v1_0.25"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "call", "network"), LIBRARIES)
+def test_other_libraries_networks_pass_under_their_own_names(
+    library: str, call: str, network: str
+) -> None:
+    module = eval(f"made.{call}", {"made": pytest.importorskip(library)})
+    found = grade(module, network)
+    assert found.passed, found.failures
+
+
+@pytest.mark.slow
+def test_the_other_activation_is_told_apart() -> None:
+    timm = pytest.importorskip("timm")
+    found = grade(timm.create_model("mobilenetv1_100"), "mobilenet_v1")
+    assert not found.passed
+    assert "(mobilenet-relu6)" in found.cause
+
+
 def test_a_linear_layer_stands_for_a_convolution_over_all() -> None:
     class Dense(nn.Module):
         """LeNet-5 whose C5 is a convolution, as some write it."""
@@ -158,8 +185,21 @@ def test_errors_of_the_persons_code_are_told(tmp_path: Path) -> None:
     file.write_text("def make():\n    return 3\n", encoding="utf-8")
     with pytest.raises(RequestError, match=r"makes a int, not a torch\.nn\.Module"):
         grade_file(file, "make", "lenet5")
+    file.write_text("import sys\nsys.exit(3)\n", encoding="utf-8")
+    with pytest.raises(RequestError, match=r"cannot be made: SystemExit: 3 \(line 2\)"):
+        grade_file(file, "make", "lenet5")
+    file.write_text("while True:\n    pass\n", encoding="utf-8")
+    with pytest.raises(FolioError, match=r"did not end within 3 s\. Put what trains or tests"):
+        grade_file(file, "make", "lenet5", limit=3)
     with pytest.raises(RequestError, match="There is no file"):
         grade_file(tmp_path / "none.py", "make", "lenet5")
+
+
+def test_a_file_with_the_name_of_a_library_does_no_harm(tmp_path: Path) -> None:
+    file = tmp_path / "json.py"
+    text = "from torch import nn\nNet = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    file.write_text(text, encoding="utf-8")
+    assert grade_file(file, "Net", "softmax_regression").passed
 
 
 def test_the_command_says_that_it_runs_the_file(

@@ -9,8 +9,9 @@ from torchfolio.errors import RequestError
 def parse_set(settings: list[str] | None) -> dict[str, Any]:
     """Return the settings ``KEY=VALUE`` as Python values, keys with underscores.
 
-    A value is read as TOML ("0.5", "true", "[512, 512]", "'text'"); what is none is text, so that
-    "relu" needs no quotes. Raises ``RequestError`` for one without a key or a ``=``.
+    A value is read as TOML ("0.5", "true", "[512, 512]", "'text'") or is Python's True or False;
+    what is neither is text, so that "relu" needs no quotes. Raises ``RequestError`` for one without
+    a key or a ``=``.
     """
     result: dict[str, Any] = {}
     for setting in settings or []:
@@ -26,6 +27,7 @@ def parse_set(settings: list[str] | None) -> dict[str, Any]:
 
 def parse_value(text: str) -> Any:
     """Return a value as TOML reads it, else the text itself."""
+    text = {"True": "true", "False": "false"}.get(text, text)
     if "\n" in text or "#" in text:
         return text
     try:

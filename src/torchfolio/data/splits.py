@@ -296,3 +296,16 @@ def _fill_empty(units: Indices, side: Indices, sides: int) -> None:
 
 def _and(names: list[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
+
+
+def as_ranges(splits: dict[str, Indices]) -> dict[str, list[int]] | None:
+    """Return [first, end) of each split, or ``None`` if any is not a run of neighbours.
+
+    Chronological splits are such runs: ten million rows need no list of ten million lines.
+    """
+    ranges = {}
+    for name, indices in splits.items():
+        if len(indices) and (np.diff(indices) != 1).any():
+            return None
+        ranges[name] = [int(indices[0]), int(indices[-1]) + 1] if len(indices) else [0, 0]
+    return ranges

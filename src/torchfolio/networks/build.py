@@ -46,6 +46,8 @@ def build(
     for key, value in arguments.items():
         if key not in allowed:
             raise unknown(f"argument of {card.name}", key, allowed)
+        if isinstance(allowed[key], bool) and not isinstance(value, bool):
+            raise RequestError(f"{key} of {card.name} is true or false, not {value!r}.")
         given[key] = value
     if num_classes is not None:
         given["num_classes"] = num_classes

@@ -102,10 +102,10 @@ class CapsNet(nn.Module):
             nn.Sigmoid(),
         )
         for layer in self.modules() if official else ():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 std = 0.05 if layer is self.conv1 else 0.1
                 nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-                nn.init.constant_(layer.bias, 0.1)  # type: ignore[arg-type]
+                nn.init.constant_(layer.bias, 0.1)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         capsules = self.capsules(images)

@@ -138,9 +138,9 @@ class GoogLeNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 if batch_norm:
                     nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
-                else:
+                elif module.bias is not None:
                     nn.init.xavier_uniform_(module.weight)
-                    nn.init.constant_(module.bias, 0.2)  # type: ignore[arg-type]  # Caffe's
+                    nn.init.constant_(module.bias, 0.2)  # Caffe's
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         x = renormalised(images) if self.transform_input else images

@@ -72,7 +72,8 @@ class VGG(nn.Module):
     @staticmethod
     def start(layer: nn.Conv2d | nn.Linear, init: str) -> None:
         """Draw the first weights of a layer."""
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer has one
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
         if init == "paper":
             nn.init.normal_(layer.weight, std=0.1)  # Section 3.1: a variance of 1e-2
         elif isinstance(layer, nn.Linear):

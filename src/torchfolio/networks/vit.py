@@ -127,7 +127,8 @@ class VisionTransformer(nn.Module):
         """Draw the first weights, as torchvision does."""
         fan_in = self.conv_proj.weight[0].numel()
         nn.init.trunc_normal_(self.conv_proj.weight, std=fan_in**-0.5)
-        nn.init.zeros_(self.conv_proj.bias)  # type: ignore[arg-type]
+        if self.conv_proj.bias is not None:
+            nn.init.zeros_(self.conv_proj.bias)
         for name, layer in self.encoder.named_modules():
             if isinstance(layer, nn.Linear) and ".mlp." in name:
                 nn.init.xavier_uniform_(layer.weight)

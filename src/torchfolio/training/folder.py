@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import os
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -31,9 +30,11 @@ from torchfolio.checkpoint import (
     write_text,
 )
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.splits import as_ranges
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.tasks.base import Parts
 from torchfolio.training.damage import FORMAT, RESTORE, read_object, read_tensor_file, unreadable
+from torchfolio.training.locks import lock
 from torchfolio.training.recipes import Recipe, check_sections
 
 KEPT_STATES = 2
@@ -381,37 +382,6 @@ def is_unbegun(path: Path) -> bool:
     """Return whether a folder holds nothing, or only what a run holds before its recipe."""
     names = {each.name for each in path.iterdir() if not is_temporary(each.name)}
     return names <= BEFORE
-
-
-def as_ranges(splits: dict[str, Indices]) -> dict[str, list[int]] | None:
-    """Return [first, end) of each split, or ``None`` if any is not a run of neighbours.
-
-    Chronological splits are such runs: ten million rows need no list of ten million lines.
-    """
-    ranges = {}
-    for name, indices in splits.items():
-        if len(indices) and (np.diff(indices) != 1).any():
-            return None
-        ranges[name] = [int(indices[0]), int(indices[-1]) + 1] if len(indices) else [0, 0]
-    return ranges
-
-
-def lock(file: BinaryIO) -> bool:
-    """Lock an open file until it is closed; return whether nobody else holds it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-            return False
-        # A file system without locks: the training goes on unguarded.
-    return True
 
 
 def number(text: str) -> Any:

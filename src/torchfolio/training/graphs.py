@@ -96,6 +96,12 @@ class Recorder:
 
     def record(self, batch: Batch) -> RecordedStep:
         """Return a batch's step on record; buffers and the generator stay as they are."""
+        device = next(iter(batch.tensors().values())).device
+        with torch.cuda.device(device):  # which need not be the current one (cuda:1)
+            return self.record_here(batch)
+
+    def record_here(self, batch: Batch) -> RecordedStep:
+        """Do :meth:`record` on the current device."""
         held = batch.mapped(torch.clone)
         step = next(self.steps(held))
         buffers = [each for part in self.parts for each in part.buffers()]

@@ -130,4 +130,5 @@ def others(differences: list[Difference], tolerance: float) -> list[str]:
 def _amount(difference: Difference) -> str:
     if difference.note:
         return f": {difference.note}"
-    return f" by {difference.relative:.1e} of its largest value"
+    whose = "their" if difference.kind == "outputs" else "its"
+    return f" by {difference.relative:.1e} of {whose} largest value"

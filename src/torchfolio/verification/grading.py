@@ -72,10 +72,14 @@ def grade_file(
     arguments += [str(mapping)] if mapping is not None else []
     try:
         done = subprocess.run(
-            arguments, capture_output=True, encoding="utf-8", timeout=limit, check=False
-        )
+            arguments, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+            errors="replace", timeout=limit, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise FolioError(f"{file}:{name} did not end within {limit:g} s.") from error
+        raise FolioError(
+            f"{file}:{name} did not end within {limit:g} s. Put what trains or tests in that file "
+            "below \"if __name__ == '__main__':\"."
+        ) from error
     try:
         found = json.loads(done.stdout.rpartition("\n\0")[2])
     except ValueError as error:
@@ -88,12 +92,14 @@ def grade_file(
 
 def load(file: Path, name: str, form: Form) -> nn.Module:
     """Execute a file and return the module that its ``name`` is or makes."""
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location("graded", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
-    sys.path.insert(0, str(file.parent.absolute()))
+    sys.modules["graded"] = module
+    sys.path.append(
+        str(file.parent.absolute())
+    )  # for modules of theirs; ours and Python's go first
     try:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
@@ -105,7 +111,7 @@ def load(file: Path, name: str, form: Form) -> nn.Module:
         made = found(**classes(found, form))
     except RequestError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a person's code may fail in any way
         raise RequestError(f"{file}:{name} cannot be made: {told(error, file)}") from error
     if not isinstance(made, nn.Module):
         raise RequestError(f"{file}:{name} makes a {type(made).__name__}, not a torch.nn.Module.")
@@ -143,20 +149,20 @@ def grade(
     result.parameters = sum(each.numel() for each in module.parameters())
     result.expected = card.parameters
     criteria = find_criteria(card, form)
-    generator = torch.Generator().manual_seed(3)
-    shape = (criteria.batch, form.in_channels, *criteria.image)
-    images = torch.randn(*shape, generator=generator)
-    try:
-        found = match(module.float(), ours, images, given)
-    except FolioError:
-        raise
-    except Exception as error:
-        images = torch.randn(criteria.batch, *card.input, generator=generator)
+    module, found, faults = module.float(), None, []
+    for size in (criteria.image, card.input[1:]):  # an odd one, else the paper's
+        generator = torch.Generator().manual_seed(3)
+        images = torch.randn(criteria.batch, form.in_channels, *size, generator=generator)
         try:
-            found = match(module.float(), ours, images, given)
-        except Exception:
-            result.failures.append(f"it does not run: {type(error).__name__}: {error}")
-            return result
+            found = match(module, ours, images, given)
+            break
+        except FolioError:
+            raise
+        except Exception as error:  # a person's code may fail in any way
+            faults.append(f"{type(error).__name__}: {error}")
+    if found is None:
+        result.failures.append(f"it does not run: {faults[-1]}")
+        return result
     result.matched, result.layers = len(found.values), dict(found.layers)
     count(result, found, module, ours)
     look(result, found, module, ours, images, card)
@@ -199,6 +205,7 @@ def look(
             expected = observe(ours, images.to(kind), training)
             theirs = renamed(observe(module, images.to(kind), training), found)
             shape_as(theirs, expected)
+            leave_out(theirs, found, module, ours)
             seen[kind, training] = theirs
             differences = list(compare(expected, theirs))
             worst = max([worst, *(each.relative for each in differences)])
@@ -267,13 +274,24 @@ def shape_as(theirs: Observation, expected: Observation) -> None:
                 found[name] = value.reshape(wanted[name].shape)
 
 
+def leave_out(theirs: Observation, found: Match, module: nn.Module, ours: nn.Module) -> None:
+    """Drop what layers of another kind give: a norm of theirs may have its activation inside."""
+    kinds = {
+        other: type(module.get_submodule(one)) is type(ours.get_submodule(other))
+        for one, other in found.layers.items()
+    }
+    for place in list(theirs.layers):
+        if place[1] == "output" and not kinds.get(place[0], True):
+            del theirs.layers[place]
+
+
 def faults_of(differences: list[Difference], seen: Observation, tolerance: float) -> list[str]:
-    """Return what differs: the first layer, else outputs, gradients and buffers."""
-    layer = first_layer(differences, tolerance)
-    faults = [layer] if layer else []
+    """Return what differs in outputs, gradients and buffers, after the first layer that does."""
+    faults = others(differences, tolerance)
     if seen.error:
-        faults.append(f"{seen.stopped_in or 'it'} failed: {seen.error}")
-    return faults or others(differences, tolerance)
+        faults = [f"{seen.stopped_in or 'it'} failed: {seen.error}"]
+    layer = first_layer(differences, tolerance) if faults else ""
+    return [layer, *faults] if layer else faults
 
 
 def theirs_name(fault: str, found: Match) -> str:

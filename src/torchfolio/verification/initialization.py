@@ -64,6 +64,12 @@ def torch_bound(values: Mapping[str, Tensor], name: str) -> float:
     return fan_in(values, name) ** -0.5
 
 
+def glorot_bound(values: Mapping[str, Tensor], name: str) -> float:
+    """Return sqrt(6 / (fan-in + fan-out)) (Glorot and Bengio, 2010)."""
+    weight = values[name]
+    return (6 / (weight[0].numel() + weight.transpose(0, 1)[0].numel())) ** 0.5
+
+
 def batch_norm_rules(names: str) -> list[Rule]:
     """Scale 1, shift 0, mean 0, variance 1, nothing counted: torch's start of a batch norm."""
     ones, zeros = "(weight|running_var)", "(bias|running_mean|num_batches_tracked)"

@@ -46,11 +46,23 @@ def match(
         result.layers[one] = other
     for one, other in result.layers.items():
         result.values |= tensors(one, other, left[one], right[other])
-    ours_all = set(values_of(ours))
+    loose(result, theirs.state_dict(), ours.state_dict())
     result.missing = [name for name in values_of(ours) if name not in set(result.values.values())]
     result.extra = [name for name in values_of(theirs) if name not in result.values]
-    assert set(result.values.values()) <= ours_all
     return result
+
+
+def loose(result: Match, theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> None:
+    """Match what is left by shapes alone: values that stand outside layers, such as tokens."""
+    taken = set(result.values.values())
+    free = {name: each for name, each in ours.items() if name not in taken and each.dim() > 2}
+    for name, value in theirs.items():
+        if name in result.values or value.dim() < 3:
+            continue
+        alike = [key for key, each in free.items() if each.shape == value.shape]
+        if len(alike) == 1:
+            result.values[name] = alike[0]
+            del free[alike[0]]
 
 
 def pair(
@@ -117,7 +129,8 @@ def shapes(values: Mapping[str, Tensor]) -> Signature:
 
     A 1x1 convolution and a linear layer are alike.
     """
-    kept = [value for name, value in values.items() if name != "bias" and value.dim() > 0]
+    kept = [value for value in values.values() if value.dim() > 1]
+    kept = kept or [value for name, value in values.items() if name != "bias" and value.dim()]
     kept = kept or list(values.values())
     found = []
     for value in kept:

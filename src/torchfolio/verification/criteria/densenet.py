@@ -112,7 +112,7 @@ def forward(layers: int, bottleneck: bool, c: Calculation, images: Tensor) -> Te
             x = c.convolution(f"{transition}.conv", x)
             height, width = (side // 2 * 2 for side in x.shape[2:])
             x = x[:, :, :height, :width]
-            corners = (x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1))
-            maps = [sum(corners) / 4]  # type: ignore[list-item]
+            corners = [x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+            maps = [torch.stack(corners).mean(0)]
     x = active("features.norm4", torch.cat(maps, 1))
     return c.linear("classifier", x.mean((2, 3)))

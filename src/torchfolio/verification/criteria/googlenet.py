@@ -1,6 +1,5 @@
 """GoogLeNet: with batch norm against torchvision's, as in the paper against our own calculation."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -13,6 +12,7 @@ from torchfolio.verification.criteria import Criteria, Form, from_torchvision
 from torchfolio.verification.initialization import (
     batch_norm_rules,
     constant,
+    glorot_bound,
     normal,
     torch_bound,
     uniform,
@@ -43,7 +43,9 @@ def criteria(card: Card, form: Form) -> Criteria:
     heads = card.name.endswith("_aux")
     if "original" in card.name:
         rules = [
-            uniform(r".*\.weight", glorot, "Glorot and Bengio 2010, as Caffe's filler xavier"),
+            uniform(
+                r".*\.weight", glorot_bound, "Glorot and Bengio 2010, as Caffe's filler xavier"
+            ),
             constant(r".*\.bias", 0.2, "Caffe's replica"),
         ]
         return Criteria([partial(calculated, heads, form)], IMAGE, rules)
@@ -54,13 +56,6 @@ def criteria(card: Card, form: Form) -> Criteria:
     ]
     theirs = partial(from_torchvision, "googlenet", form, aux_logits=heads, init_weights=False)
     return Criteria([theirs], IMAGE, rules)
-
-
-def glorot(values: Mapping[str, Tensor], name: str) -> float:
-    """Return the bound sqrt(6 / (fan-in + fan-out))."""
-    weight = values[name]
-    window = weight[0, 0].numel()
-    return (6 / ((weight.shape[0] + weight.shape[1]) * window)) ** 0.5
 
 
 def calculated(heads: bool, form: Form) -> Reference:

@@ -1,6 +1,7 @@
 """MobileNets against our own calculation, and pytorchcv's (ReLU) or timm's (ReLU6)."""
 
 import importlib
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -76,9 +77,9 @@ def from_pytorchcv(width: float, form: Form) -> Reference:
     module = getattr(networks, name)(num_classes=form.num_classes)
     module.features.final_pool = nn.AdaptiveAvgPool2d(1)
 
-    def place(found: object) -> str:
+    def place(found: re.Match[str]) -> str:
         """Its stages count from 1; the first, of one pair, is our stage 0."""
-        stage, unit = (int(each) for each in found.groups())  # type: ignore[attr-defined]
+        stage, unit = (int(each) for each in found.groups())
         return f"blocks.{stage - 1}.{unit - 1}"
 
     names: list[Rename] = [

@@ -5,15 +5,19 @@ torchvision has the larger sizes; its class makes the smaller ones of their numb
 
 import importlib
 import re
-from collections.abc import Mapping
 from functools import partial
-
-from torch import Tensor
 
 from torchfolio.networks.catalogue import Card
 from torchfolio.networks.vit import RENAMES
 from torchfolio.verification.criteria import Criteria, Form, absent, installed
-from torchfolio.verification.initialization import constant, fan_in, normal, torch_bound, uniform
+from torchfolio.verification.initialization import (
+    constant,
+    fan_in,
+    glorot_bound,
+    normal,
+    torch_bound,
+    uniform,
+)
 from torchfolio.verification.reference import ModuleReference, Reference
 
 # Table 1, and DeiT's Table 1: width, layers, heads, hidden width.
@@ -27,18 +31,12 @@ TIMM = {"ti": "tiny", "s": "small", "b": "base", "l": "large"}
 OTHER_FORM = Form(num_classes=7, in_channels=3, image_size=(64, 64))
 
 
-def glorot(values: Mapping[str, Tensor], name: str) -> float:
-    """Return the bound sqrt(6 / (fan-in + fan-out))."""
-    outputs, inputs = values[name].shape
-    return (6 / (outputs + inputs)) ** 0.5
-
-
 RULES = [
     constant("class_token", 0, "as torchvision's"),
     normal(r"encoder\.pos_embedding", lambda values, name: 0.02, "as torchvision's"),
     normal(r"conv_proj\.weight", lambda v, n: fan_in(v, n) ** -0.5, "as torchvision's"),
     constant(r"conv_proj\.bias|.*\.(in_proj_|out_proj\.)bias", 0, "as torchvision's"),
-    uniform(r".*\.(in_proj_|mlp\.[03]\.)weight", glorot, "as torchvision's"),
+    uniform(r".*\.(in_proj_|mlp\.[03]\.)weight", glorot_bound, "as torchvision's"),
     normal(r".*\.mlp\.[03]\.bias", lambda values, name: 1e-6, "as torchvision's"),
     uniform(r".*\.out_proj\.weight", torch_bound, "torch's default"),
     constant(r"heads\.head\..*", 0, "Section 3.1, in fine-tuning"),

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from torchfolio.verification.departures.base import (
     Departure,
+    Plant,
     attributes,
     change_input,
     outputs,
@@ -16,12 +17,25 @@ ONE, TWO = "mobilenet_v1_0.25", "mobilenet_v2_0.35"
 
 def same_padding(network: nn.Module, layer: str) -> None:
     """Pad right and below first, as TensorFlow does."""
-    convolution = network.get_submodule(layer)
-    convolution.padding = (0, 0)  # type: ignore[assignment]
-    change_input(convolution, lambda x: F.pad(x, (0, 1, 0, 1)))
+    attributes(padding=(0, 0))(network, layer)
+    change_input(network.get_submodule(layer), lambda x: F.pad(x, (0, 1, 0, 1)))
+
+
+def activation(kind: type[nn.Module]) -> Plant:
+    """Return a plant with another activation everywhere."""
+
+    def plant(network: nn.Module, layer: str) -> None:
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.ReLU | nn.ReLU6):
+                replace(network, name, kind())
+
+    return plant
 
 
 MOBILE = [
+    Departure("mobilenet-relu6", "ReLU6, as TensorFlow's weights want it, for ReLU",
+              {ONE: "blocks.0.0"}, activation(nn.ReLU6)),
+    Departure("mobilenet-relu", "ReLU for ReLU6", {TWO: "features.0.2"}, activation(nn.ReLU)),
     Departure("mobilenet-last-stride", "stride 2 in the last depthwise convolution, as printed",
               {ONE: "blocks.4.1.conv_dw"}, attributes(stride=(2, 2))),
     Departure("mobilenet-full", "a full convolution for a depthwise one",
