@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["FolioError", "RequestError", "Run", "create", "list_networks", "open_data", "train"]
+__all__ = [
+    "FolioError",
+    "RequestError",
+    "Run",
+    "create",
+    "ensemble",
+    "list_networks",
+    "open_data",
+    "train",
+]
 
 if TYPE_CHECKING:
+    from torchfolio.ensembles import ensemble
     from torchfolio.errors import FolioError, RequestError
     from torchfolio.networks.catalogue import list_networks
     from torchfolio.run import Run, create, open_data, train
@@ -19,6 +29,7 @@ _HOMES = {
     "RequestError": "torchfolio.errors",
     "Run": "torchfolio.run",
     "create": "torchfolio.run",
+    "ensemble": "torchfolio.ensembles",
     "list_networks": "torchfolio.networks.catalogue",
     "open_data": "torchfolio.run",
     "train": "torchfolio.run",

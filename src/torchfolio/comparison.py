@@ -15,10 +15,11 @@ from torchfolio.evaluation.figures import class_scores
 from torchfolio.evaluation.intervals import Interval
 from torchfolio.evaluation.paired import Pair, compare, holm, verdict
 from torchfolio.evaluation.report import Cell, Figure, Report, Section, Table, Text, write_report
-from torchfolio.evaluation.speed import measure_speed
-from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.summary import summarise
 from torchfolio.run import Run
+from torchfolio.tasks.image_classification_report import speed_of
+from torchfolio.tasks.image_classifier import ImageClassifier
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.start import make_task
 
 MANY = 30  # classes or runs that a figure holds
@@ -26,7 +27,7 @@ MANY = 30  # classes or runs that a figure holds
 
 @dataclass(frozen=True)
 class Side:
-    """One run of a comparison."""
+    """One run of a comparison; what an ensemble costs is the sum over its members."""
 
     name: str
     network: str
@@ -64,14 +65,8 @@ class Comparison:
             {
                 "first": self.sides[one].name,
                 "second": self.sides[other].name,
-                "difference": pair.difference.as_json(),
-                "p": pair.p,
+                **pair.as_json(),
                 "p_adjusted": p,
-                "only_first": pair.only_first,
-                "only_second": pair.only_second,
-                "both": pair.both,
-                "neither": pair.neither,
-                "disagree": pair.disagree,
                 "verdict": words,
             }
             for one, other, pair, p, words in self.pairs
@@ -144,7 +139,7 @@ def answers_of(run: Run) -> Answers:
     """Return what a run said of the split that it was measured on."""
     metrics = run.metrics
     task = run.recipe.task["name"]
-    if task != "image-classification":
+    if not issubclass(find_task(task), ImageClassifier):
         raise RequestError(f"{run.path} is a run of {task}; compare takes classifiers.")
     file = run.path / "predictions" / f"{metrics['split']}.csv"
     if not file.is_file():
@@ -180,27 +175,22 @@ def require_same(first: str, one: Answers, second: str, other: Answers) -> None:
 
 def side_of(name: str, run: Run, device: str | None) -> Side:
     """Return a run's figures and what it costs."""
-    card, task = (
-        find_card(run.recipe.network["name"]),
-        make_task(run.recipe, run.folder.preprocessing()),
-    )
+    task: Any = make_task(run.recipe, run.folder.preprocessing())
     with torch.device("meta"):
-        network = task.parts(card, **run.recipe.network.get("set", {})).network
-    size, channels = task.state["size"], task.state["channels"]
-    summary = summarise(network, (channels, size, size))
+        members = task.members(task.rebuilt(run.recipe.network))
+    summaries = [summarise(member.network, member.shape) for member in members]
     latency = None
     if device is not None:
         task, parts, context = run.ready(device, report=False)
-        example = torch.zeros(1, channels, size, size, device=context.device)
-        answering = task.answering(parts, context).network
-        latency = float(measure_speed(answering, example)["latency_ms"])
+        speed = speed_of(task, parts, task.answering(parts, context), context)
+        latency = float(speed["latency_ms"])
     metrics = run.metrics
     return Side(
         name=name,
-        network=card.name,
+        network=run.recipe.network["name"],
         metrics=metrics["metrics"],
-        parameters=summary.parameters,
-        macs=summary.macs,
+        parameters=sum(summary.parameters for summary in summaries),
+        macs=sum(summary.macs for summary in summaries),
         seconds=metrics.get("training", {}).get("seconds"),
         latency=latency,
     )

@@ -19,6 +19,7 @@ from torchfolio.networks.weights import imagenet_weights, load_weights, read_wei
 from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.damage import load_state
 from torchfolio.training.device import computes_bf16, configure, moved, resolve_device
 from torchfolio.training.failures import explained
@@ -27,7 +28,7 @@ from torchfolio.training.loop import Loop
 from torchfolio.training.measure import measuring_batch
 from torchfolio.training.processes import joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
-from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
+from torchfolio.training.start import Start, data_of, make_loop, make_task, prepare, reopen
 
 
 def create(
@@ -124,7 +125,11 @@ def train(
 
 def new_run(start: Start) -> RunFolder:
     """Make the first free ``runs/<network>-<data>-<n>``."""
-    name = f"{start.card.name}-{start.dataset.name}"
+    return numbered_run(f"{start.card.name}-{start.dataset.name}")
+
+
+def numbered_run(name: str) -> RunFolder:
+    """Make the first free ``runs/<name>-<n>``."""
     for number in range(1, 100_000):
         path = Path("runs") / f"{name}-{number}"
         try:
@@ -210,8 +215,7 @@ class Run:
         """Return the task and its parts with the best weights, in evaluation mode."""
         if self._loaded is None:
             task = make_task(self.recipe, self.folder.preprocessing())
-            card = find_card(self.recipe.network["name"])
-            parts = task.parts(card, **self.recipe.network.get("set", {}))
+            parts = task.rebuilt(self.recipe.network)
             self.folder.read_weights(parts)
             self._loaded = (task, Parts({name: part.eval() for name, part in parts.items()}))
         return self._loaded
@@ -244,8 +248,13 @@ class Run:
 
         ``device`` goes on elsewhere than the training began; on another kind of device the
         weights at its end are no longer those of a training left alone. So it is with another
-        number of processes.
+        number of processes. An ensemble has no training to go on with: a ``RequestError``.
         """
+        if not find_task(self.recipe.task["name"]).trained:
+            raise RequestError(
+                f"{self.path} is an ensemble: its members are trained, and there is nothing to go "
+                f"on with. 'folio evaluate {self.path}' measures it."
+            )
         with joined() as world, self.folder.locked() if world.main else nullcontext():
             watcher = (watcher if world.main else None) or Monitor()
             world.wait()  # until the run is locked
@@ -276,18 +285,6 @@ class Run:
 
         ``last`` is the digest of the last weights.
         """
-        task, parts, context = self.ready(loop.options.device, say, report)
-        splits = start.splits.indices
-        split = "test" if len(splits["test"]) else "val"
-        if len(splits[split]):
-            say(f"evaluating {len(splits[split]):,} {split} examples")
-            with explained(loop.options, lambda: loop.progress.update):
-                evaluation = task.evaluate(
-                    parts, start.dataset, splits[split], splits["train"], context
-                )
-        else:
-            say("no examples are held out, so nothing is measured")
-            evaluation = Evaluation({}, {}, [], [])
         training = {
             "reason": reason,
             "epochs": loop.progress.epoch,
@@ -297,8 +294,37 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        result = self.result(evaluation, start.dataset, split, len(splits[split]))
-        result |= {"digest": last, "training": training}
+        splits = start.splits.indices
+        split = "test" if len(splits["test"]) else "val"
+        facts = {"digest": last, "training": training}
+        with explained(loop.options, lambda: loop.progress.update):
+            self.conclude(
+                start.dataset, splits, split, facts, loop.options.device, say=say, report=report
+            )
+
+    def conclude(
+        self,
+        dataset: Dataset,
+        splits: dict[str, Indices],
+        split: str,
+        facts: dict[str, Any],
+        device: str,
+        *,
+        say: Callable[[str], None],
+        report: bool,
+    ) -> None:
+        """Measure a split and write what the run ends with: metrics, predictions and report.
+
+        ``facts`` ("digest", "training") go into ``metrics.json`` as they are.
+        """
+        task, parts, context = self.ready(device, say, report)
+        if len(splits[split]):
+            say(f"evaluating {len(splits[split]):,} {split} examples")
+            evaluation = task.evaluate(parts, dataset, splits[split], splits["train"], context)
+        else:
+            say("no examples are held out, so nothing is measured")
+            evaluation = Evaluation({}, {}, [], [])
+        result = self.result(evaluation, dataset, split, len(splits[split])) | facts
         if evaluation.predictions:
             self.folder.write_table(f"predictions/{split}.csv", evaluation.predictions)
         self.folder.write_metrics(result)
@@ -328,10 +354,10 @@ class Run:
         ``None`` where the data of the training cannot be read any more.
         """
         try:
-            start = reopen(self.folder)
+            known, splits = data_of(self.folder)
         except FolioError:
             return None
-        trained = start.dataset.records.digests()[start.splits.indices["train"]]
+        trained = known.records.digests()[splits.indices["train"]]
         return int(np.isin(dataset.records.digests()[indices], trained).sum())
 
     def ready(
@@ -374,8 +400,8 @@ class Run:
             )
         task, parts, context = self.ready(device, say, report)
         if data is None:
-            start = reopen(self.folder)
-            dataset, given = start.dataset, start.splits.indices
+            dataset, splits = data_of(self.folder)
+            given = splits.indices
             train, split = given["train"], split or "test"
             name = f"split-{split}"
         else:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from torchfolio.evaluation.speed import measure_speed
+from torchfolio.evaluation.speed import in_turn, measure_speed, size_of
 
 
 class Slow(nn.Module):
@@ -47,3 +47,20 @@ def test_a_slow_network_is_timed_in_smaller_batches() -> None:
     found = measure_speed(Slower(), torch.zeros(1, 3))
     assert found["throughput_batch"] == 4
     assert found["throughput"] == pytest.approx(5, rel=0.15)
+
+
+def test_networks_that_answer_one_after_the_other_take_the_sum_of_their_times() -> None:
+    one = {
+        "latency_ms": 2.0, "latency_low_ms": 1.5, "latency_high_ms": 2.5, "throughput": 600.0,
+        "throughput_batch": 32, "parameters": 10, "megabytes": 0.5, "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    other = one | {"latency_ms": 5.0, "throughput": 300.0, "throughput_batch": 8, "parameters": 7}
+    assert in_turn([one]) == pytest.approx(one)
+    found = in_turn([one, other])
+    assert found["latency_ms"] == 7
+    assert (found["latency_low_ms"], found["latency_high_ms"]) == (3, 5)
+    assert found["throughput"] == pytest.approx(200)  # 1 / (1/600 + 1/300)
+    assert (found["throughput_batch"], found["parameters"], found["megabytes"]) == (8, 17, 1)
+    sizes = size_of(Slow(), nn.Linear(3, 2))
+    assert sizes["parameters"] == 65 + 8
+    assert sizes["megabytes"] == pytest.approx((65 * 4 + 10 * 4 + 8 + 8 * 4) / 1e6)

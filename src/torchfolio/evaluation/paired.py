@@ -8,8 +8,9 @@ binomial distribution.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import lgamma, log
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,21 +21,46 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What two classifiers, the first and the second, do on the same examples.
+class Overlap:
+    """How many of the same examples two classifiers, the first and the second, answer rightly.
 
-    ``difference`` is the first one's accuracy less the second one's; ``only_first`` and
-    ``only_second`` count the examples that one alone answers rightly, ``both`` and ``neither`` the
-    others; ``disagree`` those with different answers. ``p`` is McNemar's.
+    ``only_first`` and ``only_second`` count those that one alone answers rightly, ``both`` and
+    ``neither`` the others; ``disagree`` those with different answers.
     """
 
-    difference: Interval
     only_first: int
     only_second: int
     both: int
     neither: int
     disagree: int
+
+
+@dataclass(frozen=True)
+class Pair(Overlap):
+    """An overlap, and what it says of the difference.
+
+    ``difference`` is the first one's accuracy less the second one's; ``p`` is McNemar's.
+    """
+
+    difference: Interval
     p: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self) | {"difference": self.difference.as_json()}
+
+
+def overlap(first: ArrayLike, second: ArrayLike, labels: ArrayLike) -> Overlap:
+    """Count the right answers (examples,) of two classifiers."""
+    one, other, right = (np.asarray(each) for each in (first, second, labels))
+    hits, others = one == right, other == right
+    return Overlap(
+        only_first=int((hits & ~others).sum()),
+        only_second=int((~hits & others).sum()),
+        both=int((hits & others).sum()),
+        neither=int((~hits & ~others).sum()),
+        disagree=int((one != other).sum()),
+    )
 
 
 def compare(
@@ -47,22 +73,17 @@ def compare(
 ) -> Pair:
     """Compare answers (examples,) with the right ones; examples of a group are one unit."""
     one, other, right = (np.asarray(each) for each in (first, second, labels))
-    hits, others = one == right, other == right
-    gain = hits.astype(np.float64) - others
+    gain = (one == right).astype(np.float64) - (other == right)
 
     def means(weights: Weights) -> dict[str, NDArray[np.float64]]:
         return {"difference": (weights @ gain) / weights.sum(1)}
 
     samples = bootstrap(means, len(gain), groups=groups, seed=seed)["difference"]
-    only_first, only_second = int((hits & ~others).sum()), int((~hits & others).sum())
+    counts = overlap(one, other, right)
     return Pair(
+        **vars(counts),
         difference=intervals([gain.mean()], samples)[0],
-        only_first=only_first,
-        only_second=only_second,
-        both=int((hits & others).sum()),
-        neither=int((~hits & ~others).sum()),
-        disagree=int((one != other).sum()),
-        p=mcnemar(only_first, only_second),
+        p=mcnemar(counts.only_first, counts.only_second),
     )
 
 

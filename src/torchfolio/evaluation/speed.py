@@ -1,7 +1,7 @@
 """How fast and how large a network is, measured in at most about two seconds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,28 @@ def measure_speed(network: nn.Module, example: Tensor) -> dict[str, Any]:
     }
 
 
-def size_of(network: nn.Module) -> dict[str, Any]:
-    """Return the ``parameters`` and the ``megabytes`` of parameters and buffers of a network."""
-    tensors = [*network.parameters(), *network.buffers()]
+def in_turn(speeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the speed of networks that answer one after the other, from that of each.
+
+    Times and sizes add up; so do the quartiles, which is as far as they can lie apart. The device
+    is that of the first.
+    """
+    sums = ("latency_ms", "latency_low_ms", "latency_high_ms", "parameters", "megabytes")
     return {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "megabytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6,
+        **speeds[0],
+        **{name: sum(each[name] for each in speeds) for name in sums},
+        "throughput": 1 / sum(1 / each["throughput"] for each in speeds),
+        "throughput_batch": min(each["throughput_batch"] for each in speeds),
+    }
+
+
+def size_of(*networks: nn.Module) -> dict[str, Any]:
+    """Return the ``parameters`` and the ``megabytes`` of parameters and buffers of networks."""
+    parameters = [each for network in networks for each in network.parameters()]
+    tensors = [*parameters, *(each for network in networks for each in network.buffers())]
+    return {
+        "parameters": sum(each.numel() for each in parameters),
+        "megabytes": sum(each.numel() * each.element_size() for each in tensors) / 1e6,
     }
 
 

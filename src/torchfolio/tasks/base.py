@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices, NoOptions
 from torchfolio.data.draws import uniforms
-from torchfolio.networks.catalogue import Card
+from torchfolio.errors import RequestError
+from torchfolio.networks.catalogue import Card, find_card
 
 if TYPE_CHECKING:
     from torchfolio.evaluation.report import Section
@@ -122,6 +123,7 @@ class Task(ABC):
     Options: ClassVar[type] = NoOptions
     AnswerOptions: ClassVar[type] = NoOptions
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
+    trained: ClassVar[bool] = True  # by a training of its own; an ensemble's members were before
     # Whether a batch is one step, computed from the batch's tensors alone (a CUDA graph can be).
     one_step: ClassVar[bool] = False
     # The metric that chooses the best weights, unless another is named; None: the last are used.
@@ -155,6 +157,10 @@ class Task(ABC):
     @abstractmethod
     def parts(self, card: Card, **arguments: Any) -> Parts:
         """Build the modules for the prepared data; ``arguments`` are those of ``--set``."""
+
+    def rebuilt(self, network: Mapping[str, Any]) -> Parts:
+        """Build the modules of a run anew; ``network`` is the section [network] of its recipe."""
+        return self.parts(find_card(network["name"]), **network.get("set", {}))
 
     # Training
 
@@ -233,6 +239,27 @@ class Task(ABC):
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         """Write an answer as a picture where the task has one; return its path."""
         return None
+
+    # Export
+
+    def export_inputs(self) -> list[dict[str, Any]]:
+        """Return what each input of the exported network takes, as plain values.
+
+        "name" and "dtype" ("uint8" or "float32"), "channels" and "size" give the type and shape of
+        a batch, (batch, channels, size, size); the rest is what the task's answers read, so that a
+        person's input is prepared as the run prepares it: of pictures "depth", "resize" and "fill".
+        Raises ``RequestError`` for a task whose runs cannot be exported.
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
+    def exported(self, parts: Parts) -> nn.Module:
+        """Return what is exported: from a batch for each input to the task's outputs.
+
+        It takes batches as :meth:`export_inputs` says, one argument each, prepares them further
+        itself (normalisation), and returns float32, (batch, outputs), as :meth:`predict` does.
+        The parts are in evaluation mode and on the CPU.
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""

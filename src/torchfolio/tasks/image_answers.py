@@ -1,8 +1,8 @@
 """Answering pictures: what ``folio predict`` says of files, and how it draws an answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,19 +13,19 @@ from torchfolio.checkpoint import replacing
 from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
-from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.outputs import batch_size, outputs
 
+Read = TypeVar("Read")
 FONTS_WITH_CHINESE = (
     "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
+    from torchfolio.tasks.image_classifier import ImageClassifier
 
 
 def answer(
-    task: "ImageClassification",
+    task: "ImageClassifier",
     parts: Parts,
     inputs: Sequence[Any],
     context: Context,
@@ -33,21 +33,22 @@ def answer(
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
 
-    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
-        return part, [read(task, item) for item in part]
+    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[list[Tensor] | str]]:
+        return part, [read(task.read, item) for item in part]
 
     def compute(
-        loaded: tuple[Sequence[Any], list[Tensor | str]],
+        loaded: tuple[Sequence[Any], list[list[Tensor] | str]],
     ) -> list[tuple[Any, str | NDArray[np.float32]]]:
         part, pictures = loaded
-        good = [each for each in pictures if isinstance(each, Tensor)]
-        found = iter(ask(task, parts, torch.stack(good), context) if good else ())
+        good = [each for each in pictures if not isinstance(each, str)]
+        images = [torch.stack(each) for each in zip(*good, strict=True)]
+        found = iter(ask(task, parts, images, context) if good else ())
         return [
             (item, picture if isinstance(picture, str) else next(found))
             for item, picture in zip(part, pictures, strict=True)
         ]
 
-    size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
+    size = batch_size(context, task.values)
     parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
     for answers in outputs(load, compute, parts_of_inputs, context):
         for item, found in answers:
@@ -55,11 +56,14 @@ def answer(
 
 
 def ask(
-    task: "ImageClassification", parts: Parts, images: Tensor, context: Context
+    task: "ImageClassifier", parts: Parts, images: Sequence[Tensor], context: Context
 ) -> NDArray[np.float32]:
-    """Return the probability of each class (batch, classes) for pictures as they are stored."""
-    scores = parts.network(task.pictures.normalised(images.to(context.device)))
-    return probabilities(parts, scores.float()).cpu().numpy()
+    """Return the probability of each class (batch, classes) for pictures as they are stored.
+
+    ``images`` holds a batch for each of the task's inputs.
+    """
+    there = [each.to(context.device) for each in images]
+    return task.class_probabilities(parts, there).cpu().numpy()
 
 
 def row_of(
@@ -77,16 +81,16 @@ def row_of(
     return row | {"prediction": classes[order[0]], "probability": float(found[order[0]])}
 
 
-def read(task: "ImageClassification", item: Any) -> Tensor | str:
-    """Read one input as the training pictures were read; return its error as text."""
+def read(take: Callable[[Path | NDArray[Any]], Read], item: Any) -> Read | str:
+    """Read one input by ``take``, as the training pictures were read; return its error as text."""
     try:
         if isinstance(item, np.ndarray):
-            return task.pictures.read(item)
+            return take(item)
         if not isinstance(item, str | Path):
             return f"A {type(item).__name__} is no picture: expected a path or an array."
         if not Path(item).is_file():
             return f"There is no file {item}."
-        return task.pictures.read(Path(item))
+        return take(Path(item))
     except (FolioError, OSError) as error:
         return str(error)
 

@@ -1,24 +1,24 @@
 """Image classification: one class a picture."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
-from torchfolio.errors import RequestError, unknown
+from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
+from torchfolio.tasks.base import Context, Parts, Step, in_batches
 from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
-from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
+from torchfolio.tasks.image_batches import ImageBatch
+from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.mixing import draw_mixes, mixed
 from torchfolio.tasks.pictures import PictureOptions, Pictures
@@ -41,20 +41,11 @@ class ImageOptions(PictureOptions):
     )
 
 
-@dataclass(frozen=True)
-class ImageAnswerOptions:
-    """Settings of the answers of image classification."""
-
-    top: int = option(3, "How many classes to name, with probabilities.", low=1)
-
-
-class ImageClassification(Task):
+class ImageClassification(ImageClassifier):
     """One class a picture: cross-entropy, or the loss of the network's page."""
 
     name = "image-classification"
-    kinds = ("image-classification",)
     Options = ImageOptions
-    AnswerOptions = ImageAnswerOptions
     monitor = "accuracy"
     one_step = True
     options: ImageOptions
@@ -203,14 +194,25 @@ class ImageClassification(Task):
             self._weights[device] = weights.to(device)
         return self._weights[device]
 
-    # Measuring
+    # Measuring and answering
+
+    @property
+    def inputs(self) -> Sequence[Pictures]:
+        return [self.pictures]
+
+    def members(self, parts: Parts) -> list[Member]:
+        return [Member("network", self, parts.network)]
 
     def answering(self, parts: Parts, context: Context) -> Parts:
         from torchfolio.networks.inference import answering
 
-        size, channels = self.state["size"], self.state["channels"]
-        example = torch.zeros(1, channels, size, size, device=context.device)
+        [member] = self.members(parts)
+        example = member.example(context.device)
         return Parts(network=answering(parts.network, example, context.bf16))
+
+    def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
+        scores = parts.network(self.pictures.normalised(images[0]))
+        return probabilities(parts, scores.float())
 
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean loss."""
@@ -219,46 +221,19 @@ class ImageClassification(Task):
         loss = page_loss(parts, scores, known, F.cross_entropy)
         return probabilities(parts, scores), loss
 
-    def meter(self) -> ClassMeter:
-        return ClassMeter()
+    # Export
 
-    def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
-    ) -> Evaluation:
-        from torchfolio.tasks.image_classification_report import evaluate
+    def export_inputs(self) -> list[dict[str, Any]]:
+        state = self.state
+        dtype = "uint8" if state["depth"] == 8 else "float32"
+        keys = ("channels", "size", "depth", "resize", "fill")
+        return [{"name": "images", "dtype": dtype} | {key: state[key] for key in keys}]
 
-        return evaluate(self, parts, dataset, split, context)
+    def exported(self, parts: Parts) -> nn.Module:
+        from torchfolio.networks.inference import answering
+        from torchfolio.tasks.image_export import Classifier
 
-    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
-        from torchfolio.tasks.image_answers import draw_answer
-
-        return draw_answer(row, target)
-
-    def adapt(self, dataset: Dataset) -> Dataset:
-        assert dataset.labels is not None
-        classes = self.state["classes"]
-        places = {name: place for place, name in enumerate(classes)}
-        for name in dataset.classes:
-            if name not in places:
-                raise unknown("class of this run", name, classes)
-        table = np.array([places[name] for name in dataset.classes], np.int64)
-        labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
-        return replace(dataset, classes=tuple(classes), labels=labels)
-
-    def answer(
-        self, parts: Parts, inputs: Sequence[Any], context: Context, options: ImageAnswerOptions
-    ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_answers import answer
-
-        return answer(self, parts, inputs, context, options.top)
-
-    def line(self, row: dict[str, Any]) -> str:
-        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
-
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        places = {
-            f"{kind}_{place}": each[kind]
-            for place, each in enumerate(row["top"], 1)
-            for kind in ("class", "probability")
-        }
-        return super().cells(row) | places
+        size, channels = self.state["size"], self.state["channels"]
+        folded = answering(parts.network, torch.zeros(1, channels, size, size))
+        scale = 255.0 if self.state["depth"] == 8 else 1.0
+        return Classifier(folded, self.state["mean"] * scale, 1 / self.state["std"] / scale).eval()

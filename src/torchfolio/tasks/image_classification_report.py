@@ -1,7 +1,7 @@
 """Measuring an image classifier: its figures, its predictions, and the pictures of its report."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,11 @@ from torchfolio.evaluation.classification_report import (
 )
 from torchfolio.evaluation.explain import grad_cam, last_convolution, overlay
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
-from torchfolio.evaluation.speed import measure_speed, size_of
+from torchfolio.evaluation.speed import in_turn, measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
 from torchfolio.tasks.image_answers import ask
+from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.outputs import batch_size, outputs
-
-if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
 
 SHOWN = 24  # pictures of a gallery
 COLUMNS = 100  # classes whose probabilities are all written; of more, the TOP highest are
@@ -33,7 +31,7 @@ TOP = 5
 
 
 def class_probabilities(
-    task: "ImageClassification",
+    task: ImageClassifier,
     parts: Parts,
     dataset: Dataset,
     indices: Indices,
@@ -43,29 +41,52 @@ def class_probabilities(
 
     ``parts`` are those that answer.
     """
-    size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
-    found = outputs(
-        lambda part: task.load(dataset, part, None, 0).images,
-        lambda images: ask(task, parts, images, context),
-        in_batches(indices, size),
-        context,
-    )
+    found = asked(task, dataset, indices, context, lambda images: ask(task, parts, images, context))
     return np.concatenate(list(found))
 
 
+def asked(
+    task: ImageClassifier,
+    dataset: Dataset,
+    indices: Indices,
+    context: Context,
+    compute: Callable[[list[Tensor]], NDArray[np.float32]],
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what is computed of the pictures, from a batch for each of the task's inputs."""
+    return outputs(
+        lambda part: [each.fitted(dataset, part) for each in task.inputs],
+        compute,
+        in_batches(indices, batch_size(context, task.values)),
+        context,
+    )
+
+
 def evaluate(
-    task: "ImageClassification",
+    task: ImageClassifier,
     parts: Parts,
     dataset: Dataset,
     split: Indices,
     context: Context,
 ) -> Evaluation:
     """Measure a split fully, with every picture and table of a report that is wanted."""
-    assert dataset.labels is not None
     answering = task.answering(parts, context)
     probabilities = class_probabilities(task, answering, dataset, split, context)
-    lowered = {each.dtype for each in answering.network.parameters()} != {torch.float32}
-    precision = "bf16" if lowered else "fp32"
+    return measured(task, parts, answering, dataset, split, probabilities, context)
+
+
+def measured(
+    task: ImageClassifier,
+    parts: Parts,
+    answering: Parts,
+    dataset: Dataset,
+    split: Indices,
+    probabilities: NDArray[np.float32],
+    context: Context,
+) -> Evaluation:
+    """Measure the probabilities (examples, classes) that the ``answering`` parts gave."""
+    assert dataset.labels is not None
+    kinds = {each.dtype for part in answering.values() for each in part.parameters()}
+    precision = "fp32" if kinds <= {torch.float32} else "bf16"
     result = classification.evaluate(
         probabilities,
         dataset.labels[split],
@@ -77,8 +98,9 @@ def evaluate(
     details: dict[str, Any] = {"classes": task.state["classes"], "precision": precision}
     sections: list[Section] = []
     if context.report:
-        details["speed"], sections = told(
-            task, parts, dataset, split, probabilities, result, context
+        details["speed"] = speed_of(task, parts, answering, context)
+        sections = told(
+            task, parts, dataset, split, probabilities, result, details["speed"], context
         )
     return Evaluation(
         metrics={name: each.as_json() for name, each in result.metrics.items()},
@@ -94,28 +116,39 @@ def evaluate(
     )
 
 
+def speed_of(
+    task: ImageClassifier, parts: Parts, answering: Parts, context: Context
+) -> dict[str, Any]:
+    """Return the speed of the networks, as they answer one after the other, and their size."""
+    speeds = [
+        measure_speed(each.network, each.example(context.device))
+        for each in task.members(answering)
+    ]
+    return in_turn(speeds) | size_of(*(each.network for each in task.members(parts)))
+
+
 def told(
-    task: "ImageClassification",
+    task: ImageClassifier,
     parts: Parts,
     dataset: Dataset,
     split: Indices,
     probabilities: NDArray[Any],
     result: classification.ClassificationResult,
+    speed: dict[str, Any],
     context: Context,
-) -> tuple[dict[str, Any], list[Section]]:
-    """Return the speed of the network, as it answers, and the sections of the report."""
-    classes, size, channels = (task.state[key] for key in ("classes", "size", "channels"))
-    example = torch.zeros(1, channels, size, size, device=context.device)
-    answering = task.answering(parts, context).network
-    speed = measure_speed(answering, example) | size_of(parts.network)
-    return speed, [
+) -> list[Section]:
+    """Return the sections of the report."""
+    classes, members = task.state["classes"], task.members(parts)
+    sections = [
         opening(result, speed),
-        pictures_section(task, parts, dataset, split, probabilities, context),
+        pictures_section(task, members, dataset, split, probabilities, context),
         class_section(result, classes),
         measures(result),
         curves(result, classes),
-        network_section(filters=first_filters(parts.network)),
     ]
+    if len(members) == 1:
+        sections.append(network_section(filters=first_filters(members[0].network)))
+    return sections
 
 
 def prediction_rows(
@@ -166,8 +199,8 @@ def probability_cells(
 
 
 def pictures_section(
-    task: "ImageClassification",
-    parts: Parts,
+    task: ImageClassifier,
+    members: list[Member],
     dataset: Dataset,
     split: Indices,
     probabilities: NDArray[Any],
@@ -176,6 +209,8 @@ def pictures_section(
     """Return the worst mistakes, the least sure answers, and what answers rest on."""
     assert dataset.labels is not None
     labels = dataset.labels[split]
+    classes = task.state["classes"]
+    largest = max(task.inputs, key=lambda each: each.state["size"])
     wrong = counts.worst_mistakes(probabilities, labels, SHOWN)
     unsure = counts.least_sure(probabilities, SHOWN)
     blocks: list[Block] = []
@@ -184,39 +219,48 @@ def pictures_section(
         ("Least sure", unsure, "The answers with the smallest lead over the second choice."),
     ):
         if len(chosen):
-            pictures = [
-                shown_picture(each) for each in task.pictures.fitted(dataset, split[chosen])
-            ]
-            blocks.append(
-                Gallery(title, captioned(task, pictures, probabilities, labels, chosen), caption)
+            pictures = [shown_picture(each) for each in largest.fitted(dataset, split[chosen])]
+            items = captioned(classes, pictures, probabilities, labels, chosen)
+            blocks.append(Gallery(title, items, caption))
+    chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
+    answers = torch.from_numpy(probabilities[chosen].argmax(1)).to(context.device)
+    for member in members:
+        images = member.task.pictures.fitted(dataset, split[chosen])
+        looked = overlaid(member, images, answers, context)
+        if looked is not None:
+            layer, pictures = looked
+            title = f"Where {member.name if len(members) > 1 else 'it'} looks"
+            caption = (
+                f"Grad-CAM of the answer, at {layer}: the brighter, the more it speaks for it."
             )
-    example = task.pictures.normalised(task.pictures.fitted(dataset, split[:1]).to(context.device))
-    layer = last_convolution(parts.network, example)
-    if layer is not None:
-        chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
-        images = task.pictures.fitted(dataset, split[chosen])
-        answers = torch.from_numpy(probabilities[chosen].argmax(1)).to(context.device)
-        heat = grad_cam(
-            parts.network, task.pictures.normalised(images.to(context.device)), answers, layer
-        )
-        pictures = [
-            overlay(shown_picture(image), each) for image, each in zip(images, heat, strict=True)
-        ]
-        items = captioned(task, pictures, probabilities, labels, chosen)
-        caption = f"Grad-CAM of the answer, at {layer}: the brighter, the more it speaks for it."
-        blocks.append(Gallery("Where it looks", items, caption))
+            items = captioned(classes, pictures, probabilities, labels, chosen)
+            blocks.append(Gallery(title, items, caption))
     return Section("Pictures", blocks)
 
 
+def overlaid(
+    member: Member, images: Tensor, answers: Tensor, context: Context
+) -> tuple[str, list[NDArray[np.uint8]]] | None:
+    """Return where Grad-CAM was taken, and pictures with what speaks for their answers over them.
+
+    ``None`` for a network without convolutions. ``images`` are as they are stored.
+    """
+    normalised = member.task.pictures.normalised(images.to(context.device))
+    layer = last_convolution(member.network, normalised[:1])
+    if layer is None:
+        return None
+    heat = grad_cam(member.network, normalised, answers, layer)
+    return layer, [overlay(shown_picture(each), at) for each, at in zip(images, heat, strict=True)]
+
+
 def captioned(
-    task: "ImageClassification",
+    classes: list[str],
     pictures: list[NDArray[np.uint8]],
     probabilities: NDArray[Any],
     labels: NDArray[np.int64],
     chosen: NDArray[np.int64],
 ) -> list[Picture]:
     """Return pictures with truth and answer below, marked right or wrong."""
-    classes = task.state["classes"]
     return [
         Picture(
             picture,

@@ -9,6 +9,7 @@ from torchfolio.checkpoint import read_json, write_text
 from torchfolio.evaluation.figures import standalone
 from torchfolio.evaluation.report import Code, Figure, Report, Section, Table, write_report
 from torchfolio.tasks.base import Evaluation
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.recipes import Recipe
 
@@ -20,7 +21,10 @@ def run_sections(
     result: dict[str, Any],
     folder: Path,
 ) -> list[Section]:
-    """Return how the run was trained, on what, and with which settings."""
+    """Return how the run was trained, on what, and with which settings.
+
+    Of what is not trained (``Task.trained``): the data, and the environment.
+    """
     from torchfolio.evaluation.classification_report import training_section
 
     training = result["training"]
@@ -46,10 +50,6 @@ def run_sections(
     course = Table("Course of the training", ["", ""], rows)
     split = data["split"]
     counts = [[name, f"{count:,}"] for name, count in split["counts"].items()]
-    environment = read_json(folder / "environment.json")
-    machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
-    machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
-    machine += [[name, number] for name, number in environment["versions"].items()]
     problems = [[each["path"], each["problem"]] for each in data["problems"][:50]]
     described: list[Any] = [
         Table(
@@ -67,6 +67,9 @@ def run_sections(
     ]
     if problems:
         described.append(Table(f"Left out: {len(data['problems'])}", ["file", "problem"], problems))
+    if not find_task(recipe.task["name"]).trained:
+        made = Section("Environment", [environment_table(folder)])
+        return [Section("Data", described), made]
     return [
         Section("Training", blocks),
         Section("Data", described),
@@ -75,10 +78,19 @@ def run_sections(
             [
                 course,
                 Code("recipe.toml: train it again with --recipe", tomli_w.dumps(recipe.as_toml())),
-                Table("Environment", ["", ""], machine),
+                environment_table(folder),
             ],
         ),
     ]
+
+
+def environment_table(folder: Path) -> Table:
+    """Return the versions and the machine that a run was trained with."""
+    environment = read_json(folder / "environment.json")
+    machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
+    machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
+    machine += [[name, number] for name, number in environment["versions"].items()]
+    return Table("Environment", ["", ""], machine)
 
 
 def duration(seconds: float) -> str:
@@ -95,8 +107,8 @@ def write_run_report(
     """Write the report of one evaluation of a run, and its drawings as files of their own."""
     recipe, described = folder.recipe(), folder.data()
     result_section, *pictures = evaluation.sections
-    training, *origin = run_sections(recipe, described, folder.history(), result, folder.path)
-    sections = [result_section, training, *pictures, *origin]
+    *training, data, origin = run_sections(recipe, described, folder.history(), result, folder.path)
+    sections = [result_section, *training, *pictures, data, origin]
     drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
     for drawing in drawings:
         name = drawing.title.lower().replace(" ", "-")

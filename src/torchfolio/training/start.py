@@ -261,9 +261,8 @@ def precision_lines(asked: str, options: TrainingOptions, card: Card) -> list[st
     return lines
 
 
-def reopen(folder: RunFolder) -> Start:
-    """Return the training of a run folder as it was prepared, with its data read again."""
-    recipe, described = folder.recipe(), folder.data()
+def read_again(recipe: Recipe, described: Mapping[str, Any]) -> Dataset:
+    """Return the data of a training, of which "path", "fingerprint" and "examples" were noted."""
     recipe.data["path"] = described["path"]
     dataset = open_recipe_data(recipe.data)
     if dataset.fingerprint != described["fingerprint"]:
@@ -272,12 +271,25 @@ def reopen(folder: RunFolder) -> Start:
             f"examples now, {described['examples']:,} then, or other contents. Restore them, or "
             "train anew (with --weights to begin where this run stopped)."
         )
+    return dataset
+
+
+def reopen(folder: RunFolder) -> Start:
+    """Return the training of a run folder as it was prepared, with its data read again."""
+    recipe = folder.recipe()
+    dataset, splits = data_of(folder)
+    task = make_task(recipe, folder.preprocessing())
+    return Start(find_card(recipe.network["name"]), dataset, splits, task, recipe, [])
+
+
+def data_of(folder: RunFolder) -> tuple[Dataset, Splits]:
+    """Return the data of a run folder, read again, and their split as it was made."""
+    described = folder.data()
+    dataset = read_again(folder.recipe(), described)
     indices, split = folder.splits(), described["split"]
     if fingerprint(*(indices[name] for name in NAMES)) != split["digest"]:
         raise FolioError(
             f"The split of {folder.path} is damaged: split.csv and data.json do not say the same. "
             f"{RESTORE}"
         )
-    splits = Splits(indices, split["rule"], split["digest"])
-    task = make_task(recipe, folder.preprocessing())
-    return Start(find_card(recipe.network["name"]), dataset, splits, task, recipe, [])
+    return dataset, Splits(indices, split["rule"], split["digest"])

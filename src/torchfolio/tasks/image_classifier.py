@@ -1,0 +1,134 @@
+"""What classifiers of pictures have in common once they answer: one network, or several as one."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.images import decode
+from torchfolio.errors import unknown
+from torchfolio.options import option
+from torchfolio.tasks.base import Context, Evaluation, Parts, Task
+from torchfolio.tasks.image_batches import ClassMeter
+from torchfolio.tasks.pictures import Pictures
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_classification import ImageClassification
+
+
+@dataclass(frozen=True)
+class ImageAnswerOptions:
+    """Settings of the answers of image classification."""
+
+    top: int = option(3, "How many classes to name, with probabilities.", low=1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a classifier, the task that it was trained for, and its name among others."""
+
+    name: str
+    task: "ImageClassification"
+    network: nn.Module
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of a picture as the network takes it: channels, height, width."""
+        return (self.task.state["channels"], self.task.state["size"], self.task.state["size"])
+
+    def example(self, device: torch.device) -> Tensor:
+        """Return a batch of one picture without anything in it, as the network takes it."""
+        return torch.zeros(1, *self.shape, device=device)
+
+
+class ImageClassifier(Task):
+    """One class a picture, by any number of networks.
+
+    ``state`` holds at least "classes", the names of the classes in order, and "train_counts", how
+    many pictures of each were trained on.
+    """
+
+    kinds = ("image-classification",)
+    AnswerOptions = ImageAnswerOptions
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Sequence[Pictures]:
+        """The pictures as the networks take them: one entry for each way of fitting a picture."""
+
+    @property
+    def values(self) -> int:
+        """How many values a picture has, at the largest size that a network takes."""
+        return max(each.state["channels"] * each.state["size"] ** 2 for each in self.inputs)
+
+    def read(self, source: Path | NDArray[Any]) -> list[Tensor]:
+        """Return a picture of a file or an array for each input; raise ``DataError``.
+
+        A file is decoded once: all networks were trained on the same data, so in the same depth.
+        """
+        if isinstance(source, Path):
+            source = decode(source, None, self.inputs[0].state["depth"])
+        return [each.read(source) for each in self.inputs]
+
+    @abstractmethod
+    def members(self, parts: Parts) -> list[Member]:
+        """Return the networks among the parts, in the order in which they are asked."""
+
+    @abstractmethod
+    def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
+        """Return the probability of each class (batch, classes), float32.
+
+        ``images`` holds a batch for each of ``inputs``, as :meth:`Pictures.fitted` returns it, on
+        the device of the parts.
+        """
+
+    def meter(self) -> ClassMeter:
+        return ClassMeter()
+
+    def evaluate(
+        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+    ) -> Evaluation:
+        from torchfolio.tasks.image_classification_report import evaluate
+
+        return evaluate(self, parts, dataset, split, context)
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        from torchfolio.tasks.image_answers import draw_answer
+
+        return draw_answer(row, target)
+
+    def adapt(self, dataset: Dataset) -> Dataset:
+        assert dataset.labels is not None
+        classes = self.state["classes"]
+        places = {name: place for place, name in enumerate(classes)}
+        for name in dataset.classes:
+            if name not in places:
+                raise unknown("class of this run", name, classes)
+        table = np.array([places[name] for name in dataset.classes], np.int64)
+        labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
+        return replace(dataset, classes=tuple(classes), labels=labels)
+
+    def answer(
+        self, parts: Parts, inputs: Sequence[Any], context: Context, options: ImageAnswerOptions
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.image_answers import answer
+
+        return answer(self, parts, inputs, context, options.top)
+
+    def line(self, row: dict[str, Any]) -> str:
+        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        places = {
+            f"{kind}_{place}": each[kind]
+            for place, each in enumerate(row["top"], 1)
+            for kind in ("class", "probability")
+        }
+        return super().cells(row) | places
