@@ -123,6 +123,11 @@ def train(
 
 
 def new_run(start: Start) -> RunFolder:
+    """Make a run in the first free ``runs/<network>-<data>-<n>``."""
+    return RunFolder.create(free_folder(start))
+
+
+def free_folder(start: Start) -> Path:
     """Make the first free ``runs/<network>-<data>-<n>``."""
     name = f"{start.card.name}-{start.dataset.name}"
     for number in range(1, 100_000):
@@ -133,7 +138,7 @@ def new_run(start: Start) -> RunFolder:
             continue
         except OSError as error:
             raise FolioError(f"{path} cannot be made: {error.strerror}. Choose --out.") from error
-        return RunFolder.create(path)
+        return path
     raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
 
 

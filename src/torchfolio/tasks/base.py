@@ -6,7 +6,7 @@ and pictures. The loop names no task, and no task has a loop of its own.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -108,6 +108,19 @@ class Evaluation:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """One of several trainings: its task and parts, and the examples that it was tested on.
+
+    ``place`` says which one it is, in the columns of ``predictions/``.
+    """
+
+    task: "Task"
+    parts: Parts
+    indices: Indices
+    place: dict[str, Any]
+
+
 class Task(ABC):
     """One kind of problem.
 
@@ -195,6 +208,14 @@ class Task(ABC):
         self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"
     ) -> Evaluation:
         """Measure one split fully: metrics with intervals, baseline, predictions, pictures."""
+
+    def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: "Context") -> Evaluation:
+        """Measure together what several trainings of this task were each tested on.
+
+        Intervals are over independent examples: those that several were tested on are one unit.
+        A task that has this can be cross-validated (:mod:`torchfolio.folds`).
+        """
+        raise NotImplementedError
 
     # Use
 

@@ -1,6 +1,6 @@
 """Image classification: one class a picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from torchfolio.errors import RequestError, unknown
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
+from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts, Step, Task, in_batches
 from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
 from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
 from torchfolio.tasks.image_preparation import plan_pictures
@@ -228,6 +228,11 @@ class ImageClassification(Task):
         from torchfolio.tasks.image_classification_report import evaluate
 
         return evaluate(self, parts, dataset, split, context)
+
+    def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: Context) -> Evaluation:
+        from torchfolio.tasks.image_classification_pool import pool
+
+        return pool(held_out, dataset, context)
 
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         from torchfolio.tasks.image_answers import draw_answer

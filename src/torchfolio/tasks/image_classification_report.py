@@ -80,17 +80,23 @@ def evaluate(
         details["speed"], sections = told(
             task, parts, dataset, split, probabilities, result, context
         )
+    return evaluation_of(result, rows, sections, details)
+
+
+def evaluation_of(
+    result: classification.ClassificationResult,
+    rows: list[dict[str, Any]],
+    sections: list[Section],
+    details: dict[str, Any],
+) -> Evaluation:
+    """Return a result as what the run keeps of it."""
+    found = result.as_json()
     return Evaluation(
-        metrics={name: each.as_json() for name, each in result.metrics.items()},
-        baseline={name: each.as_json() for name, each in result.baseline.items()},
+        metrics=found.pop("metrics"),
+        baseline=found.pop("baseline"),
         predictions=rows,
         sections=sections,
-        details={
-            key: value
-            for key, value in result.as_json().items()
-            if key not in ("metrics", "baseline")
-        }
-        | details,
+        details=found | details,
     )
 
 

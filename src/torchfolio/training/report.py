@@ -46,10 +46,6 @@ def run_sections(
     course = Table("Course of the training", ["", ""], rows)
     split = data["split"]
     counts = [[name, f"{count:,}"] for name, count in split["counts"].items()]
-    environment = read_json(folder / "environment.json")
-    machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
-    machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
-    machine += [[name, number] for name, number in environment["versions"].items()]
     problems = [[each["path"], each["problem"]] for each in data["problems"][:50]]
     described: list[Any] = [
         Table(
@@ -75,10 +71,19 @@ def run_sections(
             [
                 course,
                 Code("recipe.toml: train it again with --recipe", tomli_w.dumps(recipe.as_toml())),
-                Table("Environment", ["", ""], machine),
+                environment_table(folder),
             ],
         ),
     ]
+
+
+def environment_table(folder: Path) -> Table:
+    """Return the versions and the machine that a run was trained with."""
+    environment = read_json(folder / "environment.json")
+    machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
+    machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
+    machine += [[name, number] for name, number in environment["versions"].items()]
+    return Table("Environment", ["", ""], machine)
 
 
 def duration(seconds: float) -> str:

@@ -154,6 +154,11 @@ def add_data_settings(sections: dict[str, dict[str, Any]], data: Mapping[str, An
 
     Its path and reader are left out: the person names the data.
     """
+    if "test_split" in sections["split"] and "fold" in {*sections["split"], *data}:
+        raise RequestError(
+            f"--test-split is {sections['split']['test_split']}, and a fold is tested instead. "
+            "Leave one of the two out."
+        )
     for field in fields(SplitOptions):
         if field.name in data:
             sections["split"].setdefault(field.name, data[field.name])
@@ -261,9 +266,8 @@ def precision_lines(asked: str, options: TrainingOptions, card: Card) -> list[st
     return lines
 
 
-def reopen(folder: RunFolder) -> Start:
-    """Return the training of a run folder as it was prepared, with its data read again."""
-    recipe, described = folder.recipe(), folder.data()
+def read_again(recipe: Recipe, described: Mapping[str, Any]) -> Dataset:
+    """Return the data of a training, of which "path", "fingerprint" and "examples" were noted."""
     recipe.data["path"] = described["path"]
     dataset = open_recipe_data(recipe.data)
     if dataset.fingerprint != described["fingerprint"]:
@@ -272,6 +276,13 @@ def reopen(folder: RunFolder) -> Start:
             f"examples now, {described['examples']:,} then, or other contents. Restore them, or "
             "train anew (with --weights to begin where this run stopped)."
         )
+    return dataset
+
+
+def reopen(folder: RunFolder) -> Start:
+    """Return the training of a run folder as it was prepared, with its data read again."""
+    recipe, described = folder.recipe(), folder.data()
+    dataset = read_again(recipe, described)
     indices, split = folder.splits(), described["split"]
     if fingerprint(*(indices[name] for name in NAMES)) != split["digest"]:
         raise FolioError(
