@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -28,6 +28,9 @@ from torchfolio.training.measure import measuring_batch
 from torchfolio.training.processes import joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, make_loop, make_task, prepare, reopen
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_features import Vectors
 
 
 def create(
@@ -453,6 +456,18 @@ class Run:
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
         rows = task.answer(parts, list(inputs), context, options)
         return rows if pictures is None else drawn(task, rows, Path(pictures))
+
+    def features(
+        self, inputs: Iterable[Any], *, layer: str | None = None, device: str = "auto"
+    ) -> "Vectors":
+        """Return what a layer of the network finds in inputs, as a vector each, errors included.
+
+        A row holds "input", "vector" (NumPy, float32) and "error". ``layer`` is a name of
+        ``network.named_modules()``; without it, what the head reads. Maps are averaged over height
+        and width. The network computes in float32.
+        """
+        task, parts, context = self.ready(device, report=False)
+        return task.vectors(parts, list(inputs), context, layer)
 
 
 def free_name(folder: Path, name: str) -> str:

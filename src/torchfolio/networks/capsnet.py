@@ -72,6 +72,8 @@ class CapsNet(nn.Module):
     returns (lengths, capsules (batch, num_classes, 16), images), which the loss reads.
     """
 
+    class_modules = ("digitcaps", "decoder")  # both have the size of the number of classes
+
     def __init__(
         self,
         num_classes: int = 10,

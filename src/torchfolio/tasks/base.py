@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices, NoOptions
 from torchfolio.data.draws import uniforms
+from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
 
 if TYPE_CHECKING:
     from torchfolio.evaluation.report import Section
+    from torchfolio.tasks.image_features import Vectors
 
 
 class Parts(dict[str, nn.Module]):
@@ -193,6 +195,21 @@ class Task(ABC):
     def steps(self, parts: Parts, batch: Any) -> Iterator[Step]:
         """Yield the steps of one batch, one after another; the loop takes each before the next."""
 
+    def what_is_random(self) -> str:
+        """Say what of an example is random in training, and what leaves it out; "" if nothing is.
+
+        Where nothing is, what a frozen network makes of an example can be computed once.
+        """
+        return f"examples of {self.name} may differ from epoch to epoch"
+
+    def reading(self, features: Callable[[Indices], Tensor]) -> Self:
+        """Return this task with batches of what the head of its only part reads.
+
+        ``features`` gives that for records by their indices, a row each. A task in which nothing
+        is random has this.
+        """
+        raise NotImplementedError
+
     # Measuring
 
     @abstractmethod
@@ -242,6 +259,15 @@ class Task(ABC):
         ``None`` as prediction) and more by task, all as JSON knows it. ``options`` are the
         task's ``AnswerOptions``.
         """
+
+    def vectors(
+        self, parts: Parts, inputs: Sequence[Any], context: "Context", layer: str | None
+    ) -> "Vectors":
+        """Return what a layer of the network finds in inputs, as a vector each, errors included.
+
+        ``parts`` are as they were trained; without a ``layer`` it is what the head reads.
+        """
+        raise RequestError(f"{self.name} has no features: they are of networks that read pictures.")
 
     def line(self, row: dict[str, Any]) -> str:
         """Return an answer, a row without error, as the text that a person reads."""

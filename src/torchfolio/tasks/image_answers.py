@@ -1,6 +1,6 @@
 """Answering pictures: what ``folio predict`` says of files, and how it draws an answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.outputs import batch_size, outputs
+from torchfolio.tasks.pictures import Pictures
 
 FONTS_WITH_CHINESE = (
     "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
@@ -33,25 +34,43 @@ def answer(
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
 
-    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
-        return part, [read(task, item) for item in part]
+    def asked(images: Tensor) -> NDArray[np.float32]:
+        return ask(task, parts, images, context)
 
-    def compute(
+    for item, found in computed(task.pictures, inputs, context, asked):
+        yield row_of(item, found, task.state["classes"], top)
+
+
+def computed(
+    pictures: Pictures,
+    inputs: Sequence[Any],
+    context: Context,
+    compute: Callable[[Tensor], NDArray[np.float32]],
+) -> Iterator[tuple[Any, str | NDArray[np.float32]]]:
+    """Yield each input with what is computed of its picture, or with its error.
+
+    ``compute`` takes pictures as they are stored (batch, channels, height, width) and returns an
+    array with a row each. Several threads may call it at once.
+    """
+
+    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
+        return part, [read(pictures, item) for item in part]
+
+    def rows(
         loaded: tuple[Sequence[Any], list[Tensor | str]],
     ) -> list[tuple[Any, str | NDArray[np.float32]]]:
-        part, pictures = loaded
-        good = [each for each in pictures if isinstance(each, Tensor)]
-        found = iter(ask(task, parts, torch.stack(good), context) if good else ())
+        part, images = loaded
+        good = [each for each in images if isinstance(each, Tensor)]
+        found = iter(compute(torch.stack(good)) if good else ())
         return [
-            (item, picture if isinstance(picture, str) else next(found))
-            for item, picture in zip(part, pictures, strict=True)
+            (item, image if isinstance(image, str) else next(found))
+            for item, image in zip(part, images, strict=True)
         ]
 
-    size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
-    parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-    for answers in outputs(load, compute, parts_of_inputs, context):
-        for item, found in answers:
-            yield row_of(item, found, task.state["classes"], top)
+    size = batch_size(context, pictures.state["channels"] * pictures.state["size"] ** 2)
+    parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+    for some in outputs(load, rows, parts, context):
+        yield from some
 
 
 def ask(
@@ -77,16 +96,16 @@ def row_of(
     return row | {"prediction": classes[order[0]], "probability": float(found[order[0]])}
 
 
-def read(task: "ImageClassification", item: Any) -> Tensor | str:
+def read(pictures: Pictures, item: Any) -> Tensor | str:
     """Read one input as the training pictures were read; return its error as text."""
     try:
         if isinstance(item, np.ndarray):
-            return task.pictures.read(item)
+            return pictures.read(item)
         if not isinstance(item, str | Path):
             return f"A {type(item).__name__} is no picture: expected a path or an array."
         if not Path(item).is_file():
             return f"There is no file {item}."
-        return task.pictures.read(Path(item))
+        return pictures.read(Path(item))
     except (FolioError, OSError) as error:
         return str(error)
 

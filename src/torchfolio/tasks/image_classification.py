@@ -1,9 +1,10 @@
 """Image classification: one class a picture."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -21,7 +22,10 @@ from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criter
 from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.mixing import draw_mixes, mixed
-from torchfolio.tasks.pictures import PictureOptions, Pictures
+from torchfolio.tasks.pictures import PictureOptions, Pictures, ReadPictures
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_features import Vectors
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,20 @@ class ImageClassification(Task):
             self._weights[device] = weights.to(device)
         return self._weights[device]
 
+    def what_is_random(self) -> str:
+        options = self.options
+        if options.augment == "none" and not (options.mixup or options.cutmix):
+            return ""
+        return (
+            "training pictures are changed at random (--augment none --mixup 0 --cutmix 0 leaves "
+            "them as they are)"
+        )
+
+    def reading(self, features: Callable[[Indices], Tensor]) -> Self:
+        found = copy.copy(self)
+        found.pictures = ReadPictures(self.pictures, features)
+        return found
+
     # Measuring
 
     def answering(self, parts: Parts, context: Context) -> Parts:
@@ -256,6 +274,13 @@ class ImageClassification(Task):
         from torchfolio.tasks.image_answers import answer
 
         return answer(self, parts, inputs, context, options.top)
+
+    def vectors(
+        self, parts: Parts, inputs: Sequence[Any], context: Context, layer: str | None
+    ) -> "Vectors":
+        from torchfolio.tasks.image_features import vectors
+
+        return vectors(self.pictures, parts.network, inputs, context, layer)
 
     def line(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])

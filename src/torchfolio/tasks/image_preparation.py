@@ -18,6 +18,7 @@ from torchfolio.tasks.pictures import PictureOptions, Pictures, unit
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 FIT_PICTURES = 5_000  # the training pictures that means are fitted on
 PHOTOGRAPHS = 1_000  # of them, where they are large
+FITTED = ("standard", "pixel-mean")  # ways to normalise that are fitted on training pictures
 
 
 def plan_pictures(
@@ -78,6 +79,27 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
 def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> str:
     """Fit mean and standard deviation on pictures of the training split."""
     how, state = pictures.options.normalize.replace("_", "-"), pictures.state
+    line = fixed_normalisation(pictures)
+    if line is not None:
+        return line
+    if how not in FITTED:
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
+            "LOW:HIGH (for example -0.1:1.175)."
+        )
+    total, squares, count = moments(pictures, dataset, sample, whole=how == "pixel-mean")
+    mean, square = total / count, squares / count
+    channel_mean = mean.mean((1, 2), keepdim=True)
+    std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
+    state["std"] = std.float()
+    shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
+    return f"normalised by the training pictures' {how} (mean {shown})"
+
+
+def fixed_normalisation(pictures: Pictures) -> str | None:
+    """Set mean and standard deviation where pictures have no say in them; else return ``None``."""
+    how, state = pictures.options.normalize.replace("_", "-"), pictures.state
     channels = state["channels"]
     if how == "none":
         state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}
@@ -93,19 +115,7 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
         state["mean"] = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
         state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
         return "normalised by ImageNet's mean and standard deviation"
-    if how not in ("standard", "pixel-mean"):
-        raise RequestError(
-            f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
-            "LOW:HIGH (for example -0.1:1.175)."
-        )
-    total, squares, count = moments(pictures, dataset, sample, whole=how == "pixel-mean")
-    mean, square = total / count, squares / count
-    channel_mean = mean.mean((1, 2), keepdim=True)
-    std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
-    state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
-    state["std"] = std.float()
-    shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
-    return f"normalised by the training pictures' {how} (mean {shown})"
+    return None
 
 
 def moments(

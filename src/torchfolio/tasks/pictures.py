@@ -1,6 +1,7 @@
 """A dataset's pictures as an image network takes them: fitted, changed at random, normalised."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -225,6 +226,20 @@ class Pictures:
             whole = [each.expand(shape) for each in (mean * scale, 1 / std / scale)]
             self._normal[device, scale] = (whole[0].contiguous(), whole[1].contiguous())
         return self._normal[device, scale]
+
+
+class ReadPictures(Pictures):
+    """Pictures of which there is only what the head of a network reads (``Task.reading``)."""
+
+    def __init__(self, pictures: Pictures, features: Callable[[Indices], Tensor]) -> None:
+        super().__init__(pictures.options, pictures.state)
+        self.features = features
+
+    def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
+        return self.features(indices)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        return images
 
 
 def checked(array: NDArray[Any]) -> NDArray[Any]:
