@@ -12,7 +12,7 @@ from torchfolio.data.dataset import Dataset, NoOptions, Progress, Reader
 from torchfolio.data.readers import READERS, find_reader, open_dataset
 from torchfolio.data.records import fingerprint
 from torchfolio.data.splits import NAMES, SplitOptions, Splits, make_splits
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import Card, find_card
 from torchfolio.networks.weights import LoadReport, load_weights
 from torchfolio.options import plain, read_options
