@@ -13,6 +13,7 @@ from toys import (
     Regression,
     assert_same,
     digit_loop,
+    options,
     row_loop,
     small_network,
     through_a_file,
@@ -22,9 +23,11 @@ from toys import (
 import torchfolio
 from torchfolio.checkpoint import read_tensors
 from torchfolio.errors import RequestError
+from torchfolio.tasks.base import Parts
 from torchfolio.training.estimate import estimate
 from torchfolio.training.loop import Loop
 from torchfolio.training.recording import Monitor
+from torchfolio.training.sharding import check_sharded
 from torchfolio.training.start import Start, make_loop, prepare
 from torchfolio.training.transfer import freeze
 
@@ -215,3 +218,8 @@ def test_what_cannot_be_unfrozen_is_refused(
     given = {} if settings == {} else {"weights": str(source)}
     with pytest.raises(RequestError, match=message):
         make_loop(prepare("lenet5", "digits", QUICK | given | settings | {"unfreeze": 1}))
+
+
+def test_split_weights_are_not_unfrozen() -> None:
+    with pytest.raises(RequestError, match="and --unfreeze needs whole ones"):
+        check_sharded(Parts(network=nn.Linear(2, 1)), options(unfreeze=1), {})
