@@ -56,7 +56,8 @@ def plan_pictures(
 
 def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[int, str]:
     """Return the side of the input and the reason for it."""
-    smallest, usual = max(card.min_input[1:]), max(card.input[1:])
+    smallest, step = card.smallest, card.step
+    usual = max(card.input[1:]) // step * step
     if card.fixed_size:
         if wanted not in (None, usual):
             raise RequestError(
@@ -67,11 +68,23 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
     if wanted is not None:
         if wanted < smallest:
             raise RequestError(f"image-size is {wanted}; {card.name} takes {smallest} or more.")
+        if wanted % step:
+            below = wanted // step * step
+            raise RequestError(
+                f"image-size is {wanted}; {card.name} takes multiples of {step}, its "
+                f"{card.multiple_of}. The nearest are {below} and {below + step}."
+            )
         return wanted, "as asked"
     median = int(min(facts["size_median"]))
-    size = min(max(median, smallest), usual)
+    nearest = (median + step // 2) // step * step
+    size = max(min(nearest, usual), smallest)
     if size == median:
         return size, "the median of the data's"
+    if smallest < size < usual:
+        return size, (
+            f"the nearest to the data's median, {median}, of the multiples of {step} that "
+            f"{card.name} takes"
+        )
     word = "smallest sensible" if size == smallest else "usual"
     return size, f"the {word} size of {card.name}; the data's median is {median}"
 

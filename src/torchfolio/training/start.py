@@ -143,7 +143,8 @@ def prepare(
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
     with explained(recipe.training, lambda: 0):
-        lines += task.prepare(card, dataset, splits.indices["train"])
+        given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
+        lines += task.prepare(given_card, dataset, splits.indices["train"])
     lines += task.inherit(source, asked)
     if "image_size" in sections["task"].keys() - asked:
         lines.append(
