@@ -469,6 +469,28 @@ class Run:
         task, parts, context = self.ready(device, report=False)
         return task.vectors(parts, list(inputs), context, layer)
 
+    def explain(
+        self,
+        inputs: Iterable[Any],
+        out: str | Path,
+        *,
+        method: str | None = None,
+        label: str | None = None,
+        layer: str | None = None,
+        device: str = "auto",
+    ) -> Iterator[dict[str, Any]]:
+        """Draw what the answers to pictures rest on, one row each, errors included.
+
+        The pictures go into the folder ``out``. A row holds "input", "prediction", "probability",
+        "method", "layer", "class" (the one explained), "picture" and "error". ``method`` is
+        "grad-cam", "rollout" or "occlusion", the network's own unless given; ``label`` a class
+        other than the answer; ``layer`` a layer for Grad-CAM other than the last convolutional
+        stage. Raises ``RequestError`` for what the run does not have.
+        """
+        task, parts, context = self.ready(device)
+        given: dict[str, Any] = {"method": method, "label": label, "layer": layer}
+        return task.explain(parts, list(inputs), context, Path(out), **given)
+
 
 def free_name(folder: Path, name: str) -> str:
     """Return the first of ``name``, ``name-2``, ``name-3`` ... that the folder does not hold."""

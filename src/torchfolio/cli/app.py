@@ -25,6 +25,7 @@ VERBS = {
         "Metrics and report on held-out or other data.",
     ),
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
+    "explain": ("torchfolio.cli.explain:explain", "What answers to pictures rest on, drawn."),
     "compare": ("torchfolio.cli.compare:compare", "Runs side by side, with a paired test."),
     "features": ("torchfolio.cli.features:features", "Vectors of pictures, for use elsewhere."),
     "cache": ("torchfolio.cli.cache:cache", "What the cache folder holds; --clear empties it."),

@@ -281,6 +281,27 @@ class Task(ABC):
         """Write an answer as a picture where the task has one; return its path."""
         return None
 
+    def explain(
+        self,
+        parts: Parts,
+        inputs: Sequence[Any],
+        context: "Context",
+        folder: Path,
+        *,
+        method: str | None,
+        label: str | None,
+        layer: str | None,
+    ) -> Iterator[dict[str, Any]]:
+        """Draw what answers rest on: a picture an input in the folder, one row each.
+
+        A row is that of an answer, with "method", "layer" and "picture". What a task does not have
+        is a ``RequestError``, raised before the first row. ``method`` is by default the network's
+        own, ``label`` (the class explained) the answer, and ``layer`` the last that will do.
+        """
+        raise RequestError(
+            f"The answers of {self.name} cannot be explained; those of image-classification can."
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""
         return {}

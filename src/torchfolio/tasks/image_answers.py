@@ -14,12 +14,9 @@ from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.class_scores import probabilities
+from torchfolio.tasks.lettering import lettered
 from torchfolio.tasks.outputs import batch_size, outputs
 from torchfolio.tasks.pictures import Pictures
-
-FONTS_WITH_CHINESE = (
-    "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
-)  # fmt: skip
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
@@ -140,27 +137,13 @@ def draw_answer(row: dict[str, Any], target: Path) -> Path | None:
     draw = ImageDraw.Draw(sheet)
     for place, each in enumerate(top):
         y = image.height + 6 + 30 * place
-        text = f"{each['class']}  {each['probability']:.1%}"
+        text, font = lettered(f"{each['class']}  {each['probability']:.1%}")
         draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
-        draw.text((8, y + 2), text, fill="#102030", font=font_for(text))
+        draw.text((8, y + 2), text, fill="#102030", font=font)
     path = free_path(target / f"{Path(row['input']).stem}.png")
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
     return path
-
-
-def font_for(text: str) -> Any:
-    """Return a font that has the letters of a text: for Chinese, one that is installed."""
-    from PIL import ImageFont
-
-    if text.isascii():
-        return ImageFont.load_default(size=18)
-    from matplotlib import font_manager
-
-    for font in font_manager.fontManager.ttflist:
-        if any(name in font.name for name in FONTS_WITH_CHINESE):
-            return ImageFont.truetype(font.fname, 18)
-    return ImageFont.load_default(size=18)
 
 
 def free_path(path: Path) -> Path:

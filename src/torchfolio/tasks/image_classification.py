@@ -282,6 +282,21 @@ class ImageClassification(Task):
 
         return vectors(self.pictures, parts.network, inputs, context, layer)
 
+    def explain(
+        self,
+        parts: Parts,
+        inputs: Sequence[Any],
+        context: Context,
+        folder: Path,
+        *,
+        method: str | None,
+        label: str | None,
+        layer: str | None,
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.image_explanations import explain
+
+        return explain(self, parts, inputs, context, folder, method, label, layer)
+
     def line(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
 

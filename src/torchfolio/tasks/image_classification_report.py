@@ -17,7 +17,7 @@ from torchfolio.evaluation.classification_report import (
     network_section,
     opening,
 )
-from torchfolio.evaluation.explain import grad_cam, last_convolution, overlay
+from torchfolio.evaluation.explain.heat import overlay
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
 from torchfolio.evaluation.speed import measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
@@ -116,7 +116,7 @@ def told(
     speed = measure_speed(answering, example) | size_of(parts.network)
     return speed, [
         opening(result, speed),
-        pictures_section(task, parts, dataset, split, probabilities, context),
+        *pictures_sections(task, parts, dataset, split, probabilities, context),
         class_section(result, classes),
         measures(result),
         curves(result, classes),
@@ -171,15 +171,18 @@ def probability_cells(
         yield cells
 
 
-def pictures_section(
+def pictures_sections(
     task: "ImageClassification",
     parts: Parts,
     dataset: Dataset,
     split: Indices,
     probabilities: NDArray[Any],
     context: Context,
-) -> Section:
-    """Return the worst mistakes, the least sure answers, and what answers rest on."""
+) -> list[Section]:
+    """Return the worst mistakes, the least sure answers, what answers rest on, what is drawn."""
+    from torchfolio.tasks.image_explanations import Explainer  # which takes a second to import
+    from torchfolio.tasks.page_pictures import page_sections
+
     assert dataset.labels is not None
     labels = dataset.labels[split]
     wrong = counts.worst_mistakes(probabilities, labels, SHOWN)
@@ -196,22 +199,20 @@ def pictures_section(
             blocks.append(
                 Gallery(title, captioned(task, pictures, probabilities, labels, chosen), caption)
             )
-    example = task.pictures.normalised(task.pictures.fitted(dataset, split[:1]).to(context.device))
-    layer = last_convolution(parts.network, example)
-    if layer is not None:
-        chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
-        images = task.pictures.fitted(dataset, split[chosen])
-        answers = torch.from_numpy(probabilities[chosen].argmax(1)).to(context.device)
-        heat = grad_cam(
-            parts.network, task.pictures.normalised(images.to(context.device)), answers, layer
-        )
-        pictures = [
-            overlay(shown_picture(image), each) for image, each in zip(images, heat, strict=True)
-        ]
-        items = captioned(task, pictures, probabilities, labels, chosen)
-        caption = f"Grad-CAM of the answer, at {layer}: the brighter, the more it speaks for it."
-        blocks.append(Gallery("Where it looks", items, caption))
-    return Section("Pictures", blocks)
+    chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
+    images = task.pictures.fitted(dataset, split[chosen])
+    explainer = Explainer(task, parts.network, context)
+    heat = explainer(images, torch.from_numpy(probabilities[chosen].argmax(1)))
+    pictures = [
+        overlay(shown_picture(image), each.values) for image, each in zip(images, heat, strict=True)
+    ]
+    items = captioned(task, pictures, probabilities, labels, chosen)
+    blocks.append(Gallery("Where it looks", items, f"{explainer.caption()} Bright is most."))
+    right = torch.from_numpy(labels[chosen])
+    return [
+        Section("Pictures", blocks),
+        *page_sections(task, parts.network, images.to(context.device), right.to(context.device)),
+    ]
 
 
 def captioned(

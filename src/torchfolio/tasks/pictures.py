@@ -215,6 +215,12 @@ class Pictures:
         mean, factor = self.normal(images.device, 255.0 if images.dtype == torch.uint8 else 1.0)
         return images.to(torch.float32, copy=True).sub_(mean).mul_(factor)
 
+    def pixels(self, images: Tensor) -> NDArray[np.uint8]:
+        """Return images as the network takes them as pixels (..., height, width, channels)."""
+        mean, factor = self.normal(images.device, 1.0)
+        values = (images / factor + mean).clamp(0, 1) * 255
+        return values.round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
     def normal(self, device: torch.device, scale: float) -> tuple[Tensor, Tensor]:
         """Return what is subtracted and what is multiplied by, both (channels, height, width).
 
