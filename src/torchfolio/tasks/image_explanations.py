@@ -167,7 +167,7 @@ def explained(
     at_once = 1 if explainer.method == "occlusion" else BATCH
     for start in range(0, len(inputs), at_once):
         some = inputs[start : start + at_once]
-        pictures = [read(explainer.task, item) for item in some]
+        pictures = [read(explainer.task.pictures, item) for item in some]
         good = [each for each in pictures if isinstance(each, Tensor)]
         found = iter(answers_and_heat(explainer, answering, good, target))
         for item, picture in zip(some, pictures, strict=True):
