@@ -207,7 +207,9 @@ def pictures_sections(
         overlay(shown_picture(image), each.values) for image, each in zip(images, heat, strict=True)
     ]
     items = captioned(task, pictures, probabilities, labels, chosen)
-    blocks.append(Gallery("Where it looks", items, f"{explainer.caption()} Bright is most."))
+    blocks.append(
+        Gallery("Where it looks", items, f"{explainer.caption()} The brighter, the more.")
+    )
     right = torch.from_numpy(labels[chosen])
     return [
         Section("Pictures", blocks),
