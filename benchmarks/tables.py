@@ -1,12 +1,19 @@
-"""The tables of the page that are of no workload: layouts, precision, schedules, growth, load."""
+"""The tables of the page that are of no workload: networks of others, layouts, precision, ..."""
 
 import json
 import statistics
 from pathlib import Path
 
 from benchmarks.precision import PRECISIONS, SEEDS, cleared
-from benchmarks.statistics import interval
+from benchmarks.statistics import OURS, Spread, interval
 
+CANONICAL = """\
+Our networks as `create` makes them beside the same networks of others, with the same weights, in
+float32 and the plain memory layout, in turn in one process: forward in evaluation mode under
+`inference_mode`, and forward and backward in train mode with cross-entropy. Milliseconds of a
+pass, median; *ours / it* is the ratio of the same round, median and quartiles:
+`python -m benchmarks.canonical`.
+"""
 LAYOUTS = """\
 Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
 `python -m benchmarks.layouts`, on a GPU with `--device cuda`, where `graph` is the passes replayed
@@ -38,6 +45,35 @@ GROWTHS = {
     "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
     "loop": "Milliseconds of an update, CPU time of one thread, and the loop's own share",
 }
+
+
+def canonical(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.canonical``, one for each hardware."""
+    lines = (
+        ["## Beside the canonical networks", "", CANONICAL] if any(folder.glob("*.json")) else []
+    )
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = found["networks"]
+        places = dict.fromkeys(
+            f"{row['threads']} threads, torch {row['torch']}, {row['began'][:10]}" for row in rows
+        )
+        lines += [f"{found['hardware']}, {'; '.join(places)}:", "",
+                  "| network | pass | batch | rounds | ours | beside | theirs | ours / it |",
+                  "|" + "---|" * 8]  # fmt: skip
+        for row in rows:
+            turns = dict(row["turns"])
+            ours = turns.pop(OURS)
+            for title, theirs in turns.items():
+                ratio = Spread.of([one / other for one, other in zip(ours, theirs, strict=True)])
+                assert ratio is not None
+                lines.append(
+                    f"| {row['network']} | {row['pass']} | {row['batch']} | {ratio.count} | "
+                    f"{statistics.median(ours):.4g} | {title} | {statistics.median(theirs):.4g} | "
+                    f"{ratio.median:.3f} ({ratio.lower:.3f} to {ratio.upper:.3f}) |"
+                )
+        lines.append("")
+    return lines
 
 
 def layouts(folder: Path) -> list[str]:

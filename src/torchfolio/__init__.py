@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "Folds",
     "FolioError",
     "RequestError",
     "Run",
@@ -21,18 +22,21 @@ __all__ = [
 if TYPE_CHECKING:
     from torchfolio.ensembles import ensemble
     from torchfolio.errors import FolioError, RequestError
+    from torchfolio.folds.folder import Folds
+    from torchfolio.folds.training import train
     from torchfolio.networks.catalogue import list_networks
-    from torchfolio.run import Run, create, open_data, train
+    from torchfolio.run import Run, create, open_data
 
 _HOMES = {
     "FolioError": "torchfolio.errors",
+    "Folds": "torchfolio.folds.folder",
     "RequestError": "torchfolio.errors",
     "Run": "torchfolio.run",
     "create": "torchfolio.run",
     "ensemble": "torchfolio.ensembles",
     "list_networks": "torchfolio.networks.catalogue",
     "open_data": "torchfolio.run",
-    "train": "torchfolio.run",
+    "train": "torchfolio.folds.training",
 }
 
 

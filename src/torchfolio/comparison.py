@@ -201,17 +201,11 @@ def side_of(name: str, run: Run, device: str | None) -> Side:
 SHOWN = {"accuracy": "accuracy", "macro_f1": "macro F1", "log_loss": "log loss"}
 
 
-def interval(figure: dict[str, float | None]) -> Interval:
-    """Return a figure of ``metrics.json``; not-a-number where it is not defined."""
-    ends = [figure[name] for name in ("value", "low", "high")]
-    return Interval(*(float("nan") if each is None else each for each in ends))
-
-
 def cells_of(side: Side) -> list[str]:
     """Return a run's row: what it is, its figures, what it costs."""
     cells = [side.name, side.network]
     for key in SHOWN:
-        figure = interval(side.metrics[key])
+        figure = Interval.from_json(side.metrics[key])
         if key == "log_loss":
             cells.append(f"{figure.value:.3f}" if figure.defined else "")
         else:
@@ -230,7 +224,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
     sides = comparison.sides
     rows = [[cell.replace(" [", "\n[") for cell in cells_of(side)] for side in sides]
     blocks: list[Any] = [Table("Runs", HEADER, rows)]
-    scores = [interval(side.metrics["accuracy"]) for side in sides]
+    scores = [Interval.from_json(side.metrics["accuracy"]) for side in sides]
     if len(sides) <= MANY:
         figure = class_scores(scores, [side.name for side in sides], xlabel="accuracy")
         blocks.append(Figure("Accuracy with its 95 % interval", figure))

@@ -14,7 +14,7 @@ from torchfolio.comparison import distinct
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options
-from torchfolio.run import Run, numbered_run
+from torchfolio.run import Run, numbered_folder
 from torchfolio.tasks.combination import FITTED, combination
 from torchfolio.tasks.image_classification_report import class_probabilities
 from torchfolio.tasks.image_classifier import ImageClassifier
@@ -64,7 +64,8 @@ def ensemble(
         fit_on_validation(joint, members, dataset, splits.indices["val"], place.device)
     weights = {part_name(n): run.network.state_dict() for n, run in enumerate(members)}
     weights["combination"] = joint.state_dict()
-    folder = RunFolder.create(Path(out)) if out else numbered_run(f"ensemble-{dataset.name}")
+    path = Path(out) if out else numbered_folder(f"ensemble-{dataset.name}")
+    folder = RunFolder.create(path)
     with folder.locked():
         RunFolder.require_free(folder.path)  # still: another may have come meanwhile
         folder.write_preprocessing(state_of(names, members))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
@@ -29,6 +29,9 @@ from torchfolio.training.measure import measuring_batch
 from torchfolio.training.processes import joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, data_of, make_loop, make_task, prepare, reopen
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_features import Vectors
 
 
 def create(
@@ -124,11 +127,16 @@ def train(
 
 
 def new_run(start: Start) -> RunFolder:
+    """Make a run in the first free ``runs/<network>-<data>-<n>``."""
+    return RunFolder.create(free_folder(start))
+
+
+def free_folder(start: Start) -> Path:
     """Make the first free ``runs/<network>-<data>-<n>``."""
-    return numbered_run(f"{start.card.name}-{start.dataset.name}")
+    return numbered_folder(f"{start.card.name}-{start.dataset.name}")
 
 
-def numbered_run(name: str) -> RunFolder:
+def numbered_folder(name: str) -> Path:
     """Make the first free ``runs/<name>-<n>``."""
     for number in range(1, 100_000):
         path = Path("runs") / f"{name}-{number}"
@@ -138,7 +146,7 @@ def numbered_run(name: str) -> RunFolder:
             continue
         except OSError as error:
             raise FolioError(f"{path} cannot be made: {error.strerror}. Choose --out.") from error
-        return RunFolder.create(path)
+        return path
     raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
 
 
@@ -474,6 +482,40 @@ class Run:
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
         rows = task.answer(parts, list(inputs), context, options)
         return rows if pictures is None else drawn(task, rows, Path(pictures))
+
+    def features(
+        self, inputs: Iterable[Any], *, layer: str | None = None, device: str = "auto"
+    ) -> "Vectors":
+        """Return what a layer of the network finds in inputs, as a vector each, errors included.
+
+        A row holds "input", "vector" (NumPy, float32) and "error". ``layer`` is a name of
+        ``network.named_modules()``; without it, what the head reads. Maps are averaged over height
+        and width. The network computes in float32.
+        """
+        task, parts, context = self.ready(device, report=False)
+        return task.vectors(parts, list(inputs), context, layer)
+
+    def explain(
+        self,
+        inputs: Iterable[Any],
+        out: str | Path,
+        *,
+        method: str | None = None,
+        label: str | None = None,
+        layer: str | None = None,
+        device: str = "auto",
+    ) -> Iterator[dict[str, Any]]:
+        """Draw what the answers to pictures rest on, one row each, errors included.
+
+        The pictures go into the folder ``out``. A row holds "input", "prediction", "probability",
+        "method", "layer", "class" (the one explained), "picture" and "error". ``method`` is
+        "grad-cam", "rollout" or "occlusion", the network's own unless given; ``label`` a class
+        other than the answer; ``layer`` a layer for Grad-CAM other than the last convolutional
+        stage. Raises ``RequestError`` for what the run does not have.
+        """
+        task, parts, context = self.ready(device)
+        given: dict[str, Any] = {"method": method, "label": label, "layer": layer}
+        return task.explain(parts, list(inputs), context, Path(out), **given)
 
 
 def free_name(folder: Path, name: str) -> str:

@@ -126,3 +126,17 @@ def test_reading_is_counted_in_a_terminal_only() -> None:
     output.stderr = Console(file=(plain := io.StringIO()))
     monitor.reading(3, 3)
     assert plain.getvalue() == ""
+
+
+def test_the_bar_says_which_of_several_trainings_it_is_at(tmp_path: Path) -> None:
+    output, _ = in_terminal()
+    monitor = Eager(output)
+    train(monitor, tmp_path / "runs", folds=2, epochs=1)
+    assert [bar[1] for bar in monitor.bars] == [
+        f"fold {number} of 2, epoch 1" for number in (1, 2) for _ in range(3)
+    ]  # 763 examples in batches of 300
+    assert [bar[3:] for bar in monitor.bars] == [(update, 3) for update in (1, 2, 3)] * 2
+    first, second = monitor.rows
+    assert first["train_loss"] != second["train_loss"]
+    assert "train accuracy" in monitor.bars[3][2]  # not the validation of the fold before
+    assert monitor.bar is None

@@ -32,6 +32,12 @@ def test_the_table_fits_a_terminal_of_80_columns(
     assert "1,730,714" in text
 
 
+def test_the_multiples_that_images_must_have_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(shown(capsys, "vit_s_32").split())
+    assert "from 3x32x32 on, in multiples of 32" in text
+    assert "multiples" not in shown(capsys, "resnet18")
+
+
 def test_an_input_changes_shapes_and_multiply_adds_only(capsys: pytest.CaptureFixture[str]) -> None:
     answer = json.loads(shown(capsys, "resnet18", "--input", "3x64x32", "--json"))
     assert answer["input"] == [3, 64, 32]

@@ -16,7 +16,7 @@ def test_a_network_that_agrees_exits_0_and_says_against_what(
 ) -> None:
     assert run(["verify", "lenet5_original"]) == 0
     text = capsys.readouterr().out
-    assert "passed  lenet5_original: 60,000 parameters" in text
+    assert "passed  lenet5_original: 60,000 parameters, 325,680 multiply-adds" in text
     assert "our own calculation of its equations (nothing can be installed)" in text
     assert "(tolerance 1e-05)" in text
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from torchfolio.data.dataset import Dataset, Problem
 from torchfolio.data.readers import open_dataset
-from torchfolio.data.splits import NAMES, SplitOptions, allocate, make_splits
+from torchfolio.data.splits import NAMES, SplitOptions, make_splits
+from torchfolio.data.units import allocate
 from torchfolio.errors import DataError, RequestError
 
 

@@ -227,3 +227,28 @@ def test_a_random_crop_is_its_window_resized() -> None:
     # half of the area in a square: side 42, at the upper left corner
     cropped = transforms.random_crop(source, 21, np.array([0.5, 0.5, 0.0, 0.0]), (0.0, 1.0))
     assert torch.equal(cropped, transforms.resize(source[:, :42, :42], 21, 21))
+
+
+@pytest.mark.parametrize("how", ["pad", "crop", "squash", "whole"])
+@pytest.mark.parametrize("size", [(28, 28), (32, 32), (50, 31), (20, 90), (300, 200), (97, 411)])
+def test_the_box_says_where_the_square_lies_in_the_picture(how: str, size: tuple[int, int]) -> None:
+    """Pictures whose values are their own places: fitted, they say where they come from."""
+    height, width = size
+    down = torch.arange(height).float()[:, None].expand(height, width)
+    across = torch.arange(width).float().expand(height, width)
+    fitted = transforms.fit(torch.stack([down, across]), 32, how, -1.0)
+    top, left, tall, wide = transforms.source_box(height, width, 32, how)
+    rows = top + (torch.arange(32) + 0.5) / 32 * tall - 0.5
+    columns = left + (torch.arange(32) + 0.5) / 32 * wide - 0.5
+    # away from the picture's edges, where a value is the mean of whole neighbourhoods, weighed
+    # by a triangle that lies a little unevenly on whole pixels
+    reach = max(tall, wide) / 32
+    good_rows = (rows > reach) & (rows < height - 1 - reach)
+    good_columns = (columns > reach) & (columns < width - 1 - reach)
+    assert good_rows.sum() > 0 or how in ("pad", "whole")
+    found = fitted[:, good_rows][:, :, good_columns]
+    assert torch.allclose(found[0], rows[good_rows][:, None].expand_as(found[0]), atol=0.06 * reach)
+    assert torch.allclose(found[1], columns[good_columns].expand_as(found[1]), atol=0.06 * reach)
+    outside = (rows < -0.5) | (rows > height - 0.5)
+    assert (fitted[:, outside] == -1).all()
+    assert not (fitted[0, ~outside][:, (columns >= -0.5) & (columns <= width - 0.5)] == -1).any()

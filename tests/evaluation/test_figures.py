@@ -1,11 +1,14 @@
 """Figures: what they show, that they are small, and that they stand on any page."""
 
+import base64
+import io
 import re
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from matplotlib import rcParams
+from PIL import Image
 
 from torchfolio.evaluation import figures
 from torchfolio.evaluation.calibration import reliability
@@ -34,6 +37,14 @@ def scores(count: int) -> list[Interval]:
 
 def names(count: int) -> list[str]:
     return [NAMES[index] if index < len(NAMES) else f"class {index}" for index in range(count)]
+
+
+def discs(rows: int, columns: int, side: int) -> np.ndarray:
+    """Soft discs that grow along the rows: (rows, columns, side, side)."""
+    place = np.linspace(-1, 1, side)
+    distance = np.hypot(place, place[:, None])
+    sizes = np.linspace(0.2, 1, rows * columns).reshape(rows, columns, 1, 1)
+    return np.round(255 / (1 + np.exp(12 * (distance - sizes)))).astype(np.uint8)
 
 
 FIGURES = {
@@ -67,6 +78,16 @@ FIGURES = {
     "scores of none": lambda: figures.class_scores(
         [Interval(float("nan"), float("nan"), float("nan"))], ["cat"], xlabel="F1"
     ),
+    "sheet of 16 by 11": lambda: figures.picture_sheet(
+        discs(16, 11, 28)[..., None],
+        [str(number) for number in range(16)],
+        ["-0.25", *[""] * 4, "0", *[""] * 4, "+0.25"],
+    ),
+    "sheet of 3 by 6": lambda: figures.picture_sheet(
+        np.stack([discs(3, 6, 224)] * 3, -1),
+        ["picture", "as it is", "as answered"],
+        [f"is {name}\nsaid {name}" for name in NAMES],
+    ),
     "balance": lambda: figures.class_balance({"train": [5] * 6, "test": [2] * 6}, names(6)),
     "balance of 1000": lambda: figures.class_balance({"train": list(range(1000))}, names(1000)),
     "filters in colour": lambda: figures.first_layer_filters(RANDOM.normal(size=(64, 3, 11, 11))),
@@ -91,7 +112,7 @@ def drawn() -> Drawn:
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_small_and_legal_and_loads_nothing(drawn: Drawn, name: str) -> None:
     svg = drawn[name]
-    assert len(svg.encode()) < 60_000
+    assert len(svg.encode()) < (120_000 if name.startswith("sheet") else 60_000)
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img"
     assert root.get("aria-label")
@@ -168,22 +189,45 @@ def test_many_classes_are_drawn_as_mean_and_the_three_lowest(drawn: Drawn) -> No
     assert legend[0].startswith("mean of 999 classes")
 
 
+def embedded(svg: str) -> np.ndarray:
+    data = re.search(r"base64,\s*([^\"]+)", svg)
+    assert data is not None
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+
+
 def test_filters_are_stored_as_their_weights() -> None:
-    import base64
-    import io
-
-    from PIL import Image
-
     weights = np.zeros((2, 1, 2, 2))
     weights[0] = [[[1, -1], [0, 0.5]]]
     svg = figures.first_layer_filters(weights)
-    data = re.search(r"base64,\s*([^\"]+)", svg)
-    assert data is not None
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
+    picture = embedded(svg)
     # zero is mid-grey (127.5), the largest weight white, its negative black
     assert picture[:2, :2, 0].tolist() == [[255, 0], [128, 191]]
     assert picture[:2, 2, 3].tolist() == [0, 0]  # the gap is clear
     assert (picture[:2, 3:, 0] == 128).all()
+
+
+def test_a_sheet_has_every_picture_in_its_place_and_the_names() -> None:
+    pictures = RANDOM.integers(0, 256, (2, 3, 14, 14, 3)).astype(np.uint8)
+    svg = figures.picture_sheet(pictures, ["up", "down"], ["is 猫\nsaid b", "", "c"])
+    sheet = embedded(svg)
+    assert sheet.shape == (2 * 14 + 1, 3 * 14 + 2, 4)
+    assert (sheet[15:29, 30:44, :3] == pictures[1, 2]).all()
+    assert (sheet[:14, :14, :3] == pictures[0, 0]).all()
+    assert (sheet[14, :, 3] == 0).all()  # the gaps are clear
+    assert (sheet[:, [14, 29], 3] == 0).all()
+    assert {"up", "down", "is 猫", "said b", "c"} <= set(texts(svg))
+
+
+def test_large_pictures_are_shrunk_in_a_sheet() -> None:
+    noise = RANDOM.integers(0, 256, (4, 5, 100, 200, 3)).astype(np.uint8)
+    sheet = embedded(figures.picture_sheet(noise, list("abcd"), list("12345")))
+    shown = int((sheet[..., 3] == 255).sum())
+    assert 130_000 < shown <= 140_000
+    grey = discs(16, 11, 28)[..., None]
+    assert (
+        embedded(figures.picture_sheet(grey, ["x"] * 16, [""] * 11))[:28, :28, 0]
+        == grey[0, 0, ..., 0]
+    ).all()
 
 
 def test_figures_do_not_disturb_one_another_on_a_page(drawn: Drawn) -> None:

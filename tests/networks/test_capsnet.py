@@ -46,8 +46,9 @@ def test_the_margin_loss_by_hand() -> None:
     lengths = torch.tensor([[0.5, 0.3, 0.05, *[0.0] * 7]])
     # Equation 4: (0.9 - 0.5)^2 + 0.5 (0.3 - 0.1)^2
     assert float(network.loss(lengths, torch.tensor([0]))) == pytest.approx(0.16 + 0.02)
-    half = build("capsnet_official").loss(lengths, torch.tensor([0]))
-    assert float(half) == pytest.approx(0.09)
+    # the authors' code: half of it, and the mean over the ten classes
+    official = build("capsnet_official").loss(lengths, torch.tensor([0]))
+    assert float(official) == pytest.approx(0.18 / 2 / 10)
 
 
 def test_the_reconstruction_counts_half_a_thousandth_of_its_squares() -> None:
@@ -69,6 +70,75 @@ def test_only_the_capsule_of_the_class_is_drawn() -> None:
     other[:, 5] = 0
     one, same = (network.reconstruct(each, torch.tensor([3])) for each in (capsules, other))
     assert torch.equal(one, same)
+
+
+def test_first_weights_of_the_official_form_are_cut_off_at_two_deviations() -> None:
+    torch.manual_seed(0)
+    network = build("capsnet_official")
+    for name, weight in network.named_parameters():
+        if name.endswith("bias"):
+            assert (weight == torch.tensor(0.1)).all()
+            continue
+        deviation = 0.05 if name == "conv1.weight" else 0.1
+        assert weight.abs().max() <= 2 * deviation
+        # of a Gaussian cut off at two deviations 0.8796 is left
+        assert float(weight.detach().std()) == pytest.approx(0.8796 * deviation, rel=0.02)
+
+
+@torch.no_grad()
+def test_each_dimension_moves_by_itself_in_steps_of_a_twentieth() -> None:
+    torch.manual_seed(0)
+    network = build("capsnet", num_classes=3, in_channels=3, image_size=(17, 19)).eval()
+    capsules = 0.1 * torch.randn(3, 16)
+    found = network.tweaked(capsules, 1)
+    assert found.shape == (16, 11, 3, 17, 19)
+    for dimension, step, change in ((0, 0, -0.25), (5, 3, -0.1), (15, 10, 0.25), (7, 5, 0.0)):
+        moved = torch.zeros(1, 48)
+        moved[0, 16:32] = capsules[1]
+        moved[0, 16 + dimension] += change
+        expected = network.decoder(moved).view(3, 17, 19)
+        assert torch.allclose(found[dimension, step], expected, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["capsnet", "capsnet_official"])
+def test_the_report_gets_what_is_drawn_of_mistakes_and_right_answers(name: str) -> None:
+    torch.manual_seed(0)
+    network = build(name, num_classes=3, in_channels=3, image_size=(17, 17)).eval()
+    images = torch.rand(6, 3, 17, 17)
+    answers = network(images).argmax(1)
+    labels = answers.clone()
+    labels[1] = (answers[1] + 1) % 3
+    classes = ["猫", "dog", "a/b"]
+    mistakes, right, *moved = network.sheets(images, labels, classes)
+    capsules = network.capsules(images)
+    assert mistakes.title == "Mistakes drawn again"
+    assert mistakes.columns == [f"is {classes[labels[1]]}\nsaid {classes[answers[1]]}"]
+    assert torch.equal(mistakes.pictures[0, 0], images[1])
+    by_label = network.reconstruct(capsules, labels)
+    assert torch.allclose(mistakes.pictures[1, 0], by_label[1])
+    assert torch.allclose(mistakes.pictures[2, 0], network.reconstruct(capsules, answers)[1])
+    assert right.pictures.shape == (2, 5, 3, 17, 17)
+    assert torch.allclose(right.pictures[1], by_label[[0, 2, 3, 4, 5]])
+    shown = list(dict.fromkeys(labels[[0, 2, 3, 4, 5]].tolist()))
+    assert [sheet.title for sheet in moved] == [f"Capsule of {classes[each]}" for each in shown]
+    for sheet, label in zip(moved, shown, strict=True):
+        assert len(sheet.rows) == 16
+        assert len(sheet.columns) == 11
+        assert sheet.pictures.shape == (16, 11, 3, 17, 17)
+        first = next(place for place in (0, 2, 3, 4, 5) if labels[place] == label)
+        assert torch.allclose(sheet.pictures[3, 5], by_label[first], atol=1e-6)  # not moved
+
+
+@torch.no_grad()
+def test_where_all_is_wrong_or_right_only_that_is_drawn() -> None:
+    network = build("capsnet", num_classes=3, image_size=(17, 17)).eval()
+    images = torch.rand(2, 1, 17, 17)
+    answers = network(images).argmax(1)
+    names = ["a", "b", "c"]
+    [only] = network.sheets(images, (answers + 1) % 3, names)
+    assert only.title == "Mistakes drawn again"
+    assert network.sheets(images, answers, names)[0].title == "Right answers drawn again"
 
 
 def test_probabilities_are_lengths_scaled() -> None:

@@ -1,15 +1,16 @@
-"""Vision Transformer: positions of other sizes, weights under timm's and transformers' names."""
+"""Vision Transformer: positions of other sizes, weights of timm's and transformers'."""
 
-import re
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.vit import interpolated
-from torchfolio.networks.weights import load_weights
+from torchfolio.networks.weights import load_weights, read_weights
 
 
 def small(**arguments: object) -> torch.nn.Module:
@@ -46,49 +47,58 @@ def test_a_picture_of_another_size_is_read_as_by_a_network_of_that_size() -> Non
     assert torch.allclose(first(images), second(images), atol=1e-5)
 
 
-def as_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights under the names of transformers' ViTForImageClassification."""
-    found = {}
-    names = {
-        "class_token": "vit.embeddings.cls_token",
-        "encoder.pos_embedding": "vit.embeddings.position_embeddings",
-        "conv_proj.weight": "vit.embeddings.patch_embeddings.projection.weight",
-        "conv_proj.bias": "vit.embeddings.patch_embeddings.projection.bias",
-        "encoder.ln.weight": "vit.layernorm.weight",
-        "encoder.ln.bias": "vit.layernorm.bias",
-        "heads.head.weight": "classifier.weight",
-        "heads.head.bias": "classifier.bias",
-    }
-    inner = {
-        "ln_1": "layernorm_before",
-        "ln_2": "layernorm_after",
-        "mlp.0": "intermediate.dense",
-        "mlp.3": "output.dense",
-        "self_attention.out_proj": "attention.output.dense",
-    }
-    for name, value in state.items():
-        if name in names:
-            found[names[name]] = value
-            continue
-        layer = re.match(r"encoder\.layers\.encoder_layer_(\d+)\.(.*)$", name)
-        assert layer is not None
-        place = f"vit.encoder.layer.{layer[1]}"
-        if "in_proj" in layer[2]:
-            end = layer[2].rpartition("_")[2]
-            for kind, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                found[f"{place}.attention.attention.{kind}.{end}"] = part
-        else:
-            module, _, end = layer[2].rpartition(".")
-            found[f"{place}.{inner[module]}.{end}"] = value
-    return found
+def of_transformers(side: int) -> torch.nn.Module:
+    """transformers' network of the size Ti, with the epsilon of the authors' code."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=192, num_attention_heads=3, intermediate_size=768, image_size=side,
+        num_labels=3, layer_norm_eps=1e-6,
+    )  # fmt: skip
+    return transformers.ViTForImageClassification(config).eval()
 
 
-def test_weights_of_transformers_load() -> None:
-    first, second = small(image_size=(32, 32)), small(image_size=(32, 32))
-    for parameter in second.parameters():
-        torch.nn.init.zeros_(parameter)
-    load_weights(second, as_transformers(first.state_dict()), strict=True)
-    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["of the module", "of the file"])
+def test_weights_of_transformers_load(kind: str, tmp_path: Path) -> None:
+    theirs, file = of_transformers(64), tmp_path / "model.safetensors"
+    if kind == "of the module":
+        save_file(theirs.state_dict(), file)
+        name = "vit.layers.0.attention.q_proj.weight"
+    else:
+        theirs.save_pretrained(tmp_path)
+        name = "vit.encoder.layer.0.attention.attention.query.weight"
+    weights = read_weights(file)
+    assert name in weights
+    ours = small(image_size=(64, 64))
+    load_weights(ours, weights, strict=True)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.allclose(ours(images), theirs(images).logits, atol=1e-5)
+
+
+@torch.no_grad()
+def test_weights_of_transformers_without_a_head_load_at_another_size(tmp_path: Path) -> None:
+    theirs = of_transformers(64)
+    save_file(theirs.vit.state_dict(), tmp_path / "model.safetensors")
+    ours = small(image_size=(32, 48))
+    report = load_weights(ours, read_weights(tmp_path / "model.safetensors"))
+    assert report.new == ["heads.head.weight", "heads.head.bias"]
+    assert report.ignored == []
+    images = torch.randn(1, 3, 64, 64)
+    whole = small(image_size=(64, 64))
+    load_weights(whole, theirs.vit.state_dict())
+    tokens: list[torch.Tensor] = []
+    whole.encoder.ln.register_forward_hook(lambda *each: tokens.append(each[2]))
+    whole(images)
+    assert torch.allclose(tokens[0], theirs.vit(images).last_hidden_state, atol=1e-5)
+
+
+def test_queries_without_keys_are_told(tmp_path: Path) -> None:
+    weights = of_transformers(32).state_dict()
+    del weights["vit.layers.3.attention.k_proj.bias"]
+    report = load_weights(small(image_size=(32, 32)), weights)
+    assert report.new == ["encoder.layers.encoder_layer_3.self_attention.in_proj_bias"]
+    assert len(report.ignored) == 2
 
 
 def test_weights_of_timm_load() -> None:
@@ -106,3 +116,5 @@ def test_what_cannot_be_is_named() -> None:
         build("vit_b_16", size="h")
     with pytest.raises(RequestError, match="has no patch of 16 pixels"):
         build("vit_b_16", image_size=(8, 32))
+    with pytest.raises(RequestError, match="has no patch of 0 pixels"):
+        build("vit_b_16", patch=0)

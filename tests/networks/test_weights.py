@@ -17,7 +17,7 @@ from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.weights import (
     clean,
-    head_name,
+    head_names,
     imagenet_weights,
     load_weights,
     read_weights,
@@ -272,7 +272,7 @@ def test_names_of_another_library_are_renamed_by_pattern() -> None:
 
 def test_the_only_layer_counts_as_the_network() -> None:
     network = fresh("softmax_regression", 0)
-    assert head_name(network) == "linear"
+    assert head_names(network) == ["linear"]
     state = {"linear.weight": torch.ones(10, 784), "linear.bias": torch.ones(10)}
     assert load_weights(network, state).new == []
     with pytest.raises(RequestError, match="do not fit"):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_imagenet_normalisation_needs_colour() -> None:
         ("resnet18", 1000, None, 224, "the usual size"),
         ("resnet18", 100, None, 100, "the median"),
         ("resnet18", 100, 96, 96, "as asked"),
+        ("vit_ti_16", 96, None, 96, "the median"),
+        ("vit_ti_16", 100, None, 96, "nearest to the data's median, 100, of the multiples of 16"),
+        ("vit_ti_16", 104, None, 112, "nearest to the data's median, 104, of the multiples of 16"),
+        ("vit_s_32", 104, None, 96, "of the multiples of 32 that vit_s_32 takes"),
+        ("vit_s_32", 8, None, 32, "the smallest sensible size"),
+        ("vit_ti_16", 230, None, 224, "the usual size"),
+        ("vit_ti_16", 100, 240, 240, "as asked"),
     ],
 )
 def test_the_size_of_the_input(
@@ -77,6 +85,27 @@ def test_sizes_that_a_network_does_not_take() -> None:
         choose_size(find_card("lenet5"), facts, 64)
     with pytest.raises(RequestError, match=r"image-size is 1; resnet20 takes \d+ or more"):
         choose_size(find_card("resnet20"), facts, 1)
+
+
+@pytest.mark.parametrize(
+    ("patch", "side", "wanted", "size"),
+    [(4, 30, None, 32), (4, 8, None, 8), (4, 28, 20, 20), (5, 400, None, 220), (7, 3, None, 7)],
+)
+def test_sizes_follow_a_patch_that_was_given(
+    patch: int, side: int, wanted: int | None, size: int
+) -> None:
+    card = find_card("vit_ti_16")
+    card = replace(card, arguments=card.arguments | {"patch": patch})
+    assert choose_size(card, size_facts(np.full((2, 2), side), 3, 8), wanted)[0] == size
+
+
+def test_a_size_that_is_no_multiple_is_refused_with_the_nearest() -> None:
+    facts = size_facts(np.full((2, 2), 100), 3, 8)
+    nearest = r"image-size is 100; vit_ti_16 takes multiples of 16, its patch.*are 96 and 112"
+    with pytest.raises(RequestError, match=nearest):
+        choose_size(find_card("vit_ti_16"), facts, 100)
+    with pytest.raises(RequestError, match="image-size is 8; vit_ti_16 takes 16 or more"):
+        choose_size(find_card("vit_ti_16"), facts, 8)
 
 
 def test_only_training_pictures_decide_size_channels_and_depth(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ QUICK: dict[str, Any] = {"device": "cpu", "workers": 0, "threads": 1}
 ADAMW: dict[str, Any] = {
     "optimizer": "adamw",
     "lr": 1e-3,
+    "layer_decay": 0.8,
     "accumulate": 2,
     "grad_clip": 1.0,
     "epochs": 2,
@@ -116,6 +117,11 @@ def half_frozen() -> nn.Module:
     return network
 
 
+def thawed(world: Processes) -> Loop:
+    """The rows again: five updates of the last layer, five of two, and five of all three."""
+    return row_loop(Regression(), world=world, epochs=3, unfreeze=1, ema=0.9)
+
+
 def refusals(world: Processes) -> list[str]:
     """What --sharded does not go together with, in the words of the errors."""
     said = []
@@ -159,12 +165,14 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "many": trained(digits(world, "lenet5", batch_size=64, **many)),
         "lbfgs": trained(row_loop(optimizers=lbfgs, world=world, batch_size=40, epochs=3)),
         "frozen": trained(row_loop(Regression(half_frozen), world=world, epochs=2)),
+        "thawed": trained(thawed(world)),
         "normed": trained(digits(world, "mlp_bn", epochs=1, batch_size=256, image_size=28)),
         "adversaries": trained(row_loop(Adversaries(), world=world, epochs=2, accumulate=2)),
         "critics": trained(row_loop(Critics(), world=world, epochs=1)),
         "stopped": stopped_by_one(row_loop(world=world, epochs=9)),
         "minutes": trained(row_loop(world=world, epochs=9, minutes=0.01)),
         "resumed": resumed(noisy, folder, 25) if world.several else {},
+        "thawed again": resumed(lambda: thawed(world), folder, 7) if world.several else {},
         "sharded": sharded(world, folder),
         "refusals": refusals(world) if world.several else [],
         "threads": start,

@@ -13,6 +13,7 @@ import torchfolio
 from torchfolio.run import Run
 from torchfolio.training.device import configure, ready_for
 from torchfolio.training.loop import Loop
+from torchfolio.training.transfer import freeze
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -48,6 +49,28 @@ def test_recorded_dropout_draws_what_it_draws_otherwise() -> None:
         digit_loop(
             "lenet5", SGD, {}, task_kind=Dropped, count=128, val=16,
             device="cuda", batch_size=16, graphs=graphs,
+        )
+        for graphs in (True, False)
+    ]  # fmt: skip
+    for loop in loops:
+        configure(loop.options)
+        assert loop.run(Listener()) == "finished"
+    assert_same(*(weights(loop) for loop in loops))
+
+
+def test_steps_are_recorded_anew_when_a_group_is_unfrozen() -> None:
+    loops = [on_gpu("resnet20", graphs=graphs, unfreeze=1) for graphs in (True, False)]
+    for loop in loops:
+        assert loop.run(Listener()) == "finished"
+        assert [row["trained_groups"] for row in loop.progress.history] == [1, 2, 3]
+    assert_same(*(weights(loop) for loop in loops))
+
+
+def test_a_head_that_is_trained_on_features_can_be_recorded() -> None:
+    loops = [
+        digit_loop(
+            "resnet20", SGD, {}, prepare=lambda network: freeze(network, "head"),
+            count=128, val=16, device="cuda", batch_size=24, cache_features=True, graphs=graphs,
         )
         for graphs in (True, False)
     ]  # fmt: skip

@@ -143,7 +143,7 @@ def test_two_and_four_processes_have_the_losses_of_one(
     assert_alike(alone[name], four[name])
 
 
-@pytest.mark.parametrize("name", ["many", "lbfgs", "frozen"])
+@pytest.mark.parametrize("name", ["many", "lbfgs", "frozen", "thawed"])
 def test_two_processes_train_as_one(name: str, alone: dict[str, Any], two: dict[str, Any]) -> None:
     assert_alike(alone[name], two[name])
 
@@ -168,8 +168,9 @@ def test_time_is_the_same_in_all_processes(two: dict[str, Any]) -> None:
     assert len(set(two["minutes"]["seconds"])) == 1
 
 
-def test_the_same_number_of_processes_resumes_exactly(two: dict[str, Any]) -> None:
-    without_stop, with_stop = two["resumed"]["digests"]
+@pytest.mark.parametrize("name", ["resumed", "thawed again"])
+def test_the_same_number_of_processes_resumes_exactly(name: str, two: dict[str, Any]) -> None:
+    without_stop, with_stop = two[name]["digests"]
     assert without_stop == with_stop
 
 

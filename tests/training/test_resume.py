@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from toys import (
     weights,
 )
 
-from torchfolio.networks.catalogue import Card
+from torchfolio.networks.catalogue import Card, cards, find_card
 from torchfolio.tasks.base import Parts
 from torchfolio.tasks.image_classification import ImageClassification
 from torchfolio.training.device import configure
@@ -169,6 +170,30 @@ def test_a_stopped_training_ends_as_one_left_alone(
     assert_same(resumed, undisturbed)
     assert (best is None) == (make is critics)  # which have no metric that chooses
     assert_same(best_resumed, best)
+
+
+# The smallest form of each family (lenet5, mlp and resnet20 are above).
+FAMILIES = [
+    "softmax_regression", "mlp_bn", "maxout_mlp", "lenet5_original", "resnet20_b", "alexnet",
+    "vgg11_bn", "googlenet_aux", "densenet100_k12_bc", "mobilenet_v1_0.25", "mobilenet_v2_0.35",
+    "capsnet", "vit_ti_16", "cifar_quick",
+]  # fmt: skip
+LARGE = ("alexnet", "vgg11_bn")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[pytest.mark.slow] if each in LARGE else []) for each in FAMILIES],
+)
+def test_so_does_one_of_every_family(name: str, tmp_path: Path) -> None:
+    momentum = {} if name in LARGE else {"momentum": 0.9}
+    optimizer = {"name": "sgd", "lr": 0.001, **momentum}
+    make = partial(digit_loop, name, optimizer, count=10, val=2, epochs=2)
+    test_a_stopped_training_ends_as_one_left_alone(make, 1, tmp_path)
+
+
+def test_no_family_is_left_out() -> None:
+    assert {find_card(each).family for each in FAMILIES} == {e.family for e in cards().values()}
 
 
 @pytest.mark.parametrize(("make", "every"), [(lenet, 5), (lowered, 2)])

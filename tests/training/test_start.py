@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import torchfolio
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.training.recording import Monitor
 from torchfolio.training.start import Start, prepare
 
@@ -88,3 +88,23 @@ def test_a_weights_file_brings_its_channels(tmp_path: Path) -> None:
     torch.save(network.state_dict(), file)
     start = prepare("resnet20", "digits", QUICK | {"weights": str(file)})
     assert start.task.state["channels"] == 3
+
+
+def test_a_size_between_the_multiples_of_a_patch_is_refused_and_the_datas_is_rounded() -> None:
+    with pytest.raises(RequestError, match=r"image-size is 20; vit_ti_16 .*are 16 and 32"):
+        prepare("vit_ti_16", "digits", QUICK | {"image_size": 20})
+    start = prepare("vit_ti_16", "digits", QUICK | {"set": {"patch": 5}})  # digits have 32 pixels
+    assert start.task.state["size"] == 30
+    assert any(
+        line.startswith("image size 30 x 30: the nearest to the data's median, 32")
+        for line in start.lines
+    )
+    assert start.card.arguments["patch"] == 16
+    start = prepare("vit_ti_16", "digits", QUICK | {"set": {"patch": 4}, "image_size": 20})
+    assert start.task.state["size"] == 20
+
+
+def test_a_patch_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    settings = QUICK | {"set": {"patch": 0}, "out": tmp_path / "run"}
+    with pytest.raises(RequestError, match="has no patch of 0 pixels"):
+        torchfolio.train("vit_ti_16", "digits", report=False, **settings)

@@ -232,7 +232,11 @@ def row_loop(
     task = task or Regression()
     parts = task.parts(None)  # type: ignore[arg-type]
     sections = optimizers or dict.fromkeys(parts, SGD)
-    made = {name: make_optimizer(name, part, sections[name]) for name, part in parts.items()}
+    by_layer = "unfreeze" in settings
+    made = {
+        name: make_optimizer(name, part, sections[name], by_layer=by_layer)
+        for name, part in parts.items()
+    }
     splits = splits_of(count, val)
     return Loop(task, parts, made, row_data(count), splits, options(**settings), world)
 
@@ -282,7 +286,9 @@ def digit_loop(
     parts = task.parts(card)
     if prepare is not None:
         prepare(parts.network)
-    made = {"network": make_optimizer("network", parts.network, optimizer or SGD)}
+    by_layer = "unfreeze" in settings
+    section = optimizer or SGD
+    made = {"network": make_optimizer("network", parts.network, section, by_layer=by_layer)}
     return Loop(task, parts, made, data, splits, options(**settings), world)
 
 

@@ -17,6 +17,7 @@ from torchfolio.verification.initialization import (
     uniform,
 )
 from torchfolio.verification.observation import Observation, observe
+from torchfolio.verification.reference import CalculatedReference, ModuleReference
 
 
 def values(*numbers: float) -> Tensor:
@@ -90,6 +91,69 @@ def test_an_observation_sees_through_changes_in_place() -> None:
     seen = observe(network, torch.ones(1, 2), training=True)
     assert seen.layers["0", "output", 0].tolist() == [[-1, -1]]
     assert seen.layers["1", "output", 0].tolist() == [[0, 0]]
+
+
+def test_what_a_layer_reads_as_the_one_before_gave_it_is_copied_once() -> None:
+    layers = [torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.ReLU(inplace=True)]
+    seen = observe(torch.nn.Sequential(*layers), torch.ones(1, 2), training=False).layers
+    assert seen["0", "output", 0] is seen["1", "input", 0]
+    assert seen["1", "output", 0] is seen["2", "input", 0]
+    assert seen["2", "output", 0] is not seen["2", "input", 0]  # changed in place
+
+
+def test_a_network_keeps_no_gradient() -> None:
+    layer = torch.nn.Linear(2, 3)
+    seen = observe(layer, torch.ones(1, 2), training=True)
+    assert layer.weight.grad is None
+    assert seen.gradients["weight"].shape == (3, 2)
+
+
+def test_values_of_one_name_are_laid_end_to_end() -> None:
+    def joined(name: str) -> str:
+        return name.replace("0.", "both.").replace("1.", "both.")
+
+    class Apart(torch.nn.ModuleList):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([layer(x) for layer in self], 1)
+
+    network = Apart([torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)])
+    reference = ModuleReference("apart", network, [(r"^[01]\.", "both.")])
+    assert {name: tuple(each.shape) for name, each in reference.state().items()} == {
+        "both.weight": (6, 2),
+        "both.bias": (6,),
+    }
+    assert reference.parameters() == {"both.weight", "both.bias"}
+    values = {"both.weight": torch.randn(6, 2), "both.bias": torch.randn(6)}
+    reference.load(values)
+    assert torch.equal(network[1].weight, values["both.weight"][3:])
+    together = torch.nn.Linear(2, 6)
+    together.weight.data, together.bias.data = values["both.weight"], values["both.bias"]
+    images = torch.randn(4, 2)
+    expected = observe(together, images, training=True, names=lambda name: f"both.{name}")
+    for found in (observe(network, images, True, joined), reference.observe(images, True)):
+        assert torch.allclose(found.outputs, expected.outputs)
+        for name, gradient in expected.gradients.items():
+            assert torch.allclose(found.gradients[name], gradient), name
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_shared_parameters_are_the_same_memory_and_buffers_are_not(kind: torch.dtype) -> None:
+    ours = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).to(kind)
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    reference = ModuleReference("theirs", theirs)
+    reference.share(ours.state_dict())
+    assert theirs[0].weight.data_ptr() == ours[0].weight.data_ptr()
+    before = ours[1].running_mean.clone()
+    reference.observe(torch.randn(4, 2, dtype=kind), training=True)
+    assert torch.equal(ours[1].running_mean, before)
+    assert not torch.equal(theirs[1].running_mean, before)
+    shapes = {name: tuple(each.shape) for name, each in ours.state_dict().items()}
+    calculated = CalculatedReference("ours", shapes, lambda c, x: c.linear("0", x))
+    calculated.share(ours.state_dict())
+    assert calculated.state()["0.weight"].data_ptr() == ours[0].weight.data_ptr()
+    seen = calculated.observe(torch.randn(4, 2, dtype=kind), training=True)
+    assert seen.gradients["0.weight"].shape == (3, 2)
+    assert ours[0].weight.grad is None
 
 
 def test_a_layer_called_twice_is_seen_twice() -> None:

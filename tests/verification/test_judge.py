@@ -1,6 +1,7 @@
 """Every network of the catalogue against its reference, and other people's networks as ours."""
 
 import importlib.metadata
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ from torch import nn
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import find_card, list_networks
-from torchfolio.verification import Verification, verify
-from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar
-from torchfolio.verification.judge import check_names
+from torchfolio.verification import Verification, judge, verify
+from torchfolio.verification.carrying import check_names
+from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar, vit
 
 # The suite compares the smaller forms of a family in full, and names and shapes of all of them;
 # 'folio verify' compares every form in full.
@@ -131,6 +132,50 @@ def test_a_network_that_fails_is_told_with_the_layer_it_failed_in() -> None:
     assert any("linear failed: RuntimeError" in each for each in verdict.failures)
 
 
+class Shrinking(nn.Module):
+    """A right layer whose weights every pass makes smaller, once it has answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores = nn.functional.linear(
+            images.flatten(1), self.linear.weight.clone(), self.linear.bias
+        )
+        self.linear.weight.data.mul_(0.5)
+        return scores
+
+
+def test_a_pass_that_changes_the_weights_is_a_failure() -> None:
+    verdict = verify("softmax_regression", network=Shrinking())
+    assert "a pass changes linear.weight (float64, eval mode)" in verdict.failures
+
+
+def test_multiply_adds_that_are_not_the_cards_are_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert verify("lenet5").macs == 416_520
+    assert verify("lenet5", network=build("lenet5")).macs is None
+    wrong = replace(find_card("lenet5"), macs=416_521)
+    monkeypatch.setattr(judge, "find_card", lambda name: wrong)
+    failures = verify("lenet5").failures
+    assert failures == ["there are 416,520 multiply-adds at 1x32x32; its card says 416,521"]
+
+
+def test_vision_transformers_are_laid_beside_three_implementations_layer_by_layer() -> None:
+    card, form = find_card("vit_ti_16"), Form(10, 3, (32, 32))
+    ours = {name for name, each in build("vit_ti_16").named_modules() if not list(each.children())}
+    ours -= {f"encoder.layers.encoder_layer_{n}.mlp.{k}" for n in range(12) for k in (1, 2, 4)}
+    ours -= {"encoder.dropout"} | {f"encoder.layers.encoder_layer_{n}.dropout" for n in range(12)}
+    references = [make() for make in find_criteria(card, form).references]
+    assert [each.title.split()[0] for each in references] == ["torchvision", "timm", "transformers"]
+    for reference in references:
+        assert ours <= {reference.name(name) for name, _ in reference.module.named_modules()}
+
+
 def test_an_unknown_name_is_a_wrong_request() -> None:
     with pytest.raises(RequestError, match=r"no network named 'resnet19'.*resnet18"):
         verify("resnet19")
@@ -171,3 +216,15 @@ def test_a_missing_second_reference_is_noted(monkeypatch: pytest.MonkeyPatch) ->
         criteria = resnet.criteria(card, form)
         assert len(criteria.references) == 1
         assert any(f"{package}: it is not installed" in note for note in criteria.notes)
+
+
+def test_missing_references_of_the_vision_transformer_are_noted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vit, "installed", lambda package: "")
+    criteria = vit.criteria(find_card("vit_b_16"), Form(1000, 3, (224, 224)))
+    assert len(criteria.references) == 1
+    assert [note.split(":")[0] for note in criteria.notes] == [
+        "not compared with timm",
+        "not compared with transformers",
+    ]

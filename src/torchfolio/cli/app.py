@@ -25,8 +25,10 @@ VERBS = {
         "Metrics and report on held-out or other data.",
     ),
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
+    "explain": ("torchfolio.cli.explain:explain", "What answers to pictures rest on, drawn."),
     "compare": ("torchfolio.cli.compare:compare", "Runs side by side, with a paired test."),
     "ensemble": ("torchfolio.cli.ensemble:ensemble", "Several runs that answer as one."),
+    "features": ("torchfolio.cli.features:features", "Vectors of pictures, for use elsewhere."),
     "cache": ("torchfolio.cli.cache:cache", "What the cache folder holds; --clear empties it."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }

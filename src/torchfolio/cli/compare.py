@@ -1,7 +1,7 @@
 """``folio compare``: runs side by side, with a paired test."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -20,25 +20,30 @@ def compare(
     """Compare runs that were tested on the same examples.
 
     Accuracy differs by chance; whether it is more than that is told by a paired bootstrap and
-    McNemar's test, adjusted for the number of pairs.
+    McNemar's test, adjusted for the number of pairs; of folders with the same folds (folio train
+    --folds) by the corrected resampled t-test.
 
     Example: folio compare runs/lenet5-digits-1 runs/mlp-digits-1 --out compared.html
 
     Parameters
     ----------
     runs
-        The run folders, two or more.
+        The run folders, or folders of folds and repeats, two or more.
     """
     with quick_imports():
-        from torchfolio.comparison import HEADER, cells_of, compare_runs, lines, write_page
+        from torchfolio import comparison
+        from torchfolio.folds import comparison_page
+        from torchfolio.folds.plan import is_folds
 
     output = Output(json, quiet)
-    found = compare_runs(runs, device=device, speed=speed, say=output.say)
+    kind: Any = comparison_page if any(map(is_folds, runs)) else comparison
+    found = kind.compare_runs(runs, device=device, speed=speed, say=output.say)
     if out is not None:
-        write_page(out, found)
+        kind.write_page(out, found)
     output.document(found.as_json() | {"page": None if out is None else str(out)})
-    output.table(HEADER, [cells_of(side) for side in found.sides], right=range(2, len(HEADER)))
-    for line in lines(found):
+    rows = [kind.cells_of(side) for side in found.sides]
+    output.table(kind.HEADER, rows, right=range(2, len(kind.HEADER)))
+    for line in kind.lines(found):
         output.show(line)
     if out is not None:
         output.show(f"page: {out}")

@@ -12,15 +12,27 @@ def dry_run(
     recipe: str | None,
     task: str | None,
     output: Output,
+    folds: int | None = None,
+    repeats: int | None = None,
 ) -> None:
-    """Resolve everything, time a few updates, and print; nothing is written."""
+    """Resolve everything, time a few updates, and print; nothing is written.
+
+    Of folds and repeats the first is timed, and counted as often as there are trainings.
+    """
     from torchfolio.cli.progress import describe
+    from torchfolio.folds.training import prepare_all
     from torchfolio.training.estimate import estimate
     from torchfolio.training.report import duration
     from torchfolio.training.start import make_loop, prepare
 
-    start = prepare(network, data, settings, which=recipe, wanted_task=task)
+    trainings = 1
+    if folds is None and repeats is None:
+        start = prepare(network, data, settings, which=recipe, wanted_task=task)
+    else:
+        start, plan, _ = prepare_all(network, data, folds, repeats, settings, recipe, task)
+        trainings = len(plan.trainings)
     found = estimate(make_loop(start))
+    seconds = found.seconds * trainings
     output.document(
         {
             "network": start.card.name,
@@ -35,7 +47,8 @@ def dry_run(
             "recipe": start.recipe.as_toml(),
             "estimate": {
                 "seconds_an_epoch": found.seconds_an_epoch,
-                "seconds": found.seconds,
+                "trainings": trainings,
+                "seconds": seconds,
                 "peak_memory_bytes": found.peak_memory,
                 "parameters": found.parameters,
             },
@@ -44,8 +57,9 @@ def dry_run(
     for line in describe(start):
         output.show(line)
     output.show(f"parameters: {found.parameters:,}")
+    each = f"{trainings} trainings of {duration(found.seconds)}, " if trainings > 1 else ""
     output.show(
-        f"estimate: {duration(found.seconds_an_epoch)} an epoch, {duration(found.seconds)} in all"
+        f"estimate: {duration(found.seconds_an_epoch)} an epoch, {each}{duration(seconds)} in all"
         f"{memory(found.peak_memory)}; nothing was written"
     )
 

@@ -70,23 +70,12 @@ def answer(
     inputs
         Files, folders (with all that is in them), patterns, or - for paths on standard input.
     """
-    if not inputs:
-        raise RequestError(
-            "predict needs an input: a file, a folder, a pattern, or - for standard input."
-        )
-    for item in inputs:
-        if item.startswith("-") and item != "-" and not Path(item).exists():
-            raise RequestError(
-                f"Unknown option: {item}. 'folio predict {run} --help' shows the flags."
-            )
+    require_inputs("predict", run, inputs)
     if out is not None and out.suffix.lower() not in (".csv", ".json"):
         raise RequestError(f"--out is {out}; it should end in .csv or .json.")
     if out is not None:
         require_writable(out, "--out")
-    unlisted: list[OSError] = []
-    files = list(expand(inputs, unlisted))
-    if not files and not unlisted:
-        raise RequestError(f"There is no file in {', '.join(inputs)}.")
+    files, unlisted = files_of(inputs)
     with quick_imports():
         from torchfolio.run import Run
 
@@ -110,6 +99,28 @@ def answer(
     if failed:
         output.error(f"{failed} of {len(rows)} inputs could not be read; their rows say why.")
     return 1 if failed else 0
+
+
+def require_inputs(verb: str, run: Path, inputs: Sequence[str]) -> None:
+    """Raise where there is no input, or one that is meant as a flag."""
+    if not inputs:
+        raise RequestError(
+            f"{verb} needs an input: a file, a folder, a pattern, or - for standard input."
+        )
+    for item in inputs:
+        if item.startswith("-") and item != "-" and not Path(item).exists():
+            raise RequestError(
+                f"Unknown option: {item}. 'folio {verb} {run} --help' shows the flags."
+            )
+
+
+def files_of(inputs: Sequence[str]) -> tuple[list[str], list[OSError]]:
+    """Return the files that inputs stand for, and the errors of folders that cannot be listed."""
+    unlisted: list[OSError] = []
+    files = list(expand(inputs, unlisted))
+    if not files and not unlisted:
+        raise RequestError(f"There is no file in {', '.join(inputs)}.")
+    return files, unlisted
 
 
 def expand(inputs: Sequence[str], unlisted: list[OSError]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from torchfolio.cli.output import Output
 from torchfolio.run import Monitor, Run
 
 if TYPE_CHECKING:
+    from torchfolio.folds.folder import Folds
     from torchfolio.training.loop import Loop
     from torchfolio.training.start import Start
 
@@ -26,6 +27,8 @@ class TrainingMonitor(Monitor):
         self.told = 0.0
         self.began = 0.0
         self.first_update: int | None = None
+        self.described = False
+        self.which = ""  # of several trainings: "fold 2 of 5, "
 
     def __enter__(self) -> "TrainingMonitor":
         return self
@@ -41,11 +44,18 @@ class TrainingMonitor(Monitor):
         console = self.output.stderr
         console.print(f"reading {done:,} of {total:,} files", end="\r" if done < total else "\n")
 
+    def begins(self, number: int, total: int, name: str) -> None:
+        self.stop_bar()
+        self.which, self.metric, self.loss, self.first_update = f"{name}, ", "", None, None
+
     def prepared(self, start: "Start", path: Path) -> None:
-        """Print what was decided, and the recipe."""
-        for line in describe(start):
-            self.output.say(line)
-        self.output.say(f"run: {path}")
+        """Print what was decided, and the recipe; of further trainings, their splits."""
+        if not self.described:
+            for line in describe(start):
+                self.output.say(line)
+        more = f", {splits_line(start)}" if self.described else ""
+        self.output.say(f"{self.which}run: {path}{more}")
+        self.described = True
         self.began = time.monotonic()
         if self.shows_bar():
             from rich.progress import (
@@ -96,7 +106,7 @@ class TrainingMonitor(Monitor):
                 self.bar_task,
                 completed=loop.progress.update,
                 total=total,
-                description=f"epoch {loop.progress.epoch + 1}",
+                description=f"{self.which}epoch {loop.progress.epoch + 1}",
                 figures=figures,
             )
         elif now - self.began >= LINE_SECONDS:
@@ -152,12 +162,11 @@ def running_figure(loop: "Loop") -> str:
 def describe(start: "Start") -> list[str]:
     """Return what a training will do, line by line: data, decisions, recipe."""
     dataset, recipe = start.dataset, start.recipe
-    counts = ", ".join(f"{name} {len(indices):,}" for name, indices in start.splits.indices.items())
     lines = [
         f"{start.card.name}: {start.card.paper}, {start.card.year}",
         f"data: {dataset.path}, read by {dataset.reader} (--reader): {len(dataset):,} examples, "
         f"{len(dataset.classes)} classes",
-        f"splits: {counts}",
+        splits_line(start),
     ]
     if dataset.problems:
         first = dataset.problems[0]
@@ -174,6 +183,12 @@ def describe(start: "Start") -> list[str]:
     return lines
 
 
+def splits_line(start: "Start") -> str:
+    """Return how many examples each split has."""
+    counts = (f"{name} {len(indices):,}" for name, indices in start.splits.indices.items())
+    return f"splits: {', '.join(counts)}"
+
+
 def one_line(values: dict[str, Any]) -> str:
     """Return settings as one line."""
     return ", ".join(
@@ -188,15 +203,11 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def show_result(run: Run, output: Output, report: bool) -> None:
-    """Print the figures of a finished run, and where its report is."""
+def show_result(run: "Run | Folds", output: Output, report: bool) -> None:
+    """Print the figures of a finished run, or folder of runs, and where its report is."""
     metrics = run.metrics
-    output.document(
-        {
-            "run": str(run.path),
-            **{key: metrics[key] for key in ("task", "metrics", "baseline", "digest", "training")},
-        }
-    )
+    keys = ("task", "metrics", "baseline", "digest", "training", "folds")
+    output.document({"run": str(run.path)} | {key: metrics[key] for key in keys if key in metrics})
     for line in result_lines(metrics):
         output.show(line)
     if report and result_lines(metrics)[1:]:
@@ -204,17 +215,22 @@ def show_result(run: Run, output: Output, report: bool) -> None:
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:
-    """Return metrics with their intervals, beside the baseline's."""
+    """Return metrics with their intervals, beside the baseline's.
+
+    Of several runs together, also mean and standard deviation of the runs' own.
+    """
     what = "all data" if result["split"] == "all" else f"{result['split']} split"
     if not result["examples"]:
         return ["no examples were held out: nothing was measured"]
-    lines = [f"{what}, {result['examples']:,} examples:"]
+    lines = [f"{result.get('plan', what)}, {result['examples']:,} examples:"]
     for name, value in result["metrics"].items():
         if value["value"] is None:
             continue
         line = f"  {name:<20} {value['value']:.4f}"
         if value.get("low") is not None:
             line += f"  [{value['low']:.4f}, {value['high']:.4f}]"
+        if value.get("std") is not None:
+            line += f"  runs {value['mean']:.4f} ± {value['std']:.4f}"
         baseline = result["baseline"].get(name)
         if baseline and baseline["value"] is not None:
             line += f"  baseline {baseline['value']:.4f}"

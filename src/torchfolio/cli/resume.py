@@ -21,21 +21,26 @@ def resume(
 ) -> None:
     """Go on where a training stopped; it ends with the same weights as one left alone.
 
+    Of a folder of folds and repeats, what is finished is kept, and the rest is trained.
+
     Example: folio resume runs/lenet5-digits-1
 
     Parameters
     ----------
     run
-        The run folder.
+        The run folder, or the folder of folds and repeats.
     """
     with quick_imports():
         from torchfolio.cli.progress import TrainingMonitor, show_result
+        from torchfolio.folds.folder import Folds
+        from torchfolio.folds.plan import is_folds
         from torchfolio.run import Run
     from torchfolio.training.processes import is_main
 
     output = Output(json, quiet or not is_main())
     monitor = TrainingMonitor(output)
     with monitor:
-        finished = Run(run).resume(watcher=monitor, report=report, device=device)
+        begun: Folds | Run = Folds(run) if is_folds(run) else Run(run)
+        finished = begun.resume(watcher=monitor, report=report, device=device)
     if is_main():
         show_result(finished, output, report)

@@ -136,7 +136,8 @@ def sizes_taken(card: Card) -> str:
     """Say which sizes of image a network takes."""
     if card.fixed_size:
         return "no other size"
-    return f"from {by(card.min_input)} on"
+    step = f", in multiples of {card.step}" if card.multiple_of else ""
+    return f"from {by(card.min_input)} on{step}"
 
 
 def layer_table(summary: "Summary") -> "Table":

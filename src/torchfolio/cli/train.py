@@ -42,6 +42,14 @@ class Request:
     dry_run: Annotated[
         bool, Parameter(negative="", help="Say what it would do, and what it would cost.")
     ] = False
+    folds: Annotated[
+        int | None,
+        Parameter(help="Cross-validation: train so many times, each on all folds but one."),
+    ] = None
+    repeats: Annotated[
+        int | None,
+        Parameter(help="Make the folds so many times; without --folds, train from so many seeds."),
+    ] = None
     report: Annotated[bool, Parameter(help="Write report.html.")] = True
     json: Json = False
     quiet: Quiet = False
@@ -118,6 +126,8 @@ def run_request(
     recipe: str | None,
     out: Path | None,
     dry_run: bool,
+    folds: int | None,
+    repeats: int | None,
     report: bool,
     json: bool,
     quiet: bool,
@@ -125,7 +135,8 @@ def run_request(
 ) -> None:
     """Train as the flags say."""
     from torchfolio.cli.progress import TrainingMonitor, show_result
-    from torchfolio.run import train as run_training
+    from torchfolio.folds.plan import require_free
+    from torchfolio.folds.training import train as run_training
     from torchfolio.training.folder import RunFolder
     from torchfolio.training.processes import given_place, is_main
 
@@ -134,20 +145,22 @@ def run_request(
     if "set" in settings:
         settings["set"] = parse_set(settings["set"])
     if out is not None and given_place()[1] == 1:  # of several, the first looks once they met
-        RunFolder.require_free(out)
+        (RunFolder.require_free if folds is None and repeats is None else require_free)(out)
         require_writable(out / "recipe.toml", "--out")
     if dry_run and not is_main():
         return
     if dry_run:
         from torchfolio.cli.dry_run import dry_run as estimate
 
-        estimate(network, data, settings, recipe, task, output)
+        estimate(network, data, settings, recipe, task, output, folds, repeats)
         return
     monitor = TrainingMonitor(output)
     with monitor:
         run = run_training(
             network,
             data,
+            folds=folds,
+            repeats=repeats,
             out=out,
             recipe=recipe,
             task=task,

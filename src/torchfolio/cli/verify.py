@@ -31,10 +31,10 @@ def verify(
 ) -> int:
     """Compare networks with their canonical implementations; exit 1 where one differs.
 
-    Parameters, names, initial values, every layer's output in float32 and float64, the gradient of
-    every parameter, eval and train mode, buffers, weights carried both ways. Where no
-    implementation can be installed, the paper's own counts and our own calculation of its equations
-    stand in, and the output says so.
+    Parameters, multiply-adds, names, initial values, every layer's output in float32 and float64,
+    the gradient of every parameter, eval and train mode, buffers, weights carried both ways. Where
+    no implementation can be installed, the paper's own counts and our own calculation of its
+    equations stand in, and the output says so.
 
     'folio verify FILE.py:NAME --as NETWORK' grades anyone's implementation: it runs the file, in a
     process of its own, and says where it first differs and, if that is a known departure, why.
@@ -147,7 +147,8 @@ def chosen(names: tuple[str, ...]) -> list[str]:
 def report(out: Output, verdict: "Verification", verbose: bool) -> None:
     """Print one verdict."""
     word = "passed" if verdict.passed else "FAILED"
-    out.show(f"{word}  {verdict.name}: {verdict.parameters:,} parameters")
+    macs = "" if verdict.macs is None else f", {verdict.macs:,} multiply-adds"
+    out.show(f"{word}  {verdict.name}: {verdict.parameters:,} parameters{macs}")
     out.show(f"        against {verdict.reference}")
     if verdict.max_difference is not None and verdict.max_difference_64 is not None:
         out.show(

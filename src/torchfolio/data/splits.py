@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.draws import uniforms
 from torchfolio.data.folders import counted
+from torchfolio.data.folds import parted, read_fold
 from torchfolio.data.records import fingerprint
+from torchfolio.data.units import assign, fill_empty, make_units, shares_of
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option
 
@@ -25,6 +26,12 @@ class SplitOptions:
     test_split: float = option(0.15, "Share of test, of what the data leave free.", low=0)
     duplicates: Literal["together", "ignore"] = option(
         "together", "Keep exact duplicates on one side, or divide them like any others."
+    )
+    fold: str | None = option(
+        None, "Test on one fold of so many, such as 3/5, instead of --test-split."
+    )
+    split_seed: int | None = option(
+        None, "Seed of the split alone; that of the training unless given.", low=0
     )
 
 
@@ -45,15 +52,25 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
     otherwise by seed, stratified by class, with groups and (under ``duplicates="together"``)
     exact duplicates on one side. Shares are exact to rounding; each class with three examples
     or more is on each side, one with a single example in training, unless groups or
-    duplicates forbid it.
+    duplicates forbid it. With ``fold`` the test is that fold of train and val together
+    (:mod:`torchfolio.data.folds`), and a test split that the data bring stays out.
 
     Raises ``DataError`` where there is too little to divide.
     """
+    seed = seed if options.split_seed is None else options.split_seed
+    together = options.duplicates == "together"
     drawn = _check(options, seed)
     given = {name: rows for name, rows in dataset.given.items() if len(rows)}
+    _require_train(dataset, given)
     kept: dict[str, Indices] = {}
     notes = []
-    if "test" in given:
+    source, purpose = "train", "split"
+    if options.fold is not None:
+        fold = read_fold(options.fold)
+        kept["test"], given["train"], note = parted(dataset, given, fold, together, seed)
+        notes.append(note)
+        source, purpose = "the other folds", f"split within fold {fold[0]}"
+    elif "test" in given:
         kept["test"] = given["test"]
         if "val" in given:
             kept["val"] = given["val"]
@@ -67,6 +84,27 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
             f"--val-split {options.val_split} and --test-split {options.test_split} leave nothing "
             "to train on: together they should be below 1."
         )
+    rows = np.sort(given.get("train", np.zeros(0, np.int64)))
+    sides = 1 + len(drawn)
+    if len(rows) < sides:
+        raise DataError(
+            f"{dataset.path} has {len(rows):,} examples to make {_and(['train', *drawn])} from; "
+            f"at least {sides} are needed. {_left_out(dataset)}Add examples, or set a share to 0 "
+            "(--val-split 0)."
+        )
+    if drawn:
+        parts, how = _draw(dataset, rows, drawn, together, purpose, seed)
+        shares = ", ".join(f"{name} {share:.4g}" for name, share in drawn.items())
+        source = source if kept else "all examples"
+        notes.append(f"{_and(list(drawn))} drawn from {source} ({shares}) {how}")
+    else:
+        parts = {"train": rows}
+    indices = {name: np.sort({**parts, **kept}.get(name, rows[:0])) for name in NAMES}
+    return Splits(indices, "; ".join(notes) + ".", fingerprint(*(indices[name] for name in NAMES)))
+
+
+def _require_train(dataset: Dataset, given: dict[str, Indices]) -> None:
+    """Raise unless there are two classes, where there are classes, and something to train on."""
     if dataset.classes and len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: telling classes apart "
@@ -79,23 +117,6 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
             f"{_left_out(dataset)}Add examples of train, or take the names of splits away: then "
             "all splits are drawn."
         )
-    rows = np.sort(given.get("train", np.zeros(0, np.int64)))
-    sides = 1 + len(drawn)
-    if len(rows) < sides:
-        raise DataError(
-            f"{dataset.path} has {len(rows):,} examples to make {_and(['train', *drawn])} from; "
-            f"at least {sides} are needed. {_left_out(dataset)}Add examples, or set a share to 0 "
-            "(--val-split 0)."
-        )
-    if drawn:
-        parts, how = _draw(dataset, rows, drawn, options.duplicates == "together", seed)
-        shares = ", ".join(f"{name} {share:.4g}" for name, share in drawn.items())
-        source = "train" if kept else "all examples"
-        notes.append(f"{_and(list(drawn))} drawn from {source} ({shares}) {how}")
-    else:
-        parts = {"train": rows}
-    indices = {name: np.sort({**parts, **kept}.get(name, rows[:0])) for name in NAMES}
-    return Splits(indices, "; ".join(notes) + ".", fingerprint(*(indices[name] for name in NAMES)))
 
 
 def _left_out(dataset: Dataset) -> str:
@@ -120,44 +141,31 @@ def _check(options: SplitOptions, seed: int) -> Drawn:
 
 
 def _draw(
-    dataset: Dataset, rows: Indices, drawn: Drawn, together: bool, seed: int
+    dataset: Dataset, rows: Indices, drawn: Drawn, together: bool, purpose: str, seed: int
 ) -> tuple[dict[str, Indices], str]:
     """Return the rows of train and of each drawn split, and how they were drawn."""
     if dataset.times is not None:
         return _by_time(dataset.times[rows], rows, drawn), "in order of time"
-    labels = dataset.labels[rows] if dataset.labels is not None else np.zeros(len(rows), np.int64)
-    how = f"by seed {seed}"
-    if dataset.labels is not None:
-        how += ", stratified by class"
-    units = np.arange(len(rows))
-    copies = 0
-    if together:
-        units = np.unique(dataset.records.digests()[rows], return_inverse=True)[1]
-        copies = len(rows) - int(units.max()) - 1
-        if copies:
-            how += f", {counted(copies, 'exact duplicate')} beside the original"
-    if dataset.groups is not None:
-        groups = np.unique(dataset.groups[rows], return_inverse=True)[1]
-        if groups.max() < len(drawn):
-            raise DataError(
-                f"{dataset.path} has {int(groups.max()) + 1} groups, which are kept whole, to make "
-                f"{_and(['train', *drawn])} from. Add groups, or set a share to 0 (--val-split 0)."
-            )
-        units = _join(groups, units)
-        how += ", each group kept whole"
-    side = _assign(units, labels, list(drawn.values()), seed)
-    if dataset.groups is not None and units.max() >= len(drawn):
-        _fill_empty(units, side, 1 + len(drawn))
+    units = make_units(dataset, rows, together)
+    if units.groups is not None and units.groups <= len(drawn):
+        raise DataError(
+            f"{dataset.path} has {units.groups} groups, which are kept whole, to make "
+            f"{_and(['train', *drawn])} from. Add groups, or set a share to 0 (--val-split 0)."
+        )
+    side = assign(units, shares_of(units.labels, list(drawn.values())), purpose, seed)
+    if units.groups is not None and units.count > len(drawn):
+        fill_empty(units.of, side, 1 + len(drawn))
     if len(np.unique(side)) <= len(drawn):
         alike = (
-            f"{copies:,} of the {len(rows):,} examples are exact duplicates, which stay beside the "
-            "original unless --duplicates ignore is given. "
+            f"{units.copies:,} of the {len(rows):,} examples are exact duplicates, which stay "
+            "beside the original unless --duplicates ignore is given. "
         )
         raise DataError(
             f"{dataset.path} has too few examples of each class to make {_and(['train', *drawn])} "
-            f"from: classes with one example stay in train. {alike if copies else ''}"
+            f"from: classes with one example stay in train. {alike if units.copies else ''}"
             f"{_left_out(dataset)}Add examples, or set a share to 0 (--val-split 0)."
         )
+    how = ", ".join([f"by seed {seed}", *units.how])
     return {name: rows[side == number] for number, name in enumerate(("train", *drawn))}, how
 
 
@@ -175,123 +183,6 @@ def _by_time(times: NDArray[np.generic], rows: Indices, drawn: Drawn) -> dict[st
         )
     pieces = np.split(rows[order], starts)
     return dict(zip(("train", *drawn), pieces, strict=True))
-
-
-def _join(first: Indices, second: Indices) -> Indices:
-    """Return the component of each row; rows of equal numbers in either array are tied."""
-    component = first
-    while True:  # each round passes the smallest number on, through one array, then the other
-        before = component
-        for tie in (second, first):
-            smallest = np.full(int(tie.max()) + 1, np.iinfo(np.int64).max)
-            np.minimum.at(smallest, tie, component)
-            component = smallest[tie]
-        if np.array_equal(component, before):
-            return np.unique(component, return_inverse=True)[1]
-
-
-def _assign(units: Indices, labels: Indices, shares: list[float], seed: int) -> Indices:
-    """Return the side of each row: 0 for train, then 1 for each share in order.
-
-    Units of several rows go first, the largest before the others; single rows then fill each
-    class of each side exactly.
-    """
-    counts = np.bincount(labels)
-    targets = np.zeros((len(shares) + 1, len(counts)), np.int64)
-    for number, share in enumerate(shares, 1):
-        later = len(shares) - number  # sides that still need one of each class
-        free = counts - targets.sum(0)
-        high = np.maximum(free - 1 - later * (counts > 2), 0)
-        low = np.minimum((counts > 2).astype(np.int64), high)
-        spare = int(np.maximum(free - 1, 0).sum()) - later
-        total = max(1, min(round(share * len(labels)), spare))
-        targets[number] = allocate(counts, total, low, high)
-    targets[0] = counts - targets[1:].sum(0)
-    keys = uniforms("split", seed, 0, np.arange(len(units)), 1)[:, 0]
-    several = np.bincount(units)[units] > 1
-    side: Indices = np.zeros(len(units), np.int64)
-    if several.any():
-        side[several], targets = _place_units(
-            units[several], labels[several], keys[several], targets
-        )
-    singles = np.flatnonzero(~several)
-    singles = singles[np.argsort(keys[singles], kind="stable")]
-    narrow = labels[singles].astype(np.min_scalar_type(len(counts)))  # sorted by radix: quick
-    singles = singles[np.argsort(narrow, kind="stable")]
-    classes = labels[singles]
-    held = np.bincount(classes, minlength=len(counts))
-    rank = np.arange(len(singles)) - (np.cumsum(held) - held)[classes]  # within the class
-    bound: Indices = np.zeros(len(counts), np.int64)
-    for number in range(1, len(targets)):
-        taken = (rank >= bound[classes]) & (rank < (bound + targets[number])[classes])
-        side[singles[taken]] = number
-        bound += targets[number]
-    return side
-
-
-def allocate(counts: Indices, total: int, low: Indices, high: Indices) -> Indices:
-    """Return how many of each class make ``total``, in proportion to ``counts``.
-
-    By largest remainder (Hamilton), each class held between ``low`` and ``high``.
-    """
-    wanted = counts * (total / int(counts.sum()))
-    ready = np.clip(np.floor(wanted).astype(np.int64), low, high)
-    left = total - int(ready.sum())
-    while left:
-        step = 1 if left > 0 else -1
-        open_ = np.flatnonzero(ready < high if step > 0 else ready > low)
-        if not len(open_):
-            break
-        order = open_[np.argsort(-step * (wanted - ready)[open_], kind="stable")][: abs(left)]
-        ready[order] += step
-        left -= step * len(order)
-    return ready
-
-
-def _place_units(
-    units: Indices, labels: Indices, keys: NDArray[np.float64], targets: Indices
-) -> tuple[Indices, Indices]:
-    """Return the side of each unit's rows, and what of ``targets`` (sides, classes) is left.
-
-    A unit goes where, with half of it, its classes would be fullest least (the divisors of
-    Sainte-Lague), so that units of every size spread over the sides in proportion.
-    """
-    pairs, counts = np.unique(units * targets.shape[1] + labels, return_counts=True)
-    owner, classes = np.divmod(pairs, targets.shape[1])
-    starts = np.flatnonzero(np.diff(owner, prepend=-1))
-    ends = np.append(starts[1:], len(owner))
-    rows_of = np.bincount(units)[owner[starts]]
-    first = np.unique(units, return_index=True)[1]
-    order = np.lexsort((keys[first], -rows_of))
-    # Plain lists: one unit at a time, numpy would be slower.
-    wanted: list[list[float]] = np.maximum(targets, 0.5).T.tolist()
-    placed = [[0.0] * len(targets) for _ in wanted]
-    held = list(zip(classes.tolist(), counts.tolist(), strict=True))
-    chosen = np.zeros(len(starts), np.int64)
-    for unit, start, end in zip(
-        order.tolist(), starts[order].tolist(), ends[order].tolist(), strict=True
-    ):
-        fullness = [0.0] * len(targets)
-        for each, n in held[start:end]:
-            pairing = zip(fullness, placed[each], wanted[each], strict=True)
-            fullness = [full + n * (have + n / 2) / want for full, have, want in pairing]
-        best = fullness.index(min(fullness))
-        for each, n in held[start:end]:
-            placed[each][best] += n
-        chosen[unit] = best
-    left = targets - np.array(placed).T.astype(np.int64)
-    return chosen[np.searchsorted(owner[starts], units)], np.maximum(left, 0)
-
-
-def _fill_empty(units: Indices, side: Indices, sides: int) -> None:
-    """Give a side that got nothing the smallest unit of the side with most units."""
-    for number in range(sides):
-        if (side == number).any():
-            continue
-        first = np.unique(units, return_index=True)[1]
-        rich = np.bincount(side[first], minlength=sides).argmax()
-        there, sizes = np.unique(units[side == rich], return_counts=True)
-        side[units == there[sizes.argmin()]] = number
 
 
 def _and(names: list[str]) -> str:

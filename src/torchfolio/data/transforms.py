@@ -82,6 +82,30 @@ def fit(pictures: Tensor, size: int, how: str, fill: float) -> Tensor:
     )
 
 
+def source_box(height: int, width: int, size: int, how: str) -> tuple[float, float, float, float]:
+    """Return where the square that :func:`fit` gives lies in a picture: top, left, height, width.
+
+    In the picture's pixels. Where the picture is padded the box reaches beyond it, where it is cut
+    it lies inside.
+    """
+    if how == "pad" and max(height, width) <= size:
+        return -((size - height) // 2), -((size - width) // 2), size, size
+    if how == "squash" or height == width == size:
+        return 0, 0, height, width
+    if how in ("whole", "pad"):
+        scale = size / max(height, width)
+        rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+        down, across = height / rows, width / columns  # pixels of the picture for one
+        top, left = -((size - rows) // 2) * down, -((size - columns) // 2) * across
+    else:
+        shorter = round(size * 8 / 7)
+        (tall, wide), (rows, columns) = sizes_of_shorter(height, width, shorter, shorter)
+        down, across = tall / rows, wide / columns
+        top = (height - tall) // 2 + (rows - size) // 2 * down
+        left = (width - wide) // 2 + (columns - size) // 2 * across
+    return top, left, size * down, size * across
+
+
 def shift(images: Tensor, pixels: int, fill: float, numbers: Draws) -> Tensor:
     """Move each image by up to ``pixels`` in both directions. ``numbers``: (batch, 2)."""
     offsets = np.floor(numbers * (2 * pixels + 1)).astype(np.int64)  # 0 .. 2 pixels

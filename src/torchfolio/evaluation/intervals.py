@@ -7,7 +7,7 @@ drawn, so that a metric is computed from weights and no example is ever copied. 
 hang together (pictures of one patient, sentences of one document) are one unit.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -42,6 +42,12 @@ class Interval:
         """Return value, low and high; ``None`` for what is not defined."""
         ends = {"value": self.value, "low": self.low, "high": self.high}
         return {name: end if isfinite(end) else None for name, end in ends.items()}
+
+    @classmethod
+    def from_json(cls, figure: Mapping[str, float | None]) -> "Interval":
+        """Return what :meth:`as_json` returned as an interval; further keys do not matter."""
+        ends = [figure[name] for name in ("value", "low", "high")]
+        return cls(*(float("nan") if end is None else end for end in ends))
 
 
 UNDEFINED = Interval(float("nan"), float("nan"), float("nan"))

@@ -110,10 +110,20 @@ def holm(values: Sequence[float]) -> list[float]:
 
 def verdict(pair: Pair, p: float, first: str, second: str) -> str:
     """Say in words what a pair shows; ``p`` is the adjusted p-value."""
-    points = 100 * pair.difference.value
-    low, high = 100 * pair.difference.low, 100 * pair.difference.high
+    return in_words(pair.difference, p, first, second)
+
+
+def in_words(
+    difference: Interval, p: float, first: str, second: str, *, enough: bool = True
+) -> str:
+    """Say which of two is better by a difference of accuracy, where ``p`` says that one is.
+
+    ``enough`` is whether whatever else is asked for says so too.
+    """
+    points = 100 * difference.value
+    low, high = 100 * difference.low, 100 * difference.high
     told = f"{points:+.2f} points [{low:+.2f}, {high:+.2f}], p = {p:.2g}"
-    if p >= SIGNIFICANT:
+    if p >= SIGNIFICANT or not enough:
         return f"no evidence of a difference: {told}"
     better = first if points > 0 else second
     return f"{better} is better: {told}"

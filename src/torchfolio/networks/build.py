@@ -4,6 +4,7 @@ import inspect
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 
 from torchfolio.errors import RequestError, unknown
@@ -71,3 +72,21 @@ def build(
     except (TypeError, ValueError, RuntimeError) as error:
         settled = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise RequestError(f"{card.name} cannot be built with {settled}: {error}.") from error
+
+
+def sized_by(name: str, argument: str, **arguments: Any) -> set[str]:
+    """Return the tensors of a network whose shapes follow an argument, by their names.
+
+    ``argument`` is "num_classes" or "in_channels"; ``arguments`` are the others. There are none
+    where the network does not take it.
+    """
+    if argument not in settings(find_card(name)):
+        return set()
+    with torch.device("meta"):
+        one, other = (
+            build(name, **{**arguments, argument: number}).state_dict() for number in (1, 3)
+        )
+    return {
+        key for key in one.keys() | other.keys()
+        if key not in one or key not in other or one[key].shape != other[key].shape
+    }  # fmt: skip

@@ -7,24 +7,35 @@ Section 3, Equation 4; decoder: Section 4.1 and Figure 2.
 Differences: 1e-8 under the root of each length, whose slope at zero has no bound. Weights start as
 PyTorch's, those between capsules with deviation 0.01; the paper names none. ``form="official"`` is
 the authors' code (Sarasra/models): a routing step over the 32 kinds of primary capsules, which
-divides their convolution by 32, a bias for each value of the last capsules, half the margin loss,
-and its own first weights.
+divides their convolution by 32, a bias for each value of the last capsules, half the margin loss
+and its mean over the classes for their sum, and its own first weights.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.networks.sheets import Sheet
+
 KINDS, POSE = 32, 8  # Section 4: kinds of primary capsules, and values of each
 LAST_POSE = 16  # Section 4: values of the last capsules
 PRESENT, ABSENT, DOWN = 0.9, 0.1, 0.5  # Equation 4: m+, m-, lambda
 RECONSTRUCTION = 0.0005  # Section 4.1: of the sum of squared differences
+TWEAK, TWEAKS = 0.05, 5  # Figure 4: dimensions move in steps of 0.05 from -0.25 to 0.25
+SHOWN_CLASSES = 4  # whose dimensions the report moves
 
 
 def squash(x: Tensor) -> Tensor:
     """Return capsules (..., pose) with lengths between 0 and 1 (Equation 1)."""
     squares = x.square().sum(-1, keepdim=True)
     return x * (squares + 1e-8).sqrt() / (1 + squares)
+
+
+def truncated_normal(weight: Tensor, std: float) -> None:
+    """Draw first weights as the authors' code does: none is further off than two deviations."""
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 class PrimaryCapsules(nn.Module):
@@ -48,9 +59,10 @@ class ClassCapsules(nn.Module):
         super().__init__()
         self.routings = routings
         self.weight = nn.Parameter(torch.empty(num_classes, capsules, LAST_POSE, POSE))
-        nn.init.normal_(self.weight, std=0.1 if official else 0.01)
+        nn.init.normal_(self.weight, std=0.01)
         self.bias: nn.Parameter | None = None
         if official:
+            truncated_normal(self.weight, 0.1)
             self.bias = nn.Parameter(torch.full((num_classes, LAST_POSE), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,6 +84,8 @@ class CapsNet(nn.Module):
     returns (lengths, capsules (batch, num_classes, 16), images), which the loss reads.
     """
 
+    class_modules = ("digitcaps", "decoder")  # both have the size of the number of classes
+
     def __init__(
         self,
         num_classes: int = 10,
@@ -87,7 +101,7 @@ class CapsNet(nn.Module):
         if min(rows, columns) < 1:
             raise ValueError(f"images of {image_size} are too small: two 9x9 convolutions need 17")
         official = form == "official"
-        self.margin = 0.5 if official else 1.0
+        self.margin = 0.5 / num_classes if official else 1.0
         self.size = (in_channels, *image_size)
         pixels = in_channels * image_size[0] * image_size[1]
         self.conv1 = nn.Conv2d(in_channels, 256, 9)
@@ -103,8 +117,7 @@ class CapsNet(nn.Module):
         )
         for layer in self.modules() if official else ():
             if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-                std = 0.05 if layer is self.conv1 else 0.1
-                nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+                truncated_normal(layer.weight, 0.05 if layer is self.conv1 else 0.1)
                 nn.init.constant_(layer.bias, 0.1)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
@@ -133,6 +146,49 @@ class CapsNet(nn.Module):
             difference = self.reconstruct(capsules, targets) - images
             loss = loss + RECONSTRUCTION * difference.square().flatten(1).sum(1)
         return loss.mean()
+
+    def tweaked(self, capsules: Tensor, label: int) -> Tensor:
+        """Return what is drawn as each dimension of a class's capsule moves (Figure 4).
+
+        Shape: (num_classes, 16) -> (16, 11, in_channels, height, width)
+        """
+        steps = TWEAK * torch.arange(-TWEAKS, TWEAKS + 1, device=capsules.device)
+        moved = capsules.repeat(LAST_POSE, len(steps), 1, 1)
+        for dimension in range(LAST_POSE):
+            moved[dimension, :, label, dimension] += steps
+        classes = torch.full((LAST_POSE * len(steps),), label, device=capsules.device)
+        drawn = self.reconstruct(moved.flatten(0, 1), classes)
+        return drawn.reshape(LAST_POSE, len(steps), *self.size)
+
+    def sheets(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> list[Sheet]:
+        """Return what the decoder draws of images, for the report: Figures 3 and 4.
+
+        ``labels`` (batch,) are the right classes, ``classes`` the names of all.
+        """
+        capsules = self.capsules(images)
+        answers = torch.linalg.vector_norm(capsules, dim=-1).argmax(1)
+        as_they_are, as_answered = (self.reconstruct(capsules, each) for each in (labels, answers))
+        drawn = torch.stack([images, as_they_are, as_answered])
+        right = answers == labels
+        found = []
+        if not right.all():
+            pairs = zip(labels[~right].tolist(), answers[~right].tolist(), strict=True)
+            names = [f"is {classes[label]}\nsaid {classes[answer]}" for label, answer in pairs]
+            caption = "From the capsule of the true class, and from that of the answer (Figure 3)."
+            rows = ["picture", "as it is", "as answered"]
+            found.append(Sheet("Mistakes drawn again", caption, rows, names, drawn[:, ~right]))
+        if right.any():
+            names = [classes[label] for label in labels[right].tolist()]
+            caption, rows = "From the capsule of the class (Figure 3).", ["picture", "drawn"]
+            found.append(Sheet("Right answers drawn again", caption, rows, names, drawn[:2, right]))
+        known = labels[right].tolist()
+        for label in list(dict.fromkeys(known))[:SHOWN_CLASSES]:
+            moved = self.tweaked(capsules[right][known.index(label)], label)
+            caption = "Each dimension moved by itself, by up to 0.25 (Figure 4)."
+            rows = [str(number + 1) for number in range(LAST_POSE)]
+            names = ["-0.25", *[""] * (TWEAKS - 1), "0", *[""] * (TWEAKS - 1), "+0.25"]
+            found.append(Sheet(f"Capsule of {classes[label]}", caption, rows, names, moved))
+        return found
 
     def probabilities(self, lengths: Tensor) -> Tensor:
         """Return the probability of each class, given that there is one: lengths, scaled."""

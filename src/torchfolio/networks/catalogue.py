@@ -23,6 +23,7 @@ class Card:
     ``input`` is (channels, height, width) as in the paper; ``min_input`` the smallest legal one.
     ``builder`` is ``module:callable`` below ``torchfolio.networks``; ``arguments`` are passed to
     it. ``fixed_size`` says that images of any other size are resized or padded to ``input``.
+    ``multiple_of`` names the argument whose multiples are the legal sides of images (a patch).
     ``fixed_channels`` says that the paper's structure allows no other number of channels. ``bf16``
     says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
     """
@@ -43,11 +44,23 @@ class Card:
     arxiv: str = ""
     loss: str = "the task's"
     fixed_size: bool = False
+    multiple_of: str = ""
     fixed_channels: bool = False
     bf16: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     weights: str = ""  # torchvision's weights enum that ``--weights imagenet`` downloads
+
+    @property
+    def step(self) -> int:
+        """What the sides of images are multiples of: 1 where any size is legal."""
+        found = self.arguments.get(self.multiple_of)
+        return found if isinstance(found, int) and found > 0 else 1
+
+    @property
+    def smallest(self) -> int:
+        """The smallest legal side of a square image."""
+        return self.step if self.multiple_of else max(self.min_input[1:])
 
     def as_json(self) -> dict[str, Any]:
         """Return the card as plain values."""

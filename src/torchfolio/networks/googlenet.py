@@ -103,6 +103,8 @@ class GoogLeNet(nn.Module):
     published weights were trained with.
     """
 
+    class_modules = ("aux1", "aux2", "fc")  # all have the size of the number of classes
+
     def __init__(
         self,
         num_classes: int = 1000,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -35,6 +35,11 @@ class Span:
     def size(self) -> int:
         """The number of pixels."""
         return self.end - self.start + 1
+
+    @property
+    def middle(self) -> float:
+        """The pixel in the middle, perhaps between two."""
+        return (self.start + self.end) / 2
 
     def window(self, kernel: int, stride: int, padding: int, dilation: int) -> "Span":
         """Return what the first window of a convolution or pooling sees."""
@@ -110,6 +115,29 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if isinstance(output, Tensor):
                     self.fields[output] = after(operation, given, seen, output.shape)
         return result
+
+
+def looks_at(
+    network: nn.Module, layer: str, images: Tensor
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return which pixels the outputs of a layer look at: along height and along width.
+
+    Of each, the pixel in the middle of what the first output sees, and the pixels from one output
+    to the next (0 where the axis is gone). ``images`` are run through in the network's mode.
+    """
+    trace = Trace(images)
+    trace.scopes.append("")
+    found: list[Field] = []
+    hook = network.get_submodule(layer).register_forward_hook(
+        lambda _, __, output: found.append(trace.fields[output])
+    )
+    try:
+        with torch.no_grad(), trace:
+            network(images)
+    finally:
+        hook.remove()
+    rows, columns = found[0]
+    return (rows.middle, rows.step), (columns.middle, columns.step)
 
 
 def after(operation: Any, given: dict[str, Any], seen: list[Seen], output: torch.Size) -> Field:

@@ -95,7 +95,8 @@ class VisionTransformer(nn.Module):
 
     ``size`` is "ti", "s", "b" or "l", ``patch`` the side of a patch in pixels, ``image_size``
     (height, width) that of the images; for images of other sizes, and weights of other sizes,
-    the position embeddings are interpolated (Section 3.2).
+    the position embeddings are interpolated (Section 3.2). Pixels beyond the last whole patch are
+    not seen.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"size is one of {', '.join(SIZES)}, not {size!r}")
-        if min(image_size) < patch:
+        if not 0 < patch <= min(image_size):
             raise ValueError(f"an image of {image_size} has no patch of {patch} pixels")
         width = SIZES[size][0]
         self.patch, self.grid = patch, (image_size[0] // patch, image_size[1] // patch)
@@ -147,9 +148,7 @@ class VisionTransformer(nn.Module):
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights of timm, transformers or another image size as this network's."""
-        found = dict(weights)
-        if any("attention.query" in name for name in found):
-            found = stacked(found)
+        found = stacked(weights)
         for pattern, replacement in RENAMES:
             found = {re.sub(pattern, replacement, name): each for name, each in found.items()}
         name = "encoder.pos_embedding"
@@ -174,26 +173,32 @@ def interpolated(positions: Tensor, old: tuple[int, ...], new: tuple[int, ...]) 
 def stacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return transformers' weights with queries, keys and values in one tensor."""
     found = dict(weights)
-    for name in weights:
-        if ".attention.query." in name:
-            parts = [found.pop(name.replace("query", kind)) for kind in ("query", "key", "value")]
-            found[name.replace("query", "qkv")] = torch.cat(parts)
+    for first, *others in PROJECTIONS:
+        for name in weights:
+            names = [name, *(name.replace(f".{first}.", f".{other}.") for other in others)]
+            if f".attention.{first}." in name and all(each in weights for each in names):
+                parts = [found.pop(each) for each in names]
+                found[name.replace(f".{first}.", ".qkv.")] = torch.cat(parts)
     return found
 
 
-# timm's names, and those of transformers after ``stacked``, as ours (which are torchvision's).
+# What transformers calls queries, keys and values: in its files, and in its modules.
+PROJECTIONS = [("query", "key", "value"), ("q_proj", "k_proj", "v_proj")]
+# The names of timm's modules and values, and of transformers' after ``stacked``, as ours (which
+# are torchvision's).
 RENAMES = [
     (r"^vit\.", ""),
     (r"^(cls_token|embeddings\.cls_token)$", "class_token"),
     (r"^(pos_embed|embeddings\.position_embeddings)$", "encoder.pos_embedding"),
-    (r"^(patch_embed\.proj|embeddings\.patch_embeddings\.projection)\.", "conv_proj."),
-    (r"^(blocks|encoder\.layer)\.(\d+)\.", r"encoder.layers.encoder_layer_\2."),
-    (r"\.(norm1|layernorm_before)\.", ".ln_1."),
-    (r"\.(norm2|layernorm_after)\.", ".ln_2."),
-    (r"\.(attn|attention\.attention)\.qkv\.", ".self_attention.in_proj_"),
-    (r"\.(attn\.proj|attention\.output\.dense)\.", ".self_attention.out_proj."),
-    (r"\.(mlp\.fc1|intermediate\.dense)\.", ".mlp.0."),
-    (r"\.(mlp\.fc2|output\.dense)\.", ".mlp.3."),
-    (r"^(norm|layernorm)\.", "encoder.ln."),
-    (r"^(head|classifier)\.(?=weight|bias)", "heads.head."),
+    (r"^(patch_embed\.proj|embeddings\.patch_embeddings\.projection)(?=\.|$)", "conv_proj"),
+    (r"^(blocks|layers|encoder\.layer)\.(\d+)(?=\.|$)", r"encoder.layers.encoder_layer_\2"),
+    (r"\.(norm1|layernorm_before)(?=\.|$)", ".ln_1"),
+    (r"\.(norm2|layernorm_after)(?=\.|$)", ".ln_2"),
+    (r"\.(attn|attention\.attention|attention)\.qkv\.", ".self_attention.in_proj_"),
+    (r"\.(attn\.proj|attention\.(output\.dense|o_proj))(?=\.|$)", ".self_attention.out_proj"),
+    (r"\.(attn|attention)$", ".self_attention"),
+    (r"\.(mlp\.fc1|intermediate\.dense)(?=\.|$)", ".mlp.0"),
+    (r"\.(mlp\.fc2|output\.dense)(?=\.|$)", ".mlp.3"),
+    (r"^(norm|layernorm)(?=\.|$)", "encoder.ln"),
+    (r"^(head|classifier)(?=\.|$)", "heads.head"),
 ]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from torchfolio.checkpoint import read_tensors
 from torchfolio.errors import FolioError, RequestError
+from torchfolio.networks.build import build, sized_by
 from torchfolio.networks.catalogue import Card
 
 # Under which key training programs keep the weights within a checkpoint, in the order of trust.
@@ -59,18 +60,19 @@ class LoadReport:
     def lines(self) -> list[str]:
         """Return the report as lines to print."""
         total = len(self.loaded) + len(self.new)
-        new = [f"{name}{self._shape(name)}" for name in self.new]
+        new = [self.described(name) for name in self.new]
         return [
             f"loaded: {len(self.loaded)} of the network's {total} tensors",
             f"new: {listed(new) or 'none'}",
             f"ignored: {listed(self.ignored) or 'none'}",
         ]
 
-    def _shape(self, name: str) -> str:
+    def described(self, name: str) -> str:
+        """Return the name of a tensor, with both shapes where the file has another there."""
         if name not in self.shapes:
-            return ""
+            return name
         ours, theirs = self.shapes[name]
-        return f" ({shown(ours)}; the file has {shown(theirs)})"
+        return f"{name} ({shown(ours)}; the file has {shown(theirs)})"
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -243,9 +245,7 @@ def load_weights(
     is copied where too little agrees: with ``strict`` anything new or ignored, else less than half
     of the parameters, the head aside. That is a ``RequestError``, which names the nearest cause.
     """
-    given = rename(weights, [*renames, *getattr(network, "renames", ())])
-    adapted = getattr(network, "adapted", None)
-    given = adapted(given) if adapted is not None else given
+    given = in_our_names(network, rename(weights, renames))
     own = {k: v for k, v in network.state_dict().items() if isinstance(v, Tensor)}
     loaded = [name for name in own if name in given and given[name].shape == own[name].shape]
     new = [
@@ -259,11 +259,11 @@ def load_weights(
     report = LoadReport(loaded, new, [name for name in given if name not in own], shapes)
     if strict and (report.new or report.ignored):
         raise RequestError("The weights do not fit exactly. " + "; ".join(report.lines()) + ".")
-    head = head_name(network)
+    heads = head_names(network)
     sizes = {
         name: parameter.numel()
         for name, parameter in network.named_parameters()
-        if name.split(".")[0] != head
+        if name.split(".")[0] not in heads
     } or {name: parameter.numel() for name, parameter in network.named_parameters()}
     matched = sum(size for name, size in sizes.items() if name in set(loaded))
     if matched < ENOUGH * sum(sizes.values()):
@@ -278,12 +278,48 @@ def load_weights(
     return report
 
 
-def head_name(network: nn.Module) -> str:
-    """Return the name of the last top-level module that has parameters."""
-    names = [
+def in_our_names(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors under a network's names: its page's ``renames``, then ``adapted(weights)``."""
+    given = rename(weights, getattr(network, "renames", ()))
+    adapted = getattr(network, "adapted", None)
+    return given if adapted is None else adapted(given)
+
+
+def head_names(network: nn.Module) -> list[str]:
+    """Return the top-level modules that make up the head, in order.
+
+    They are those that the page names as ``class_modules``, where the number of classes decides
+    the sizes of several (auxiliary heads, capsules), else the last one that has parameters.
+    """
+    names = with_parameters(network)
+    named: tuple[str, ...] = getattr(network, "class_modules", ())
+    return [name for name in names if name in named] or names[-1:]
+
+
+def with_parameters(network: nn.Module) -> list[str]:
+    """Return the names of the top-level modules that have parameters, in order."""
+    return [
         name for name, child in network.named_children() if any(True for _ in child.parameters())
     ]
-    return names[-1] if names else ""
+
+
+def input_channels(
+    card: Card, weights: Mapping[str, Tensor], arguments: Mapping[str, Any]
+) -> int | None:
+    """Return how many channels the pictures have that weights were trained on.
+
+    The kernels say so whose shape follows the channels; ``None`` where there is none of them.
+    ``arguments`` are those of the network's page.
+    """
+    try:
+        names = sized_by(card.name, "in_channels", **arguments)
+        with torch.device("meta"):
+            network = build(card.name, **arguments)
+    except RequestError:  # arguments that allow no other number
+        return None
+    given = in_our_names(network, weights)
+    kernels = [given[name] for name in sorted(names) if name in given and given[name].ndim == 4]
+    return int(kernels[0].shape[1]) if kernels else None
 
 
 def _cause(own: Mapping[str, Tensor], given: Mapping[str, Tensor], report: LoadReport) -> str:

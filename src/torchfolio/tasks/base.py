@@ -6,7 +6,7 @@ and pictures. The loop names no task, and no task has a loop of its own.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -22,6 +22,7 @@ from torchfolio.networks.catalogue import Card, find_card
 
 if TYPE_CHECKING:
     from torchfolio.evaluation.report import Section
+    from torchfolio.tasks.image_features import Vectors
 
 
 class Parts(dict[str, nn.Module]):
@@ -109,6 +110,19 @@ class Evaluation:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """One of several trainings: its task and parts, and the examples that it was tested on.
+
+    ``place`` says which one it is, in the columns of ``predictions/``.
+    """
+
+    task: "Task"
+    parts: Parts
+    indices: Indices
+    place: dict[str, Any]
+
+
 class Task(ABC):
     """One kind of problem.
 
@@ -186,6 +200,21 @@ class Task(ABC):
     def steps(self, parts: Parts, batch: Any) -> Iterator[Step]:
         """Yield the steps of one batch, one after another; the loop takes each before the next."""
 
+    def what_is_random(self) -> str:
+        """Say what of an example is random in training, and what leaves it out; "" if nothing is.
+
+        Where nothing is, what a frozen network makes of an example can be computed once.
+        """
+        return f"examples of {self.name} may differ from epoch to epoch"
+
+    def reading(self, features: Callable[[Indices], Tensor]) -> Self:
+        """Return this task with batches of what the head of its only part reads.
+
+        ``features`` gives that for records by their indices, a row each. A task in which nothing
+        is random has this.
+        """
+        raise NotImplementedError
+
     # Measuring
 
     @abstractmethod
@@ -201,6 +230,14 @@ class Task(ABC):
         self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"
     ) -> Evaluation:
         """Measure one split fully: metrics with intervals, baseline, predictions, pictures."""
+
+    def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: "Context") -> Evaluation:
+        """Measure together what several trainings of this task were each tested on.
+
+        Intervals are over independent examples: those that several were tested on are one unit.
+        A task that has this can be cross-validated (:mod:`torchfolio.folds`).
+        """
+        raise NotImplementedError
 
     # Use
 
@@ -228,6 +265,15 @@ class Task(ABC):
         task's ``AnswerOptions``.
         """
 
+    def vectors(
+        self, parts: Parts, inputs: Sequence[Any], context: "Context", layer: str | None
+    ) -> "Vectors":
+        """Return what a layer of the network finds in inputs, as a vector each, errors included.
+
+        ``parts`` are as they were trained; without a ``layer`` it is what the head reads.
+        """
+        raise RequestError(f"{self.name} has no features: they are of networks that read pictures.")
+
     def line(self, row: dict[str, Any]) -> str:
         """Return an answer, a row without error, as the text that a person reads."""
         return str(row["prediction"])
@@ -239,6 +285,27 @@ class Task(ABC):
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         """Write an answer as a picture where the task has one; return its path."""
         return None
+
+    def explain(
+        self,
+        parts: Parts,
+        inputs: Sequence[Any],
+        context: "Context",
+        folder: Path,
+        *,
+        method: str | None,
+        label: str | None,
+        layer: str | None,
+    ) -> Iterator[dict[str, Any]]:
+        """Draw what answers rest on: a picture an input in the folder, one row each.
+
+        A row is that of an answer, with "method", "layer" and "picture". What a task does not have
+        is a ``RequestError``, raised before the first row. ``method`` is by default the network's
+        own, ``label`` (the class explained) the answer, and ``layer`` the last that will do.
+        """
+        raise RequestError(
+            f"The answers of {self.name} cannot be explained; those of image-classification can."
+        )
 
     # Export
 

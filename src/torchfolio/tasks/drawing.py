@@ -13,15 +13,20 @@ def drawn(task: Task, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator[
 
     The folder is made, or it is said that it cannot be, before the first answer.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
-        raise FolioError(
-            f"The folder {folder} for pictures cannot be made: {reason}. Choose another --pictures."
-        ) from error
+    make_folder(folder, "--pictures")
     for row in rows:
         if row["error"] is None:
             written = task.picture(row, folder)
             row["picture"] = str(written) if written else None
         yield row
+
+
+def make_folder(folder: Path, flag: str) -> None:
+    """Make a folder for pictures, which ``flag`` names, or say why it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or str(error)
+        raise FolioError(
+            f"The folder {folder} for pictures cannot be made: {reason}. Choose another {flag}."
+        ) from error

@@ -13,12 +13,11 @@ from torchfolio.checkpoint import replacing
 from torchfolio.data.images import decode
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
+from torchfolio.tasks.lettering import lettered
 from torchfolio.tasks.outputs import batch_size, outputs
 
 Read = TypeVar("Read")
-FONTS_WITH_CHINESE = (
-    "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
-)  # fmt: skip
+Take = Callable[[Path | NDArray[Any]], list[Tensor]]
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classifier import ImageClassifier
@@ -33,26 +32,47 @@ def answer(
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
 
-    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[list[Tensor] | str]]:
-        return part, [read(task.read, item) for item in part]
+    def asked(images: list[Tensor]) -> NDArray[np.float32]:
+        return ask(task, parts, images, context)
 
-    def compute(
+    for item, found in computed(task.read, task.values, inputs, context, asked):
+        yield row_of(item, found, task.state["classes"], top)
+
+
+def computed(
+    take: Take,
+    values: int,
+    inputs: Sequence[Any],
+    context: Context,
+    compute: Callable[[list[Tensor]], NDArray[np.float32]],
+) -> Iterator[tuple[Any, str | NDArray[np.float32]]]:
+    """Yield each input with what is computed of its picture, or with its error.
+
+    ``take`` reads a picture, as a tensor for each way in which networks take it; the largest has
+    so many ``values``. ``compute`` gets a batch for each of them, as they are stored (batch,
+    channels, height, width), and returns an array with a row each. Several threads may call it at
+    once.
+    """
+
+    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[list[Tensor] | str]]:
+        return part, [read(take, item) for item in part]
+
+    def rows(
         loaded: tuple[Sequence[Any], list[list[Tensor] | str]],
     ) -> list[tuple[Any, str | NDArray[np.float32]]]:
-        part, pictures = loaded
-        good = [each for each in pictures if not isinstance(each, str)]
-        images = [torch.stack(each) for each in zip(*good, strict=True)]
-        found = iter(ask(task, parts, images, context) if good else ())
+        part, images = loaded
+        good = [each for each in images if not isinstance(each, str)]
+        batches = [torch.stack(each) for each in zip(*good, strict=True)]
+        found = iter(compute(batches) if good else ())
         return [
-            (item, picture if isinstance(picture, str) else next(found))
-            for item, picture in zip(part, pictures, strict=True)
+            (item, image if isinstance(image, str) else next(found))
+            for item, image in zip(part, images, strict=True)
         ]
 
-    size = batch_size(context, task.values)
-    parts_of_inputs = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-    for answers in outputs(load, compute, parts_of_inputs, context):
-        for item, found in answers:
-            yield row_of(item, found, task.state["classes"], top)
+    size = batch_size(context, values)
+    parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+    for some in outputs(load, rows, parts, context):
+        yield from some
 
 
 def ask(
@@ -125,27 +145,13 @@ def draw_answer(row: dict[str, Any], target: Path) -> Path | None:
     draw = ImageDraw.Draw(sheet)
     for place, each in enumerate(top):
         y = image.height + 6 + 30 * place
-        text = f"{each['class']}  {each['probability']:.1%}"
+        text, font = lettered(f"{each['class']}  {each['probability']:.1%}")
         draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
-        draw.text((8, y + 2), text, fill="#102030", font=font_for(text))
+        draw.text((8, y + 2), text, fill="#102030", font=font)
     path = free_path(target / f"{Path(row['input']).stem}.png")
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
     return path
-
-
-def font_for(text: str) -> Any:
-    """Return a font that has the letters of a text: for Chinese, one that is installed."""
-    from PIL import ImageFont
-
-    if text.isascii():
-        return ImageFont.load_default(size=18)
-    from matplotlib import font_manager
-
-    for font in font_manager.fontManager.ttflist:
-        if any(name in font.name for name in FONTS_WITH_CHINESE):
-            return ImageFont.truetype(font.fname, 18)
-    return ImageFont.load_default(size=18)
 
 
 def free_path(path: Path) -> Path:

@@ -1,8 +1,10 @@
 """Image classification: one class a picture."""
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,13 +17,16 @@ from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Parts, Step, in_batches
+from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts, Step, in_batches
 from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
 from torchfolio.tasks.image_batches import ImageBatch
 from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.mixing import draw_mixes, mixed
-from torchfolio.tasks.pictures import PictureOptions, Pictures
+from torchfolio.tasks.pictures import PictureOptions, Pictures, ReadPictures
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.image_features import Vectors
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,20 @@ class ImageClassification(ImageClassifier):
             self._weights[device] = weights.to(device)
         return self._weights[device]
 
+    def what_is_random(self) -> str:
+        options = self.options
+        if options.augment == "none" and not (options.mixup or options.cutmix):
+            return ""
+        return (
+            "training pictures are changed at random (--augment none --mixup 0 --cutmix 0 leaves "
+            "them as they are)"
+        )
+
+    def reading(self, features: Callable[[Indices], Tensor]) -> Self:
+        found = copy.copy(self)
+        found.pictures = ReadPictures(self.pictures, features)
+        return found
+
     # Measuring and answering
 
     @property
@@ -237,3 +256,32 @@ class ImageClassification(ImageClassifier):
         folded = answering(parts.network, torch.zeros(1, channels, size, size))
         scale = 255.0 if self.state["depth"] == 8 else 1.0
         return Classifier(folded, self.state["mean"] * scale, 1 / self.state["std"] / scale).eval()
+
+    # Use
+
+    def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: Context) -> Evaluation:
+        from torchfolio.tasks.image_classification_pool import pool
+
+        return pool(held_out, dataset, context)
+
+    def vectors(
+        self, parts: Parts, inputs: Sequence[Any], context: Context, layer: str | None
+    ) -> "Vectors":
+        from torchfolio.tasks.image_features import vectors
+
+        return vectors(self.pictures, parts.network, inputs, context, layer)
+
+    def explain(
+        self,
+        parts: Parts,
+        inputs: Sequence[Any],
+        context: Context,
+        folder: Path,
+        *,
+        method: str | None,
+        label: str | None,
+        layer: str | None,
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.image_explanations import explain
+
+        return explain(self, parts, inputs, context, folder, method, label, layer)

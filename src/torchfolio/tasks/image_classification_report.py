@@ -17,12 +17,12 @@ from torchfolio.evaluation.classification_report import (
     network_section,
     opening,
 )
-from torchfolio.evaluation.explain import grad_cam, last_convolution, overlay
+from torchfolio.evaluation.explain.heat import overlay
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
 from torchfolio.evaluation.speed import in_turn, measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
 from torchfolio.tasks.image_answers import ask
-from torchfolio.tasks.image_classifier import ImageClassifier, Member
+from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.outputs import batch_size, outputs
 
 SHOWN = 24  # pictures of a gallery
@@ -102,17 +102,23 @@ def measured(
         sections = told(
             task, parts, dataset, split, probabilities, result, details["speed"], context
         )
+    return evaluation_of(result, rows, sections, details)
+
+
+def evaluation_of(
+    result: classification.ClassificationResult,
+    rows: list[dict[str, Any]],
+    sections: list[Section],
+    details: dict[str, Any],
+) -> Evaluation:
+    """Return a result as what the run keeps of it."""
+    found = result.as_json()
     return Evaluation(
-        metrics={name: each.as_json() for name, each in result.metrics.items()},
-        baseline={name: each.as_json() for name, each in result.baseline.items()},
+        metrics=found.pop("metrics"),
+        baseline=found.pop("baseline"),
         predictions=rows,
         sections=sections,
-        details={
-            key: value
-            for key, value in result.as_json().items()
-            if key not in ("metrics", "baseline")
-        }
-        | details,
+        details=found | details,
     )
 
 
@@ -141,7 +147,7 @@ def told(
     classes, members = task.state["classes"], task.members(parts)
     sections = [
         opening(result, speed),
-        pictures_section(task, members, dataset, split, probabilities, context),
+        *pictures_sections(task, parts, dataset, split, probabilities, context),
         class_section(result, classes),
         measures(result),
         curves(result, classes),
@@ -198,15 +204,18 @@ def probability_cells(
         yield cells
 
 
-def pictures_section(
+def pictures_sections(
     task: ImageClassifier,
-    members: list[Member],
+    parts: Parts,
     dataset: Dataset,
     split: Indices,
     probabilities: NDArray[Any],
     context: Context,
-) -> Section:
-    """Return the worst mistakes, the least sure answers, and what answers rest on."""
+) -> list[Section]:
+    """Return the worst mistakes, the least sure answers, what answers rest on, what is drawn."""
+    from torchfolio.tasks.image_explanations import Explainer  # which takes a second to import
+    from torchfolio.tasks.page_pictures import page_sections
+
     assert dataset.labels is not None
     labels = dataset.labels[split]
     classes = task.state["classes"]
@@ -223,34 +232,22 @@ def pictures_section(
             items = captioned(classes, pictures, probabilities, labels, chosen)
             blocks.append(Gallery(title, items, caption))
     chosen = np.concatenate([wrong[:6], surest(probabilities, labels, 6)])
-    answers = torch.from_numpy(probabilities[chosen].argmax(1)).to(context.device)
+    answers, right = (torch.from_numpy(each[chosen]) for each in (probabilities.argmax(1), labels))
+    drawn: list[Section] = []
+    members = task.members(parts)
     for member in members:
         images = member.task.pictures.fitted(dataset, split[chosen])
-        looked = overlaid(member, images, answers, context)
-        if looked is not None:
-            layer, pictures = looked
-            title = f"Where {member.name if len(members) > 1 else 'it'} looks"
-            caption = (
-                f"Grad-CAM of the answer, at {layer}: the brighter, the more it speaks for it."
-            )
-            items = captioned(classes, pictures, probabilities, labels, chosen)
-            blocks.append(Gallery(title, items, caption))
-    return Section("Pictures", blocks)
-
-
-def overlaid(
-    member: Member, images: Tensor, answers: Tensor, context: Context
-) -> tuple[str, list[NDArray[np.uint8]]] | None:
-    """Return where Grad-CAM was taken, and pictures with what speaks for their answers over them.
-
-    ``None`` for a network without convolutions. ``images`` are as they are stored.
-    """
-    normalised = member.task.pictures.normalised(images.to(context.device))
-    layer = last_convolution(member.network, normalised[:1])
-    if layer is None:
-        return None
-    heat = grad_cam(member.network, normalised, answers, layer)
-    return layer, [overlay(shown_picture(each), at) for each, at in zip(images, heat, strict=True)]
+        explainer = Explainer(member.task, member.network, context)
+        pictures = [
+            overlay(shown_picture(image), each.values)
+            for image, each in zip(images, explainer(images, answers), strict=True)
+        ]
+        items = captioned(classes, pictures, probabilities, labels, chosen)
+        title = f"Where {member.name if len(members) > 1 else 'it'} looks"
+        blocks.append(Gallery(title, items, f"{explainer.caption()} The brighter, the more."))
+        there = [each.to(context.device) for each in (images, right)]
+        drawn += page_sections(member.task, member.network, *there)
+    return [Section("Pictures", blocks), *drawn]
 
 
 def captioned(

@@ -18,6 +18,7 @@ from torchfolio.tasks.pictures import PictureOptions, Pictures, unit
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 FIT_PICTURES = 5_000  # the training pictures that means are fitted on
 PHOTOGRAPHS = 1_000  # of them, where they are large
+FITTED = ("standard", "pixel-mean")  # ways to normalise that are fitted on training pictures
 
 
 def plan_pictures(
@@ -55,7 +56,8 @@ def plan_pictures(
 
 def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[int, str]:
     """Return the side of the input and the reason for it."""
-    smallest, usual = max(card.min_input[1:]), max(card.input[1:])
+    smallest, step = card.smallest, card.step
+    usual = max(card.input[1:]) // step * step
     if card.fixed_size:
         if wanted not in (None, usual):
             raise RequestError(
@@ -66,17 +68,50 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
     if wanted is not None:
         if wanted < smallest:
             raise RequestError(f"image-size is {wanted}; {card.name} takes {smallest} or more.")
+        if wanted % step:
+            below = wanted // step * step
+            raise RequestError(
+                f"image-size is {wanted}; {card.name} takes multiples of {step}, its "
+                f"{card.multiple_of}. The nearest are {below} and {below + step}."
+            )
         return wanted, "as asked"
     median = int(min(facts["size_median"]))
-    size = min(max(median, smallest), usual)
+    nearest = (median + step // 2) // step * step
+    size = max(min(nearest, usual), smallest)
     if size == median:
         return size, "the median of the data's"
+    if smallest < size < usual:
+        return size, (
+            f"the nearest to the data's median, {median}, of the multiples of {step} that "
+            f"{card.name} takes"
+        )
     word = "smallest sensible" if size == smallest else "usual"
     return size, f"the {word} size of {card.name}; the data's median is {median}"
 
 
 def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> str:
     """Fit mean and standard deviation on pictures of the training split."""
+    how, state = pictures.options.normalize.replace("_", "-"), pictures.state
+    line = fixed_normalisation(pictures)
+    if line is not None:
+        return line
+    if how not in FITTED:
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
+            "LOW:HIGH (for example -0.1:1.175)."
+        )
+    total, squares, count = moments(pictures, dataset, sample, whole=how == "pixel-mean")
+    mean, square = total / count, squares / count
+    channel_mean = mean.mean((1, 2), keepdim=True)
+    std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
+    state["std"] = std.float()
+    shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
+    return f"normalised by the training pictures' {how} (mean {shown})"
+
+
+def fixed_normalisation(pictures: Pictures) -> str | None:
+    """Set mean and standard deviation where pictures have no say in them; else return ``None``."""
     how, state = pictures.options.normalize.replace("_", "-"), pictures.state
     channels = state["channels"]
     if how == "none":
@@ -93,19 +128,7 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
         state["mean"] = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
         state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
         return "normalised by ImageNet's mean and standard deviation"
-    if how not in ("standard", "pixel-mean"):
-        raise RequestError(
-            f"normalize is {how!r}; it should be standard, pixel-mean, imagenet, none or "
-            "LOW:HIGH (for example -0.1:1.175)."
-        )
-    total, squares, count = moments(pictures, dataset, sample, whole=how == "pixel-mean")
-    mean, square = total / count, squares / count
-    channel_mean = mean.mean((1, 2), keepdim=True)
-    std = (square.mean((1, 2), keepdim=True) - channel_mean.square()).clamp_min(1e-8).sqrt()
-    state["mean"] = (mean if how == "pixel-mean" else channel_mean).float()
-    state["std"] = std.float()
-    shown = ", ".join(f"{value:.3f}" for value in channel_mean.flatten().tolist())
-    return f"normalised by the training pictures' {how} (mean {shown})"
+    return None
 
 
 def moments(

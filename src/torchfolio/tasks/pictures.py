@@ -1,6 +1,7 @@
 """A dataset's pictures as an image network takes them: fitted, changed at random, normalised."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -214,6 +215,12 @@ class Pictures:
         mean, factor = self.normal(images.device, 255.0 if images.dtype == torch.uint8 else 1.0)
         return images.to(torch.float32, copy=True).sub_(mean).mul_(factor)
 
+    def pixels(self, images: Tensor) -> NDArray[np.uint8]:
+        """Return images as the network takes them as pixels (..., height, width, channels)."""
+        mean, factor = self.normal(images.device, 1.0)
+        values = (images / factor + mean).clamp(0, 1) * 255
+        return values.round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
     def normal(self, device: torch.device, scale: float) -> tuple[Tensor, Tensor]:
         """Return what is subtracted and what is multiplied by, both (channels, height, width).
 
@@ -225,6 +232,20 @@ class Pictures:
             whole = [each.expand(shape) for each in (mean * scale, 1 / std / scale)]
             self._normal[device, scale] = (whole[0].contiguous(), whole[1].contiguous())
         return self._normal[device, scale]
+
+
+class ReadPictures(Pictures):
+    """Pictures of which there is only what the head of a network reads (``Task.reading``)."""
+
+    def __init__(self, pictures: Pictures, features: Callable[[Indices], Tensor]) -> None:
+        super().__init__(pictures.options, pictures.state)
+        self.features = features
+
+    def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
+        return self.features(indices)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        return images
 
 
 def checked(array: NDArray[Any]) -> NDArray[Any]:

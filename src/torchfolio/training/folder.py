@@ -38,6 +38,7 @@ from torchfolio.training.locks import lock
 from torchfolio.training.recipes import Recipe, check_sections
 
 KEPT_STATES = 2
+FOLDS = "folds.json"  # what a folder of several runs holds (torchfolio.folds)
 FOLDERS = ("weights", "state", "preprocessing", "predictions", "figures")
 # What a run holds before its recipe is written: left by a process that died, it may be used again.
 BEFORE = {*FOLDERS, "data.json", "split.csv", "environment.json", "log.txt"}
@@ -79,6 +80,13 @@ class RunFolder:
     def open(cls, path: str | Path) -> "RunFolder":
         """Open an existing run folder."""
         folder = Path(path)
+        if (folder / FOLDS).is_file():
+            runs = sorted(each.parent for each in folder.glob("*/recipe.toml"))
+            raise RequestError(
+                f"{folder} is no run but a folder of {len(runs)}. Name one of them"
+                f"{f', such as {runs[0]}' if runs else ''}; 'folio compare' and 'folio resume' "
+                "take the whole."
+            )
         if not (folder / "recipe.toml").is_file():
             if folder.is_dir() and any(folder.iterdir()) and is_unbegun(folder):
                 raise RequestError(

@@ -23,6 +23,7 @@ from torchfolio.training.average import moving_average
 from torchfolio.training.convolution import quicken
 from torchfolio.training.device import place, ready_for, seed_for
 from torchfolio.training.failures import diverged, explained
+from torchfolio.training.features import Features, FromHead
 from torchfolio.training.measure import measure
 from torchfolio.training.optimizers import OptimizerGroup
 from torchfolio.training.options import TrainingOptions
@@ -31,6 +32,7 @@ from torchfolio.training.progress import Listener, Progress
 from torchfolio.training.schedules import Plateau, Schedule
 from torchfolio.training.sharding import replicate, split_part, whole
 from torchfolio.training.transfer import frozen_modules
+from torchfolio.training.unfreezing import Unfreezing
 from torchfolio.training.update import Taken, Updater
 
 EXPLODED = 1e4  # a loss this many times the first one (or 1) stops the training
@@ -60,11 +62,16 @@ class Loop:
         self.parts = Parts({name: place(part, options) for name, part in parts.items()})
         if options.weight_gradients == "products":
             quicken(self.parts.values())
-        self.running = self.parts  # what is called in training: compiled where asked for
-        if options.compile:
-            compiled = {name: torch.compile(part) for name, part in self.parts.items()}
-            self.running = Parts(cast("dict[str, nn.Module]", compiled))
-        self.running = replicate(self.world, options, self.running)
+        self.features: Features | None = None
+        self.reader = task  # whose batches are taken
+        if options.cache_features:
+            self.features = Features(task, self.parts, dataset, splits, options)
+            self.reader = task.reading(self.features)
+        every = options.unfreeze
+        self.unfreezing = [Unfreezing(each, every) for each in self.parts.values() if every]
+        for each in self.unfreezing:
+            each.reach(0)
+        self.running = self.callable_parts()
         self.frozen = [each for part in self.parts.values() for each in frozen_modules(part)]
         self.averages = {}
         if options.ema is not None:
@@ -78,7 +85,7 @@ class Loop:
         better = self.monitor is None or task.higher_is_better[self.monitor]
         self.sign = 1.0 if better else -1.0
         self.plateau = Plateau(options.gamma, options.plateau_patience, better)
-        self.updater = Updater(task, self.running, optimizers, options, self.world)
+        self.updater = Updater(self.reader, self.running, optimizers, options, self.world)
         self.progress = Progress()
         self.best: dict[str, dict[str, Tensor]] | None = None  # kept until it is saved
         self.updates_an_epoch = len(self.plan(0))
@@ -91,6 +98,20 @@ class Loop:
         )
         self.stopping = False  # asked for in any process
         self._pending: list[Taken] = []  # updates not yet added up
+
+    def callable_parts(self) -> Parts:
+        """Return what is called in training: from the head on, compiled or replicated."""
+        running = self.from_head(self.parts)
+        if self.options.compile:
+            compiled = {name: torch.compile(part) for name, part in running.items()}
+            running = Parts(cast("dict[str, nn.Module]", compiled))
+        return replicate(self.world, self.options, running)
+
+    def from_head(self, parts: Parts) -> Parts:
+        """Return parts that take what their head reads, where that is computed once."""
+        if self.features is None:
+            return parts
+        return Parts({name: FromHead(part) for name, part in parts.items()})
 
     def check_request(self) -> None:
         """Refuse settings that this task, these data or these optimizers cannot follow."""
@@ -116,6 +137,11 @@ class Loop:
                 "out, or name one by --monitor."
             )
         closures = [name for name, each in self.optimizers.items() if each.closure_based]
+        if options.unfreeze is not None and closures:
+            raise RequestError(
+                f"L-BFGS ({closures[0]}) takes all parameters from the first update on. Leave "
+                "--unfreeze out, or take another optimizer."
+            )
         if options.precision == "fp16" and closures:
             raise RequestError(
                 f"L-BFGS ({closures[0]}) has no loss scaling, which fp16 needs. Take --precision "
@@ -129,6 +155,8 @@ class Loop:
         with explained(self.options, lambda: self.progress.update + 1):
             listener.started(self)
             reason = self.reason_to_end()
+            if reason is None and not self.compute_features(listener):
+                self.stopping, reason = True, "stopped"
             while reason is None:
                 if not self.run_epoch(listener):
                     reason = "stopped" if self.stopping else "minutes"
@@ -141,6 +169,15 @@ class Loop:
                     listener.save(self, final=False)
             listener.save(self, final=True)
             return reason
+
+    def compute_features(self, listener: Listener) -> bool:
+        """Compute what the head reads, where that is done once; return False if broken off."""
+        if self.features is None:
+            return True
+        start = time.perf_counter()
+        whole = self.features.compute(listener.should_stop)
+        self.progress.seconds += time.perf_counter() - start
+        return whole
 
     def reason_to_end(self) -> str | None:
         """Return why no further epoch starts, or ``None``."""
@@ -167,7 +204,8 @@ class Loop:
         progress, options = self.progress, self.options
         self.set_training_mode()
         plan = self.plan(progress.epoch)[progress.batch :]
-        feed = Feed(self.load, plan, options.workers or 0)
+        workers = 0 if self.features else options.workers or 0  # a row is copied in no time
+        feed = Feed(self.load, plan, workers)
         mark, waited = time.perf_counter(), 0.0
         for indices, pieces in zip(plan, feed, strict=True):
             self.take_update(pieces, self.world.counts(len(indices), self.usual_piece()))
@@ -205,7 +243,7 @@ class Loop:
         share = min(1.0, len(indices) / options.batch_size)
         number = math.ceil(options.accumulate * share)
         pieces = self.world.pieces(indices, number, self.usual_piece())
-        batches = (self.task.load(self.dataset, piece, epoch, options.seed) for piece in pieces)
+        batches = (self.reader.load(self.dataset, piece, epoch, options.seed) for piece in pieces)
         return [ready_for(self.device, batch) for batch in batches]
 
     def take_update(self, pieces: Sequence[Any], counts: bool = True) -> None:
@@ -243,7 +281,15 @@ class Loop:
         return min(1.0, share)
 
     def set_training_mode(self) -> None:
-        """Put the parts into training mode, and what is frozen into evaluation mode."""
+        """Put the parts into training mode, and what is frozen into evaluation mode.
+
+        Under gradual unfreezing, what trains in this epoch is let train first.
+        """
+        changed = [each.reach(self.progress.epoch) for each in self.unfreezing]
+        if any(changed):
+            self.frozen = [each for part in self.parts.values() for each in frozen_modules(part)]
+            self.running = self.callable_parts()
+            self.updater.call(self.running)
         for part in self.parts.values():
             part.train()
         for module in self.frozen:
@@ -294,6 +340,8 @@ class Loop:
         row: dict[str, Any] = {"epoch": progress.epoch + 1, "updates": progress.update}
         for name, group in self.optimizers.items():
             row["lr" if len(self.optimizers) == 1 else f"lr_{name}"] = group.rate
+        if self.unfreezing:
+            row["trained_groups"] = sum(each.count for each in self.unfreezing)
         for name, (total, weight) in progress.sums.items():
             row[f"train_{name}"] = total / weight
         if len(self.splits["val"]):
@@ -320,7 +368,12 @@ class Loop:
         seed_for("validation", self.options.seed, self.progress.epoch)
         parts = self.usable_parts()
         self.world.spread(each for part in parts.values() for each in part.buffers())
-        return measure(self.task, parts, self.dataset, self.splits["val"], self.options, self.world)
+        return self.measure(self.splits["val"])
+
+    def measure(self, split: Indices) -> dict[str, float]:
+        """Return the metrics of examples, with the averaged weights where kept."""
+        parts = self.from_head(self.usable_parts())
+        return measure(self.reader, parts, self.dataset, split, self.options, self.world)
 
     def remember(self, metrics: dict[str, float], monitor: str) -> None:
         """Compare the monitored metric with the best so far; keep the weights of a new best.

@@ -1,7 +1,7 @@
 """torch's optimizers by their names, and the group of several that one part may have."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchfolio.errors import RequestError, unknown
+from torchfolio.training.groups import LayerRates, layer_groups, rates_by_layer
 from torchfolio.training.recipes import spelling
 from torchfolio.training.sharding import split_moments
 
@@ -31,7 +32,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 FUSED = ("sgd", "adam", "adamw", "adagrad")  # have one kernel for all parameters, CPU and CUDA
 FUSED_SPLIT = ("adam", "adamw")  # also for parameters that are split among processes
-OURS = ("name", "decay_norms")  # keys of an [optimizer] section that are not torch's
+OURS = ("name", "decay_norms", "layer_decay")  # keys of an [optimizer] section that are not torch's
 
 
 class OptimizerGroup:
@@ -71,8 +72,9 @@ class OptimizerGroup:
 
     @property
     def rate(self) -> float:
-        """The current rate of the first group."""
-        return float(self.optimizers[0].param_groups[0]["lr"])
+        """The current rate of the first group; where layers have rates of their own, the head's."""
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        return float(max(group["lr"] for group in groups))
 
     def state_dict(self) -> list[Any]:
         return [each.state_dict() for each in self.optimizers]
@@ -121,13 +123,21 @@ def allowed_settings(name: str) -> list[str]:
 
 
 def make_optimizer(
-    part: str, module: nn.Module, settings: Mapping[str, Any], factor: float = 1.0
+    part: str,
+    module: nn.Module,
+    settings: Mapping[str, Any],
+    factor: float = 1.0,
+    *,
+    by_layer: bool = False,
 ) -> OptimizerGroup:
     """Make the optimizer of one part from its section of the recipe.
 
     ``settings`` holds ``name``, ``decay_norms`` (whether weight decay reaches norms, biases and
-    other parameters of one dimension; true unless said) and torch's own settings. Rates are
-    multiplied by ``factor``. Parameters that require no gradient are left out.
+    other parameters of one dimension; true unless said), ``layer_decay`` (what the rate is
+    multiplied by with each layer away from the head) and torch's own settings. Rates are
+    multiplied by ``factor``. Parameters that require no gradient are left out. ``by_layer`` keeps
+    layers apart that begin to train one after another: torch's fused SGD wants the momentum of
+    a group to begin as one.
     """
     name = canonical(str(settings["name"]))
     kind = OPTIMIZERS[name]
@@ -146,9 +156,13 @@ def make_optimizer(
     if not trained:
         raise RequestError(f"Nothing of {part} is trained: every parameter is frozen.")
     spare = not settings.get("decay_norms", True)
+    decay = checked_decay(part, name, settings.get("layer_decay"))
+    rates: LayerRates = {}
+    if by_layer or decay is not None:
+        rates = rates_by_layer(module, given["lr"], 1.0 if decay is None else decay)
     try:
         if name == "muon":
-            return OptimizerGroup(name, muon_with_adamw(module, trained, given, spare))
+            return OptimizerGroup(name, muon_with_adamw(module, trained, given, spare, rates))
         if name == "sparse_adam":
             refuse_dense_gradients(part, module, trained)
         make: Any = uncompiled(kind)
@@ -157,22 +171,63 @@ def make_optimizer(
         split = any(hasattr(each, "full_tensor") for each in trained.values())
         if name in (FUSED_SPLIT if split else FUSED):
             given["fused"] = True
-        return OptimizerGroup(name, [make(decay_groups(trained.values(), spare), **given)])
+        return OptimizerGroup(name, [make(parameter_groups(trained, spare, rates), **given)])
     except (ValueError, TypeError) as error:  # torch checks the values
         raise RequestError(f"{name} of {part} does not take its settings: {error}") from error
 
 
-def decay_groups(parameters: Iterable[Tensor], spare: bool) -> list[dict[str, Any]]:
-    """Return one parameter group, or two: weight decay spares what has one dimension."""
-    parameters = list(parameters)
-    spared = [each for each in parameters if spare and each.ndim <= 1]
-    decayed = [each for each in parameters if not (spare and each.ndim <= 1)]
-    groups: list[dict[str, Any]] = [{"params": decayed}] if decayed else []
-    return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
+def checked_decay(part: str, optimizer: str, decay: Any) -> float | None:
+    """Return what rates are multiplied by from layer to layer, if that is a number that can be."""
+    if decay is None:
+        return None
+    number = isinstance(decay, int | float) and not isinstance(decay, bool)
+    if not number or not 0 < decay <= 1:
+        raise RequestError(
+            f"layer_decay of {part} is {decay!r}; it should be a number above 0, and 1 at most."
+        )
+    if optimizer == "lbfgs":
+        raise RequestError("lbfgs has one rate for all layers. Leave --layer-decay out.")
+    return float(decay)
+
+
+def rate_line(part: str, module: nn.Module, settings: Mapping[str, Any]) -> str:
+    """Say which layers learn at which rate, where they differ; else ""."""
+    decay = settings.get("layer_decay")
+    if decay is None:
+        return ""
+    trained = {name for name, each in module.named_parameters() if each.requires_grad}
+    factors = [
+        f"{group.name} {decay**steps:.3g}"
+        for steps, group in enumerate(layer_groups(module))
+        if trained & set(group.parameters)
+    ]
+    return f"rates of {part} by layer, as shares of the rate: {', '.join(factors)}"
+
+
+def parameter_groups(
+    trained: Mapping[str, Tensor], spare: bool, rates: LayerRates
+) -> list[dict[str, Any]]:
+    """Return a parameter group for each layer in ``rates``, and of it for what decay spares.
+
+    That is what has one dimension, if ``spare``. The head comes first; without ``rates`` all layers
+    go together.
+    """
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, each in trained.items():
+        steps, rate = rates.get(name, (0, None))
+        spared = spare and each.ndim <= 1
+        own = {} if rate is None else {"lr": rate}
+        own |= {"weight_decay": 0.0} if spared else {}
+        groups.setdefault((steps, spared), {"params": [], **own})["params"].append(each)
+    return [groups[key] for key in sorted(groups)]
 
 
 def muon_with_adamw(
-    module: nn.Module, trained: Mapping[str, Tensor], settings: Mapping[str, Any], spare: bool
+    module: nn.Module,
+    trained: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+    spare: bool,
+    rates: LayerRates,
 ) -> list[Optimizer]:
     """Muon for the hidden matrices, AdamW for everything else (Jordan et al., 2024).
 
@@ -185,16 +240,19 @@ def muon_with_adamw(
         for each in module.modules()
         if isinstance(each, nn.Embedding | nn.EmbeddingBag)
     }
-    matrices = [each for each in trained.values() if each.ndim == 2 and id(each) not in embeddings]
-    hidden = {id(each) for each in matrices[:-1]}
-    rest = [each for each in trained.values() if id(each) not in hidden]
+    matrices = [
+        name for name, each in trained.items() if each.ndim == 2 and id(each) not in embeddings
+    ]
+    hidden = {name: trained[name] for name in matrices[:-1]}
+    rest = {name: each for name, each in trained.items() if name not in hidden}
     shared = {key: settings[key] for key in ("lr", "weight_decay") if key in settings}
     muon: Any = uncompiled(torch.optim.Muon)
     adamw: Any = uncompiled(torch.optim.AdamW)
     made: list[Optimizer] = []
     if hidden:
-        made.append(muon(matrices[:-1], **{"adjust_lr_fn": "match_rms_adamw", **settings}))
-    made.append(adamw(decay_groups(rest, spare), **shared, fused=True))
+        groups = parameter_groups(hidden, False, rates)
+        made.append(muon(groups, **{"adjust_lr_fn": "match_rms_adamw", **settings}))
+    made.append(adamw(parameter_groups(rest, spare, rates), **shared, fused=True))
     return made
 
 

@@ -35,6 +35,17 @@ class TrainingOptions:
     ema: float | None = option(
         None, "Decay of the moving average of the weights.", low=0, high=0.999999
     )
+    unfreeze: int | None = option(
+        None,
+        "Gradual unfreezing of given weights: the head trains first, and after so many epochs each "
+        "one group of layers more.",
+        low=1,
+    )
+    cache_features: bool | None = option(
+        None,
+        "Where only the head trains, compute what it reads once an example; by a fixed rule unless "
+        "given.",
+    )
     monitor: str | None = option(
         None, "The validation metric that chooses the best weights; the task's unless named."
     )

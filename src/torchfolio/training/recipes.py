@@ -56,6 +56,9 @@ class OptimizerOptions:
     nesterov: bool | None = option(None, "Nesterov's momentum (sgd).")
     weight_decay: float | None = option(None, "Weight decay.", low=0)
     decay_norms: bool | None = option(None, "Let weight decay reach norms and biases.")
+    layer_decay: float | None = option(
+        None, "What the rate is multiplied by with each layer away from the head.", low=1e-6, high=1
+    )
 
 
 @dataclass

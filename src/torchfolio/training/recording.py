@@ -28,6 +28,9 @@ class Monitor:
     def reading(self, done: int, total: int) -> None:
         """So many of the data's files are read."""
 
+    def begins(self, number: int, total: int, name: str) -> None:
+        """Of several trainings this one follows, counted from 1: "fold 2 of 5"."""
+
     def prepared(self, start: Start, path: Path) -> None:
         """Everything is decided and the run folder made; the first step follows."""
 

@@ -1,5 +1,6 @@
 """The report of a run, and what every report has: learning curves, recipe, data, environment."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def write_run_report(
     sections = [result_section, *training, *pictures, data, origin]
     drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
     for drawing in drawings:
-        name = drawing.title.lower().replace(" ", "-")
+        name = re.sub(r"\W+", "-", drawing.title.lower()).strip("-")[:80]  # a class may be in it
         write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
     title = f"{recipe.network['name']} on {described['name']}"
     subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {result['run']}"

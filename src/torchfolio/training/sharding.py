@@ -52,6 +52,7 @@ def check_sharded(parts: Parts, options: TrainingOptions, optimizers: Mapping[st
     """Refuse what does not go together with weights that are split among processes."""
     refused = {
         "--ema": options.ema is not None,
+        "--unfreeze": options.unfreeze is not None,
         "--compile": options.compile,
         "--channels-last": bool(options.channels_last),
         "--precision fp16": options.precision == "fp16",

@@ -14,7 +14,7 @@ from torchfolio.data.records import fingerprint
 from torchfolio.data.splits import NAMES, SplitOptions, Splits, make_splits
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import Card, find_card
-from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
+from torchfolio.networks.weights import LoadReport, load_weights
 from torchfolio.options import plain, read_options
 from torchfolio.tasks.base import Parts, Task
 from torchfolio.tasks.registry import find_task, task_for
@@ -29,10 +29,18 @@ from torchfolio.training.device import (
     seed_for,
 )
 from torchfolio.training.failures import explained
+from torchfolio.training.features import resolve_features
 from torchfolio.training.folder import RunFolder
+from torchfolio.training.given import (
+    changed_classes,
+    check_unfreezing,
+    given_weights,
+    new_classes,
+    refuse_random,
+)
 from torchfolio.training.graphs import resolve_graphs
 from torchfolio.training.loop import Loop
-from torchfolio.training.optimizers import make_optimizer
+from torchfolio.training.optimizers import make_optimizer, rate_line
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.processes import Processes, check_device
 from torchfolio.training.recipes import (
@@ -117,7 +125,8 @@ def prepare(
     )
     asked = frozenset(sections["task"])
     network_section = table.get("network", {}) | sections["network"]
-    weights, source = given_weights(card, network_section, sections["task"])
+    settled = "format_version" in table and "weights" not in sections["network"]
+    weights, source = given_weights(card, network_section, {} if settled else sections["task"])
     recipe = resolve(
         card,
         described,
@@ -128,13 +137,21 @@ def prepare(
         (table, where),
         task_kind.part_names,
     )
+    check_unfreezing(recipe)
     recipe.training = resolve_device(recipe.training, dataset.records.in_memory)
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
     with explained(recipe.training, lambda: 0):
-        lines += task.prepare(card, dataset, splits.indices["train"])
+        given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
+        lines += task.prepare(given_card, dataset, splits.indices["train"])
     lines += task.inherit(source, asked)
+    if "image_size" in sections["task"].keys() - asked:
+        lines.append(
+            "the size is that of the run that the weights come from (--image-size overrules)"
+        )
+    if weights is not None and changed_classes(source, task):
+        lines.append(new_classes(card, recipe, source, task, weights))
     return Start(card, dataset, splits, task, recipe, lines, weights)
 
 
@@ -154,6 +171,11 @@ def add_data_settings(sections: dict[str, dict[str, Any]], data: Mapping[str, An
 
     Its path and reader are left out: the person names the data.
     """
+    if "test_split" in sections["split"] and "fold" in {*sections["split"], *data}:
+        raise RequestError(
+            f"--test-split is {sections['split']['test_split']}, and a fold is tested instead. "
+            "Leave one of the two out."
+        )
     for field in fields(SplitOptions):
         if field.name in data:
             sections["split"].setdefault(field.name, data[field.name])
@@ -168,44 +190,24 @@ def make_task(recipe: Recipe, state: dict[str, Any] | None = None) -> Task:
     return kind(read_options(kind.Options, values, "[task]"), state)
 
 
-def given_weights(
-    card: Card, network: Mapping[str, Any], task: dict[str, Any]
-) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """Return the weights that are asked for, and the preprocessing of the run they come from.
-
-    They choose channels and (ImageNet's) normalisation in ``task`` where the person did not.
-    """
-    given, transfer = network.get("weights"), network.get("transfer", "all")
-    if transfer not in ("all", "none") and not given:
-        raise RequestError(f"transfer is {transfer}, and no weights are given. Add --weights.")
-    if given is None or transfer == "none":
-        return None, {}
-    if given == "imagenet":
-        task.setdefault("normalize", "imagenet")
-        task.setdefault("channels", 3)
-        return imagenet_weights(card), {}
-    weights = read_weights(given)
-    channels = next((each.shape[1] for each in weights.values() if each.ndim == 4), None)
-    if channels in (1, 3):
-        task.setdefault("channels", int(channels))
-    is_run = (Path(given) / "recipe.toml").is_file()
-    return weights, RunFolder.open(given).preprocessing() if is_run else {}
-
-
 def make_parts(start: Start) -> Parts:
     """Build the parts from the seed, load given weights, and freeze what is not trained."""
     recipe = start.recipe
     seed_for("initial weights", recipe.training.seed)
     parts = start.task.parts(start.card, **recipe.network.get("set", {}))
+    report: LoadReport | None = None
     if start.weights is not None:
         start.lines.append(f"weights from {recipe.network['weights']}")
-        start.lines.extend(load_weights(parts.network, start.weights).lines())
+        report = load_weights(parts.network, start.weights)
+        start.lines.extend(report.lines())
         start.weights = None
     transfer = recipe.network.get("transfer", "all")
     if recipe.network.get("weights") and transfer != "none":
         trained = freeze(parts.network, transfer)
         if transfer != "all":
             start.lines.append(f"trained: {', '.join(trained)}; everything else is frozen")
+        if report is not None:
+            refuse_random(parts.network, report, transfer)
     return parts
 
 
@@ -226,10 +228,13 @@ def make_loop(
         for part in parts.values():
             place(part, options)
         shard(world, options, parts)
+    by_layer = options.unfreeze is not None
     optimizers = {
-        name: make_optimizer(name, part, start.recipe.optimizers[name])
+        name: make_optimizer(name, part, start.recipe.optimizers[name], by_layer=by_layer)
         for name, part in parts.items()
     }
+    rates = (rate_line(name, part, start.recipe.optimizers[name]) for name, part in parts.items())
+    start.lines += filter(None, rates)
     closures = any(each.closure_based for each in optimizers.values())
     asked = options.precision
     options = resolve_arithmetic(
@@ -241,8 +246,16 @@ def make_loop(
     options = replace(options, **world.first(chosen))  # where processors differ: the first one's
     configure(options)
     start.lines += precision_lines(asked, options, start.card)
+    if not sharded:
+        for part in parts.values():
+            place(part, options)
+    options, lines = resolve_features(
+        start.task, parts, start.dataset, start.splits.indices, options, alone=not world.several
+    )
+    start.lines += lines
     start.recipe.training = options
     loop = Loop(start.task, parts, optimizers, start.dataset, start.splits.indices, options, world)
+    start.lines += [each.line(options.epochs) for each in loop.unfreezing]
     if state is not None:
         loop.load_state_dict(state)
     return loop

@@ -3,21 +3,22 @@
 from torch import nn
 
 from torchfolio.errors import RequestError
+from torchfolio.networks.weights import head_names, with_parameters
 
 
 def freeze(network: nn.Module, transfer: str) -> list[str]:
     """Freeze what ``transfer`` leaves alone; return the names of the modules that train.
 
-    "all" trains everything, "head" the last top-level module that has parameters, "last:N" the
-    last N of them. Frozen parameters require no gradient, and the loop keeps modules without any
-    trained parameter in evaluation mode, so that their buffers rest too.
+    "all" trains everything, "head" the head (:func:`head_names`), "last:N" the last N top-level
+    modules that have parameters, the head included. Frozen parameters require no gradient, and the
+    loop keeps modules without any trained parameter in evaluation mode, so that their buffers rest
+    too.
     """
-    names = [
-        name for name, child in network.named_children() if any(True for _ in child.parameters())
-    ]
-    count = count_trained(transfer, len(names))
-    trained = names[len(names) - count :]
-    if count < len(names):
+    names = with_parameters(network)
+    last = names[len(names) - count_trained(transfer, len(names)) :]
+    heads = head_names(network)
+    trained = [name for name in names if name in last or name in heads]
+    if len(trained) < len(names):
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.split(".", 1)[0] in trained)
     return trained
@@ -43,22 +44,33 @@ def count_trained(transfer: str, modules: int) -> int:
 def frozen_modules(part: nn.Module) -> list[nn.Module]:
     """Return the modules that stay in evaluation mode, so that their statistics rest too.
 
-    They are those of which no parameter is trained, and, in front of the first module that is
+    They are those of which no parameter is trained, and, in front of the first one that is
     trained, those which have buffers only (a batch norm without scale and shift).
     """
-    if all(each.requires_grad for each in part.parameters()):
+    if is_trained_whole(part):
         return []
     frozen = [
         module
         for module in part.modules()
         if any(True for _ in module.parameters()) and not is_trained(module)
     ]
-    for child in part.children():
+    return frozen + buffers_in_front(part)
+
+
+def buffers_in_front(module: nn.Module) -> list[nn.Module]:
+    """Return what has buffers and no parameters, up to the first module that is trained whole."""
+    found = list[nn.Module]()
+    for child in module.children():
         if is_trained(child):
-            break
-        if any(True for _ in child.buffers()) and child not in frozen:
-            frozen.append(child)
-    return frozen
+            return found if is_trained_whole(child) else found + buffers_in_front(child)
+        if any(True for _ in child.buffers()) and not any(True for _ in child.parameters()):
+            found.append(child)
+    return found
+
+
+def is_trained_whole(module: nn.Module) -> bool:
+    """Return whether every parameter of a module is trained."""
+    return all(each.requires_grad for each in module.parameters())
 
 
 def is_trained(module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from torchfolio.tasks.base import Batch, Parts, Step, Task
 from torchfolio.training.device import autocast, seed_for
@@ -39,15 +40,19 @@ class Updater:
         world: Processes | None = None,
     ) -> None:
         self.task = task
-        self.parts = parts
         self.optimizers = optimizers
         self.options = options
         self.world = world or Processes()
         self.device = torch.device(options.device)
-        self.recorder: Recorder | None = None
-        if options.graphs:
-            self.recorder = Recorder(self.steps, self.passes, parts.values())
+        self.call(parts)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=options.precision == "fp16")
+
+    def call(self, parts: Parts) -> None:
+        """Call these parts from now on, and record their steps anew: other layers are trained."""
+        self.parts = parts
+        self.recorder: Recorder | None = None
+        if self.options.graphs:
+            self.recorder = Recorder(self.steps, self.passes, parts.values())
 
     def take(self, pieces: Sequence[Any], update: int, counts: bool = True) -> "Taken":
         """Take every step of one update, each before the next is asked for.
@@ -145,11 +150,18 @@ class Updater:
         for group in groups:
             if self.scaler.is_enabled():
                 for optimizer in group.optimizers:
-                    self.scaler.step(optimizer)
+                    if has_gradients(optimizer):  # before its layers are unfrozen it has none
+                        self.scaler.step(optimizer)
             else:
                 group.step()
         if self.scaler.is_enabled():
             self.scaler.update()
+
+
+def has_gradients(optimizer: Optimizer) -> bool:
+    """Return whether any parameter of an optimizer has a gradient."""
+    groups = optimizer.param_groups
+    return any(each.grad is not None for group in groups for each in group["params"])
 
 
 def scaled(value: Tensor, factor: float) -> Tensor:

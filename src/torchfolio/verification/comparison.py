@@ -27,13 +27,18 @@ class Difference:
     side: str = ""
 
 
-def relative(expected: Tensor, found: Tensor, floor: float = 0.0) -> tuple[float, str]:
-    """Return max|a - b| / max|a| (infinite where shapes or finiteness differ), and a note."""
+def relative(
+    expected: Tensor, found: Tensor, floor: float = 0.0, largest: float | None = None
+) -> tuple[float, str]:
+    """Return max|a - b| / max|a| (infinite where shapes or finiteness differ), and a note.
+
+    ``floor`` is the least to divide by, ``largest`` max|a| where it is known.
+    """
     if expected.shape != found.shape:
         return float("inf"), f"its shape is {_shown(found)}, not {_shown(expected)}"
     if expected.numel() == 0:
         return 0.0, ""
-    largest = max(extreme(expected), floor)
+    largest = max(extreme(expected) if largest is None else largest, floor)
     if largest < float("inf") and torch.equal(expected, found):
         return 0.0, ""
     distance = extreme(expected.double() - found)
@@ -45,7 +50,9 @@ def relative(expected: Tensor, found: Tensor, floor: float = 0.0) -> tuple[float
 
 
 def extreme(values: Tensor) -> float:
-    """Return the largest absolute value, not-a-number where there is one."""
+    """Return the largest absolute value, not-a-number where there is one, 0 of no values."""
+    if values.numel() == 0:
+        return 0.0
     low, high = torch.aminmax(values)
     return max(-float(low), float(high)) if low == low else float("nan")
 
@@ -67,17 +74,18 @@ def compare(expected: Observation, found: Observation) -> Iterator[Difference]:
         yield Difference("outputs", "outputs", *relative(expected.outputs, found.outputs))
     if found.error:
         return
+    extremes = {name: extreme(tensor) for name, tensor in expected.gradients.items()}
     largest: dict[str, float] = {}
-    for name, tensor in expected.gradients.items():
+    for name, value in extremes.items():
         layer = name.rpartition(".")[0]
-        largest[layer] = max(largest.get(layer, 0.0), float(tensor.abs().max()))
+        largest[layer] = max(largest.get(layer, 0.0), value)
     for name, tensor in expected.gradients.items():
         other = found.gradients.get(name)
         if other is None:
             yield Difference("gradient", name, float("inf"), "it is missing: nothing reaches it")
             continue
         floor = GRADIENT_FLOOR * largest[name.rpartition(".")[0]]
-        yield Difference("gradient", name, *relative(tensor, other, floor))
+        yield Difference("gradient", name, *relative(tensor, other, floor, extremes[name]))
     for name, tensor in expected.buffers.items():
         other = found.buffers.get(name)
         if other is not None:

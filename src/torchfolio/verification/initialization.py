@@ -118,7 +118,7 @@ def _fault(value: Tensor, rule: Rule, size: float) -> str:
     if abs(mean) > ALLOWED * deviation / math.sqrt(count):
         return f"its mean is {mean:.3g}, not 0"
     if count >= ENOUGH:
-        found = float((value / spread).pow(4).mean())
+        found = float((value / spread).square_().square_().mean())
         allowed = ALLOWED * math.sqrt((24 if rule.kind == "normal" else 3) / count)
         if abs(found - kurtosis) > allowed:
             return f"it is not {rule.kind} (its kurtosis is {found:.2f}, not {kurtosis:g})"

@@ -1,4 +1,9 @@
-"""Judging a network: counts, names, initial values, every layer, gradients and buffers."""
+"""Judging a network: counts, names, initial values, every layer, gradients and buffers.
+
+The network and its references compute with the same parameters, not copies of them: the largest
+networks take gigabytes. That values can be carried both ways is looked at before, and that a pass
+leaves them alone after each.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +14,8 @@ from torch import Tensor, nn
 
 from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import Card, find_card
+from torchfolio.networks.summary import summarise
+from torchfolio.verification.carrying import check_carrying, check_names, shortened
 from torchfolio.verification.comparison import Difference, compare, first_layer, others
 from torchfolio.verification.criteria import Criteria, Form, find_criteria, other_form
 from torchfolio.verification.draw import calibrate, draw
@@ -20,7 +27,6 @@ from torchfolio.verification.reference import Reference
 # on the CPU; float64 tells rounding from a wrong layer.
 TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-10}
 TYPES = {torch.float32: "float32", torch.float64: "float64"}
-MOST = 5  # faults of one kind that are told one by one
 
 
 @dataclass
@@ -39,7 +45,8 @@ class Verification:
     ``reference`` names what it was compared with, with versions. ``max_difference`` is the largest
     relative difference of any layer, output, gradient or buffer in float32 (in float64, where that
     already differs), ``max_difference_64`` in float64; None where names or shapes did not allow a
-    comparison. ``failures`` say what is wrong and in which layer.
+    comparison. ``macs`` are the multiply-adds at the card's input, None where a module was given.
+    ``failures`` say what is wrong and in which layer.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Verification:
     tolerance: float = TOLERANCES[torch.float32]
     tolerance_64: float = TOLERANCES[torch.float64]
     parameters: int = 0
+    macs: int | None = None
     failures: list[str] = field(default_factory=list)
     layers: list[Layer] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,6 +77,7 @@ class Verification:
             "max_difference_float64": _finite(self.max_difference_64),
             "tolerance_float64": self.tolerance_64,
             "parameters": self.parameters,
+            "macs": self.macs,
             "failures": self.failures,
             "notes": self.notes,
             "layers": [
@@ -106,6 +115,8 @@ def verify(name: str, *, network: nn.Module | None = None) -> Verification:
         verdict.failures.append(
             f"there are {verdict.parameters:,} parameters; its card says {card.parameters:,}"
         )
+    if not given:
+        count_multiply_adds(network, card, verdict)
     judge(network, find_criteria(card, form), form, verdict)
     if not given and "image_size" in settings(card):
         other = other_form(card)
@@ -126,11 +137,21 @@ def num_classes_of(card: Card) -> int:
     return int(settings(card)["num_classes"])
 
 
+def count_multiply_adds(network: nn.Module, card: Card, verdict: Verification) -> None:
+    """Count the multiply-adds of an image of the card's size."""
+    channels, height, width = card.input
+    verdict.macs = summarise(network, (channels, height, width)).macs
+    if verdict.macs != card.macs:
+        verdict.failures.append(
+            f"there are {verdict.macs:,} multiply-adds at {channels}x{height}x{width}; its card "
+            f"says {card.macs:,}"
+        )
+
+
 def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verification) -> None:
     """Add what the criteria show about a network to a verdict."""
     failures = verdict.failures
-    values = network.state_dict()
-    failures += shortened(check_initial(values, criteria.initial))
+    failures += shortened(check_initial(network.state_dict(), criteria.initial))
     for top, count in criteria.counts.items():
         found = sum(p.numel() for n, p in network.named_parameters() if n.split(".")[0] == top)
         if found != count:
@@ -141,107 +162,99 @@ def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verificat
         except Exception as error:  # a wrong network may fail in any way
             failures.append(f"a check could not be made: {type(error).__name__}: {error}")
     verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
-    for make in criteria.references:  # one at a time, for the memory
-        _compare_with(network, make(), criteria, form, verdict)
-        if failures:  # a second reference would say the same
+    references, buffers = _ready(network, criteria, form, verdict)
+    if references:
+        _compare(network, references, buffers, criteria, form, verdict)
+
+
+def images_of(criteria: Criteria, form: Form) -> Tensor:
+    """Return the images that the networks see, drawn from a seed."""
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(criteria.batch, form.in_channels, *criteria.image, generator=generator)
+
+
+def _ready(
+    network: nn.Module, criteria: Criteria, form: Form, verdict: Verification
+) -> tuple[list[Reference], dict[str, Tensor]]:
+    """Make the references, compare names, and carry the same values to all and back.
+
+    Returns the references, which share the network's parameters, and the buffers to begin with;
+    none where names or shapes differ. After a fault there is one reference: a second one would say
+    the same.
+    """
+    references: list[Reference] = []
+    values: dict[str, Tensor] = {}
+    for make in criteria.references:
+        reference = make()
+        if reference.title not in verdict.reference.split("; "):
+            verdict.reference += f"{'; ' if verdict.reference else ''}{reference.title}"
+        if faults := check_names(network, reference):
+            verdict.failures += [fault for fault in faults if fault not in verdict.failures]
+            return [], {}
+        if not references:
+            values = _drawn(network, reference, images_of(criteria, form))
+        verdict.failures += check_carrying(network, reference, values)
+        reference.share(network.state_dict())
+        references.append(reference)
+        if verdict.failures:
             break
+    trained = {name for name, _ in network.named_parameters()}
+    return references, {name: value for name, value in values.items() if name not in trained}
 
 
-def check_names(network: nn.Module, reference: Reference) -> list[str]:
-    """Compare names, shapes, what is trained and, where it is canonical, the order."""
-    expected, found = reference.state(), network.state_dict()
-    trained = reference.parameters()
-    parameters = dict(network.named_parameters())
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is one too many" for name in found if name not in expected]
-    for name in expected:
-        if name not in found:
-            continue
-        ours, theirs = tuple(found[name].shape), tuple(expected[name].shape)
-        if ours != theirs:
-            wrong.append(f"{name} has the shape {ours}, not {theirs}")
-        elif name in trained and name not in parameters:
-            wrong.append(f"{name} is no parameter of its own")
-        elif name in trained and not parameters[name].requires_grad:
-            wrong.append(f"{name} is frozen: it takes no gradient")
-        elif name not in trained and name in parameters:
-            wrong.append(f"{name} is a parameter, not a buffer")
-    if not wrong and reference.ordered and list(expected) != list(found):
-        first = next(a for a, b in zip(found, expected, strict=True) if a != b)
-        wrong.append(f"the order of the names differs from the reference's, first at {first}")
-    return shortened(wrong)
+def _drawn(network: nn.Module, reference: Reference, images: Tensor) -> dict[str, Tensor]:
+    """Return values to compare with; running statistics are near those of the images."""
+    values = draw(network.state_dict(), seed=1)
+    if any(name.endswith("running_mean") for name in values):
+        reference.load(values)
+        calibrate(values, reference.observe(images.double(), training=True), seed=2)
+    return values
 
 
-def shortened(faults: list[str]) -> list[str]:
-    """Return the first of many faults, and how many more there are."""
-    more = len(faults) - MOST
-    return [*faults[:MOST], f"and {more} more of the kind"] if more > 1 else faults
-
-
-def _compare_with(
+def _compare(
     network: nn.Module,
-    reference: Reference,
+    references: list[Reference],
+    buffers: Mapping[str, Tensor],
     criteria: Criteria,
     form: Form,
     verdict: Verification,
 ) -> None:
-    """Compare names, carry weights both ways, then compare every pass: both types, both modes."""
-    if reference.title not in verdict.reference.split("; "):
-        verdict.reference += f"{'; ' if verdict.reference else ''}{reference.title}"
-    if faults := check_names(network, reference):
-        verdict.failures += [fault for fault in faults if fault not in verdict.failures]
-        return
-    generator = torch.Generator().manual_seed(3)
-    images = torch.randn(criteria.batch, form.in_channels, *criteria.image, generator=generator)
-    values = draw(network.state_dict(), seed=1)
-    reference.load(values)
-    if any(name.endswith("running_mean") for name in values):
-        calibrate(values, reference.observe(images.double(), training=True), seed=2)
-    verdict.failures += check_carrying(network, reference, values)
+    """Compare every pass with every reference: both types, both modes."""
+    images = images_of(criteria, form)
     layers = {layer.name: layer for layer in verdict.layers}
     told: set[str] = set()
     before = len(verdict.failures)
     for kind in (torch.float64, torch.float32):
         if len(verdict.failures) > before:  # float32 would say the same less clearly
             break
-        network.to(kind).load_state_dict(values)
-        reference.load(values)
-        for training in (False, True):  # eval mode first: it leaves the values as they are
-            expected = reference.observe(images.to(kind), training)
+        network.to(kind).load_state_dict(buffers, strict=False)
+        sums = _sums(network)
+        for training in (False, True):  # eval mode first: it leaves the buffers as they are
             found = observe(network, images.to(kind), training)
-            differences = list(compare(expected, found))
-            error, stopped_in = found.error, found.stopped_in
-            del expected, found  # they hold gradients of the size of the network
-            _record(differences, kind, verdict, layers)
             mode = f"{TYPES[kind]}, {'train' if training else 'eval'} mode"
-            for where, fault in _faults(differences, error, stopped_in, kind):
-                if where not in told:
-                    told.add(where)
-                    verdict.failures.append(f"{fault} ({mode}, against {reference.title})")
+            changed = [name for name, total in _sums(network).items() if total != sums[name]]
+            verdict.failures += shortened([f"a pass changes {name} ({mode})" for name in changed])
+            for reference in references:
+                reference.share({**network.state_dict(), **buffers})
+                differences = list(compare(reference.observe(images.to(kind), training), found))
+                _record(differences, kind, verdict, layers)
+                faults = list(_faults(differences, found.error, found.stopped_in, kind))
+                for where, fault in faults:
+                    if where not in told:
+                        told.add(where)
+                        verdict.failures.append(f"{fault} ({mode}, against {reference.title})")
+                if faults:  # the next reference would say the same
+                    break
+            del found  # it holds gradients of the size of the network
     if verdict.max_difference is None:
         verdict.max_difference = verdict.max_difference_64
-    network.zero_grad()
     network.float()
     verdict.layers = list(layers.values())
 
 
-def check_carrying(
-    network: nn.Module, reference: Reference, values: Mapping[str, Tensor]
-) -> list[str]:
-    """Carry values from the reference to the network and back; each must arrive unchanged."""
-    nothing = {name: torch.zeros_like(value) for name, value in values.items()}
-    reference.load(values)
-    network.load_state_dict(reference.state())
-    reference.load(nothing)
-    there = network.state_dict()
-    reference.load(there)
-    back = reference.state()
-    return [
-        f"{name} does not arrive unchanged when weights are carried {way}"
-        for way, state in (("from the reference", there), ("to the reference", back))
-        for name, value in values.items()
-        if not torch.equal(state[name].to(value.dtype), value)
-    ]
+def _sums(network: nn.Module) -> dict[str, float]:
+    """Return the sum of each parameter, which tells whether it was changed."""
+    return {name: float(each.detach().sum()) for name, each in network.named_parameters()}
 
 
 def _faults(

@@ -6,7 +6,7 @@ these agree (see :mod:`torchfolio.verification.comparison`).
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,20 @@ def together(outputs: Any) -> Tensor:
     raise TypeError(f"it returns a {type(outputs).__name__}, not a tensor")
 
 
+class Copies:
+    """Copies of what layers read and gave; what one reads as the last one gave it is one copy."""
+
+    def __init__(self) -> None:
+        self.latest: tuple[Tensor, int, Tensor] | None = None  # a tensor, its version, its copy
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a tensor as it is now."""
+        version = tensor._version  # which every change in place raises
+        if self.latest is None or self.latest[0] is not tensor or self.latest[1] != version:
+            self.latest = (tensor, version, tensor.detach().clone())
+        return self.latest[2]
+
+
 def observe(
     network: nn.Module,
     images: Tensor,
@@ -58,10 +72,10 @@ def observe(
 ) -> Observation:
     """Run a network forward and backward on images and return all that can be seen.
 
-    ``names`` translates the network's names. The network keeps its type and the gradients of this
-    pass; in train mode its buffers change, as in a training.
+    ``names`` translates the network's names; values that get one name are laid end to end. The
+    network keeps its type, and no gradient; in train mode its buffers change, as in a training.
     """
-    seen = Observation()
+    seen, copies = Observation(), Copies()
     calls: Counter[str] = Counter()
     running: list[tuple[str, int]] = []
 
@@ -70,14 +84,14 @@ def observe(
             running.append((name, calls[name]))
             calls[name] += 1
             if arguments and isinstance(arguments[0], Tensor):
-                seen.layers[name, "input", running[-1][1]] = arguments[0].detach().clone()
+                seen.layers[name, "input", running[-1][1]] = copies.of(arguments[0])
 
         return hook
 
     def end(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
         name, call = running.pop()
         if isinstance(output, Tensor):
-            seen.layers[name, "output", call] = output.detach().clone()
+            seen.layers[name, "output", call] = copies.of(output)
 
     handles = []
     for name, module in network.named_modules():
@@ -107,13 +121,25 @@ def observe(
 def _collect(
     seen: Observation, network: nn.Module, images: Tensor, names: Callable[[str], str]
 ) -> None:
-    """Add gradients and buffers to an observation."""
+    """Move the gradients of a network to an observation, and copy its buffers there."""
     parameters = dict(network.named_parameters())
     if images.grad is not None:
         seen.gradients[IMAGES] = images.grad
-    for name, parameter in parameters.items():
-        if parameter.grad is not None:
-            seen.gradients[names(name)] = parameter.grad
-    for name, value in network.state_dict().items():
-        if name not in parameters and isinstance(value, Tensor):
-            seen.buffers[names(name)] = value.clone()
+    seen.gradients |= end_to_end(
+        (names(name), each.grad) for name, each in parameters.items() if each.grad is not None
+    )
+    for parameter in parameters.values():
+        parameter.grad = None
+    seen.buffers = end_to_end(
+        (names(name), value.clone())
+        for name, value in network.state_dict().items()
+        if name not in parameters and isinstance(value, Tensor)
+    )
+
+
+def end_to_end(named: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Return values by their names; those of one name are laid end to end, in their order."""
+    found: dict[str, list[Tensor]] = {}
+    for name, value in named:
+        found.setdefault(name, []).append(value)
+    return {name: torch.cat(each) if len(each) > 1 else each[0] for name, each in found.items()}

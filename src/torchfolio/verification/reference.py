@@ -5,6 +5,7 @@ Both speak in our names, so that values, layers, gradients and buffers can be la
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -15,6 +16,7 @@ from torchfolio.verification.observation import (
     IMAGES,
     SEED,
     Observation,
+    end_to_end,
     observe,
     scalar,
     together,
@@ -46,6 +48,10 @@ class Reference(ABC):
         """Take values; they must be exactly those of :meth:`state` by name and shape."""
 
     @abstractmethod
+    def share(self, state: Mapping[str, Tensor]) -> None:
+        """Take values as :meth:`load` does, but the parameters themselves, not copies of them."""
+
+    @abstractmethod
     def observe(self, images: Tensor, training: bool) -> Observation:
         """Run forward and backward in the type of the images."""
 
@@ -53,6 +59,7 @@ class Reference(ABC):
 class ModuleReference(Reference):
     """A module of another library. ``renames`` are patterns that turn its names into ours.
 
+    Several values of its that get one name are one of ours: laid end to end, in the module's order.
     ``joined`` is a pattern of layers that hold more than ours of the same name, as an activation:
     what they give is not compared.
     """
@@ -79,13 +86,31 @@ class ModuleReference(Reference):
         return self.names[theirs]
 
     def state(self) -> State:
-        return {self.name(key): value for key, value in self.module.state_dict().items()}
+        return end_to_end((self.name(key), each) for key, each in self.module.state_dict().items())
 
     def parameters(self) -> set[str]:
         return {self.name(key) for key, _ in self.module.named_parameters()}
 
+    def pieces(self, state: Mapping[str, Tensor]) -> State:
+        """Return our values under the module's names, cut where several of its are one of ours."""
+        found: State = {}
+        taken: Counter[str] = Counter()  # rows of ours
+        for key, like in self.module.state_dict().items():
+            name = self.name(key)
+            found[key] = state[name]
+            if state[name].shape != like.shape:
+                found[key] = state[name][taken[name] : taken[name] + len(like)]
+                taken[name] += len(like)
+        return found
+
     def load(self, state: Mapping[str, Tensor]) -> None:
-        self.module.load_state_dict({k: state[self.name(k)] for k in self.module.state_dict()})
+        self.module.load_state_dict(self.pieces(state))
+
+    def share(self, state: Mapping[str, Tensor]) -> None:
+        pieces = self.pieces(state)
+        for key, parameter in self.module.named_parameters():
+            parameter.data = pieces.pop(key).detach()
+        self.module.load_state_dict(pieces, strict=False)
 
     def observe(self, images: Tensor, training: bool) -> Observation:
         self.module.to(images.dtype)
@@ -132,13 +157,16 @@ class CalculatedReference(Reference):
     def load(self, state: Mapping[str, Tensor]) -> None:
         self.values = {name: state[name].clone() for name in self.values}
 
+    def share(self, state: Mapping[str, Tensor]) -> None:
+        self.values = {name: state[name].detach() for name in self.values}
+
     def observe(self, images: Tensor, training: bool) -> Observation:
         values = {
             name: value.to(images.dtype) if value.is_floating_point() else value
             for name, value in self.values.items()
         }
         leaves = {
-            name: value.detach().clone().requires_grad_(name not in self.fixed)
+            name: value.detach().requires_grad_(name not in self.fixed)
             for name, value in values.items()
             if value.is_floating_point()
         }

@@ -12,6 +12,7 @@ from torchfolio.evaluation.figures.curves import (
     roc_curves,
 )
 from torchfolio.evaluation.figures.filters import first_layer_filters
+from torchfolio.evaluation.figures.sheets import picture_sheet
 
 __all__ = [
     "class_balance",
@@ -19,6 +20,7 @@ __all__ = [
     "confusion_matrix",
     "first_layer_filters",
     "learning_curve",
+    "picture_sheet",
     "precision_recall_curves",
     "reliability_diagram",
     "roc_curves",

@@ -1,4 +1,4 @@
-"""Vision Transformers against torchvision's and timm's.
+"""Vision Transformers against torchvision's, timm's and transformers'.
 
 torchvision has the larger sizes; its class makes the smaller ones of their numbers.
 """
@@ -28,8 +28,9 @@ TABLE_1 = {
     "l": (1024, 24, 16, 4096),
 }
 TIMM = {"ti": "tiny", "s": "small", "b": "base", "l": "large"}
+# transformers has queries, keys and values in three layers
+QKV = (r"\.attention\.[qkv]_proj\.", ".self_attention.in_proj_")
 OTHER_FORM = Form(num_classes=7, in_channels=3, image_size=(64, 64))
-
 
 RULES = [
     constant("class_token", 0, "as torchvision's"),
@@ -50,10 +51,11 @@ def criteria(card: Card, form: Form) -> Criteria:
     size, patch = found[1], int(found[2])
     references = [partial(from_torchvision, size, patch, form)]
     result = Criteria(references, form.image_size, RULES, batch=1)
-    if installed("timm"):
-        result.references = [*result.references, partial(from_timm, size, patch, form)]
-    else:
-        result.notes.append(absent("timm"))
+    for package, make in (("timm", from_timm), ("transformers", from_transformers)):
+        if installed(package):
+            result.references = [*result.references, partial(make, size, patch, form)]
+        else:
+            result.notes.append(absent(package))
     return result
 
 
@@ -77,3 +79,29 @@ def from_timm(size: str, patch: int, form: Form) -> Reference:
         name, pretrained=False, num_classes=form.num_classes, img_size=form.image_size[0]
     )
     return ModuleReference(f"timm {installed('timm')} {name}", module, RENAMES)
+
+
+def from_transformers(size: str, patch: int, form: Form) -> Reference:
+    """Return the network of transformers, with the epsilon of the authors' code.
+
+    Its own is 1e-12. Of its ways to compute attention, one takes the softmax in float32 whatever
+    the type; this is the other.
+    """
+    transformers = importlib.import_module("transformers")
+    width, layers, heads, hidden = TABLE_1[size]
+    config = transformers.ViTConfig(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=hidden,
+        patch_size=patch,
+        image_size=form.image_size[0],
+        num_channels=form.in_channels,
+        num_labels=form.num_classes,
+        layer_norm_eps=1e-6,
+        attn_implementation="sdpa",
+    )
+    module = transformers.ViTForImageClassification(config)
+    module.register_forward_hook(lambda _, inputs, output: output.logits)
+    title = f"transformers {installed('transformers')} ViTForImageClassification {size}/{patch}"
+    return ModuleReference(title, module, [QKV, *RENAMES])

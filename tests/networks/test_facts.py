@@ -1,0 +1,89 @@
+"""The cards against the table of facts, which lies beside the public data.
+
+What it says is in ``test_forms.py`` as well, which needs no table; this reads every row of it, also
+those of other image sizes. Its rows have names of their own.
+"""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import cards
+from torchfolio.networks.summary import summarise
+
+Row = dict[str, str]
+NOT_OURS = {"darknet19", "darknet53"}  # yet
+# Names that no rule gives, with the arguments that the row is for.
+NAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "softmax_regression_784": ("softmax_regression", {}),
+    "mlp_784_256_10": ("mlp", {}),
+    "mlp_784_800_10": ("mlp", {"widths": [800]}),
+    "mlp_784_512_512_10": ("mlp", {"widths": [512, 512]}),
+    "mlp_bn_100x3": ("mlp_bn", {}),
+    "maxout_mlp_240x5": ("maxout_mlp", {}),
+    "maxout_conv_mnist_tied_bias": ("maxout_conv_mnist", {}),
+    "resnet34_v1": ("resnet34", {}),
+    "densenet_cifar_l40_k12": ("densenet40_k12", {}),
+    "densenet_bc_cifar_l100_k12": ("densenet100_k12_bc", {}),
+    "mobilenetv1_100_timm": ("mobilenet_v1_relu6", {}),
+    "capsnet_no_decoder": ("capsnet", {}),
+}
+# What comes after a name: whose weights or figures, and of which size of images.
+ENDINGS = r"(_1\.0)?(_(v2_weights|augreg|authors|caffe|paper|384|224|192|160|128|96))*$"
+# Multiply-adds of what runs in training alone, which the table counts and a card does not.
+IN_TRAINING = {
+    # 512 (528) maps of 4x4 to 128, then 2048 to 1024 to 1000
+    "googlenet_original_aux": (512 + 528) * 128 * 16 + 2 * (2048 * 1024 + 1024 * 1000),
+    "capsnet": 160 * 512 + 512 * 1024 + 1024 * 784,
+}
+
+
+def of_row(name: str) -> tuple[str, dict[str, Any]]:
+    """Return our name of a row, and what the row says of the network besides."""
+    if name in NAMES:
+        return NAMES[name]
+    if name in cards():
+        return name, {}
+    ours = re.sub(r"^cifar_(resnet\d+)_option_b$", r"\1_b", name).removeprefix("cifar_")
+    return re.sub(ENDINGS, "", ours), {}
+
+
+def rows(public_data: Path) -> list[Row]:
+    file = public_data.parent / "facts" / "networks.csv"
+    if not file.is_file():
+        pytest.skip("the table of facts does not lie beside the public data")
+    with file.open(encoding="utf-8", newline="") as opened:
+        return [row for row in csv.DictReader(opened) if row["task"] == "image classification"]
+
+
+@pytest.mark.slow
+def test_parameters_and_multiply_adds_are_those_of_the_table(public_data: Path) -> None:
+    compared = set()
+    for row in rows(public_data):
+        if row["name"] in NOT_OURS:
+            continue
+        name, arguments = of_row(row["name"])
+        shape = [int(size) for size in row["input_shape"].split("x")][1:]
+        channels, height, width = shape if len(shape) == 3 else (1, 28, 28)
+        with torch.device("meta"):
+            network = build(name, image_size=(height, width), **arguments)
+        if row["name"] == "capsnet_no_decoder":
+            network.decoder = nn.Identity()
+        found = summarise(network, (channels, height, width))
+        assert found.parameters == int(row["params"]), row["name"]
+        if row["macs"]:
+            macs = found.macs + IN_TRAINING.get(row["name"], 0)
+            assert macs == int(row["macs"]), row["name"]
+        compared.add(name)
+    left_out = set(cards()) - compared
+    # Forms whose counts follow from those of others, in ``test_forms.py``.
+    assert all(
+        name.endswith(("_plain", "_official", "_bn", "_b", "_relu6")) or name == "cifar_quick"
+        for name in left_out
+    ), left_out

@@ -1,0 +1,144 @@
+"""A new head by naming the data alone: other classes, other channels, other sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import torchfolio
+from torchfolio.errors import RequestError
+from torchfolio.run import Run
+from torchfolio.training.recording import Monitor
+from torchfolio.training.start import Start, make_parts, prepare
+
+QUICK: dict[str, Any] = {
+    "epochs": 1, "batch_size": 32, "threads": 1, "workers": 0, "device": "cpu",
+}  # fmt: skip
+
+
+class Lines(Monitor):
+    """Keeps what was decided."""
+
+    def prepared(self, start: Start, path: Path) -> None:
+        self.lines = start.lines
+
+
+def write(folder: Path, classes: list[str], *, side: int = 32, channels: int = 1) -> Path:
+    """Twelve pictures of noise a class, in folders."""
+    generator = np.random.default_rng(0)
+    shape = (side, side, 3) if channels == 3 else (side, side)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = generator.integers(0, 256, shape).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def trained(network: str, data: Path | str, out: Path, **settings: Any) -> tuple[Run, list[str]]:
+    watcher = Lines()
+    run = torchfolio.train(
+        network, data, out=out, report=False, watcher=watcher, **QUICK | settings
+    )
+    return run, watcher.lines
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("source")
+    data = write(folder / "data", ["ant", "bee"])
+    return trained("lenet5", data, folder / "run")[0]
+
+
+def test_more_classes_have_a_new_head(source: Run, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", ["cat", "dog", "猫 owl"])
+    settings = {"weights": str(source.path), "transfer": "head"}
+    run, lines = trained("lenet5", data, tmp_path / "run", **settings)
+    assert (
+        "new head (output) for 3 classes: cat, dog, 猫 owl; that of the weights is for 2: ant, bee"
+    ) in lines
+    assert "trained: output; everything else is frozen" in lines
+    assert run.network.output.out_features == 3
+    before, after = source.network.state_dict(), run.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if "output" not in name)
+
+
+def test_other_classes_of_the_same_number_have_a_new_head_too(source: Run) -> None:
+    settings = QUICK | {"weights": str(source.path)}
+    taught = source.network.state_dict()["output.weight"]
+    for data, kept in (("ant bee", True), ("cat dog", False)):
+        folder = write(source.path.parent / data, data.split())
+        start = prepare("lenet5", folder, settings)
+        network = make_parts(start).network
+        assert torch.equal(network.output.weight, taught) == kept
+        assert any(line.startswith("new head (output)") for line in start.lines) != kept
+        assert any("loaded: 10 of" in line for line in start.lines) == kept
+
+
+def test_pictures_get_the_channels_and_the_size_of_the_run(tmp_path: Path) -> None:
+    colours = write(tmp_path / "colours", ["ant", "bee"], side=16, channels=3)
+    first, _ = trained("mlp", colours, tmp_path / "first")
+    assert (first.load()[0].state["channels"], first.load()[0].state["size"]) == (3, 16)
+    greys = write(tmp_path / "greys", ["cat", "dog"], side=24)
+    run, lines = trained("mlp", greys, tmp_path / "run", weights=str(first.path))
+    state = run.load()[0].state
+    assert (state["channels"], state["size"]) == (3, 16)
+    assert (
+        "the size is that of the run that the weights come from (--image-size overrules)" in lines
+    )
+    with pytest.raises(RequestError, match="The weights do not fit this network"):
+        trained("mlp", greys, tmp_path / "x", weights=str(first.path), image_size=24)
+
+
+def test_a_first_convolution_of_other_channels_is_new_and_said(tmp_path: Path) -> None:
+    greys = write(tmp_path / "greys", ["ant", "bee"])
+    first, _ = trained("resnet20", greys, tmp_path / "first")
+    settings = {"weights": str(first.path), "channels": 3}
+    start = prepare("resnet20", greys, QUICK | settings)
+    network = make_parts(start).network
+    assert "new: conv1.weight (16x3x3x3; the file has 16x1x3x3)" in start.lines
+    assert torch.equal(network.layer1[0].conv1.weight, first.network.layer1[0].conv1.weight)
+    for transfer in ("head", "last:2"):
+        with pytest.raises(
+            RequestError,
+            match=rf"transfer is {transfer}, and conv1\.weight \(16x3x3x3; the file has 16x1x3x3\) "
+            r"would stay random: .*\(--transfer all\)",
+        ):
+            make_parts(prepare("resnet20", greys, QUICK | settings | {"transfer": transfer}))
+
+
+def test_depthwise_kernels_are_not_taken_for_the_first_layer(tmp_path: Path) -> None:
+    """The first of MobileNet's tensors, by name, is a kernel of one channel."""
+    file = tmp_path / "weights.pth"
+    network = torchfolio.create("mobilenet_v1_0.25", in_channels=3, num_classes=4)
+    torch.save(dict(sorted(network.state_dict().items())), file)
+    greys = write(tmp_path / "greys", ["ant", "bee"])
+    start = prepare("mobilenet_v1_0.25", greys, QUICK | {"weights": str(file)})
+    assert start.task.state["channels"] == 3
+
+
+def test_position_embeddings_are_interpolated_to_the_size_of_the_data(tmp_path: Path) -> None:
+    pictures = write(tmp_path / "data", ["ant", "bee"])
+    file = tmp_path / "weights.pth"
+    torch.save(
+        torchfolio.create(
+            "vit_ti_16", in_channels=1, num_classes=2, image_size=(64, 64)
+        ).state_dict(),
+        file,
+    )
+    start = prepare("vit_ti_16", pictures, QUICK | {"weights": str(file), "transfer": "head"})
+    network = make_parts(start).network
+    assert network.encoder.pos_embedding.shape == (1, 1 + 2 * 2, 192)
+    assert "new: none" in start.lines
+
+
+def test_the_recipe_of_a_run_is_taken_as_it_stands(source: Run, tmp_path: Path) -> None:
+    colours = write(tmp_path / "data", ["ant", "bee"], side=16, channels=3)
+    first, _ = trained("mlp", colours, tmp_path / "first")
+    settings: dict[str, Any] = {"image_size": 16, "channels": 3, "normalize": "none"}
+    run, _ = trained("mlp", colours, tmp_path / "run", weights=str(first.path), **settings)
+    again = prepare("mlp", colours, {}, which=str(run.path / "recipe.toml"))
+    assert again.recipe.task == run.recipe.task
