@@ -228,7 +228,7 @@ def test_costs_are_the_sums_over_the_members(
     members: list[Run], joined: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def timed(network: nn.Module, example: Tensor) -> dict[str, Any]:
-        """Take a millisecond a value of a picture: a machine at work measures otherwise each time."""
+        """Take a millisecond a value of a picture, whatever else the machine does."""
         times = dict.fromkeys(("latency_ms", "latency_low_ms", "latency_high_ms"), example.numel())
         return times | {"throughput": 1.0, "throughput_batch": 1} | size_of(network)
 
