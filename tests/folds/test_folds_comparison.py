@@ -140,7 +140,8 @@ def test_of_repeats_alone_both_have_to_speak() -> None:
     plan = Plan(None, 3, 0, 0)
     test = corrected_t_test([0.04, 0.05, 0.06], ratio=0)
     clear, unclear = (
-        Pair(Interval(0.05, low, 0.09), 20, 10, 70, 0, 30, 0.1) for low in (0.01, -0.01)
+        Pair(20, 10, 70, 0, 30, difference=Interval(0.05, low, 0.09), p=0.1)
+        for low in (0.01, -0.01)
     )
     assert verdict(plan, clear, test, 0.01, "one", "other").startswith(
         "one is better: +5.00 points"
