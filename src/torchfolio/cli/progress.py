@@ -153,10 +153,12 @@ def describe(start: "Start") -> list[str]:
     """Return what a training will do, line by line: data, decisions, recipe."""
     dataset, recipe = start.dataset, start.recipe
     counts = ", ".join(f"{name} {len(indices):,}" for name, indices in start.splits.indices.items())
+    what = "classes" if dataset.targets is None else "labels"
     lines = [
         f"{start.card.name}: {start.card.paper}, {start.card.year}",
         f"data: {dataset.path}, read by {dataset.reader} (--reader): {len(dataset):,} examples, "
-        f"{len(dataset.classes)} classes",
+        f"{len(dataset.classes)} {what}",
+        *([f"read as: {dataset.reading}"] if dataset.reading else []),
         f"splits: {counts}",
     ]
     if dataset.problems:
@@ -209,10 +211,11 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     if not result["examples"]:
         return ["no examples were held out: nothing was measured"]
     lines = [f"{what}, {result['examples']:,} examples:"]
+    width = max(20, *map(len, result["metrics"]))
     for name, value in result["metrics"].items():
         if value["value"] is None:
             continue
-        line = f"  {name:<20} {value['value']:.4f}"
+        line = f"  {name:<{width}} {value['value']:.4f}"
         if value.get("low") is not None:
             line += f"  [{value['low']:.4f}, {value['high']:.4f}]"
         baseline = result["baseline"].get(name)

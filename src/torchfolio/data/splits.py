@@ -10,6 +10,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.folders import counted
 from torchfolio.data.records import fingerprint
+from torchfolio.data.stratify import stratify
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option
 
@@ -45,7 +46,8 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
     otherwise by seed, stratified by class, with groups and (under ``duplicates="together"``)
     exact duplicates on one side. Shares are exact to rounding; each class with three examples
     or more is on each side, one with a single example in training, unless groups or
-    duplicates forbid it.
+    duplicates forbid it. Of several labels an example, each is in proportion on each side
+    (:mod:`torchfolio.data.stratify`).
 
     Raises ``DataError`` where there is too little to divide.
     """
@@ -67,7 +69,7 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
             f"--val-split {options.val_split} and --test-split {options.test_split} leave nothing "
             "to train on: together they should be below 1."
         )
-    if dataset.classes and len(dataset.classes) < 2:
+    if dataset.targets is None and dataset.classes and len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: telling classes apart "
             f"needs two. {_left_out(dataset)}Add the pictures of another class in a folder of "
@@ -129,6 +131,8 @@ def _draw(
     how = f"by seed {seed}"
     if dataset.labels is not None:
         how += ", stratified by class"
+    if dataset.targets is not None:
+        how += ", stratified by label"
     units = np.arange(len(rows))
     copies = 0
     if together:
@@ -145,7 +149,10 @@ def _draw(
             )
         units = _join(groups, units)
         how += ", each group kept whole"
-    side = _assign(units, labels, list(drawn.values()), seed)
+    if dataset.targets is not None:
+        side = stratify(units, dataset.targets[rows], list(drawn.values()), seed)
+    else:
+        side = _assign(units, labels, list(drawn.values()), seed)
     if dataset.groups is not None and units.max() >= len(drawn):
         _fill_empty(units, side, 1 + len(drawn))
     if len(np.unique(side)) <= len(drawn):
@@ -153,9 +160,11 @@ def _draw(
             f"{copies:,} of the {len(rows):,} examples are exact duplicates, which stay beside the "
             "original unless --duplicates ignore is given. "
         )
+        few = "examples of each class" if dataset.targets is None else "examples"
+        alone = "classes with one example stay in train. " if dataset.targets is None else ""
         raise DataError(
-            f"{dataset.path} has too few examples of each class to make {_and(['train', *drawn])} "
-            f"from: classes with one example stay in train. {alike if copies else ''}"
+            f"{dataset.path} has too few {few} to make {_and(['train', *drawn])} from: "
+            f"{alone}{alike if copies else ''}"
             f"{_left_out(dataset)}Add examples, or set a share to 0 (--val-split 0)."
         )
     return {name: rows[side == number] for number, name in enumerate(("train", *drawn))}, how

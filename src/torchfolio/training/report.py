@@ -50,6 +50,7 @@ def run_sections(
     machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
     machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
     machine += [[name, number] for name, number in environment["versions"].items()]
+    names = "labels" if data.get("kind") == "multilabel-classification" else "classes"
     problems = [[each["path"], each["problem"]] for each in data["problems"][:50]]
     described: list[Any] = [
         Table(
@@ -58,8 +59,9 @@ def run_sections(
             [
                 ["path", data["path"]],
                 ["reader", data["reader"]],
+                *([["read as", data["reading"]]] if data.get("reading") else []),
                 ["examples", f"{data['examples']:,}"],
-                ["classes", f"{len(data['classes'])}"],
+                [names, f"{len(data['classes'])}"],
                 ["split", split["rule"]],
             ],
         ),
