@@ -286,6 +286,14 @@ class Run:
         """
         task, parts, context = self.ready(loop.options.device, say, report)
         splits = start.splits.indices
+        if len(splits["val"]):
+            with explained(loop.options, lambda: loop.progress.update):
+                lines = task.conclude(parts, start.dataset, splits["val"], context)
+            if lines:
+                self.folder.write_preprocessing(task.state)
+            for line in lines:
+                say(line)
+                self.folder.log(line)
         split = "test" if len(splits["test"]) else "val"
         if len(splits[split]):
             say(f"evaluating {len(splits[split]):,} {split} examples")

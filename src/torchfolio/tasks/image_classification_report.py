@@ -26,6 +26,7 @@ from torchfolio.tasks.outputs import batch_size, outputs
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
+    from torchfolio.tasks.picture_task import PictureTask
 
 SHOWN = 24  # pictures of a gallery
 COLUMNS = 100  # classes whose probabilities are all written; of more, the TOP highest are
@@ -33,7 +34,7 @@ TOP = 5
 
 
 def class_probabilities(
-    task: "ImageClassification",
+    task: "PictureTask",
     parts: Parts,
     dataset: Dataset,
     indices: Indices,

@@ -8,6 +8,7 @@ from torchfolio.networks.catalogue import Card
 
 TASKS = {
     "image-classification": "image_classification:ImageClassification",
+    "multilabel-classification": "multilabel_classification:MultilabelClassification",
 }
 
 
