@@ -293,6 +293,9 @@ class Run:
 
         ``last`` is the digest of the last weights.
         """
+        splits = start.splits.indices
+        with explained(loop.options, lambda: loop.progress.update):
+            self.complete(start.dataset, splits["val"], loop.options.device, say)
         training = {
             "reason": reason,
             "epochs": loop.progress.epoch,
@@ -302,13 +305,26 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        splits = start.splits.indices
         split = "test" if len(splits["test"]) else "val"
         facts = {"digest": last, "training": training}
         with explained(loop.options, lambda: loop.progress.update):
             self.conclude(
                 start.dataset, splits, split, facts, loop.options.device, say=say, report=report
             )
+
+    def complete(
+        self, dataset: Dataset, validation: Indices, device: str, say: Callable[[str], None]
+    ) -> None:
+        """Let the task decide with the best weights what it decides on validation data."""
+        if not len(validation):
+            return
+        task, parts, context = self.ready(device, say)
+        lines = task.conclude(parts, dataset, validation, context)
+        if lines:
+            self.folder.write_preprocessing(task.state)
+        for line in lines:
+            say(line)
+            self.folder.log(line)
 
     def conclude(
         self,

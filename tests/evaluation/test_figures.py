@@ -65,6 +65,20 @@ FIGURES = {
     "confusion of 1000": lambda: figures.confusion_matrix(
         np.diag(RANDOM.integers(1, 9, 1000)) + (RANDOM.random((1000, 1000)) < 0.015), names(1000)
     ),
+    "labels together": lambda: figures.labels_together(confusion(6), names(6)),
+    "labels together, one of them nowhere": lambda: figures.labels_together(
+        np.array([[3, 0], [0, 0]]), names(2)
+    ),
+    "100 labels together": lambda: figures.labels_together(confusion(100), names(100)),
+    "precision and recall of labels": lambda: figures.precision_recall_curves(
+        curves(9), names(9), what="labels"
+    ),
+    "reliability of labels": lambda: figures.reliability_diagram(
+        reliability(RANDOM.random(500), RANDOM.random(500) < 0.5),
+        measured="share with the label",
+        given="probability",
+        right="with the label",
+    ),
     "roc of 2": lambda: figures.roc_curves(curves(2), names(2)),
     "roc of 6": lambda: figures.roc_curves(curves(6), names(6)),
     "roc of 999": lambda: figures.roc_curves(curves(999), names(999)),
@@ -180,6 +194,26 @@ def test_two_classes_have_one_roc_curve(drawn: Drawn) -> None:
     legend = [word for word in texts(drawn["roc of 2"]) if "·" in word]
     assert len(legend) == 1
     assert legend[0].endswith("0.501")
+
+
+def test_two_labels_mirror_nothing(drawn: Drawn) -> None:
+    found = texts(figures.roc_curves(curves(2), names(2), what="labels"))
+    assert len([word for word in found if "·" in word]) == 2
+    many = texts(drawn["precision and recall of labels"])
+    assert any(word.startswith("mean of 9 labels") for word in many)
+
+
+def test_labels_together_print_how_many_have_both() -> None:
+    table = np.array([[70, 12, 0], [12, 41, 3], [0, 3, 5]])
+    found = texts(figures.labels_together(table, ["sea", "sky", "sun"]))
+    assert {"70", "12", "41", "3", "5", "with", "also with"} <= set(found)
+    assert "0" not in found
+
+
+def test_calibration_has_the_words_that_it_is_given(drawn: Drawn) -> None:
+    found = texts(drawn["reliability of labels"])
+    assert {"share with the label", "probability", "with the label"} <= set(found)
+    assert not {"accuracy", "confidence", "right"} & set(found)
 
 
 def test_many_classes_are_drawn_as_mean_and_the_three_lowest(drawn: Drawn) -> None:

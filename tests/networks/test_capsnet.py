@@ -145,3 +145,34 @@ def test_probabilities_are_lengths_scaled() -> None:
     lengths = torch.tensor([[0.6, 0.2, 0.0]])
     found = build("capsnet", num_classes=3).probabilities(lengths)
     assert found[0].tolist() == pytest.approx([0.75, 0.25, 0])
+
+
+def test_several_things_have_a_term_each_in_the_margin_loss() -> None:
+    lengths = torch.tensor([[0.5, 0.3, 0.05], [0.95, 0.2, 0.6]])
+    there = torch.tensor([[1, 1, 0], [0, 0, 0]])
+    # Equation 4: (0.9 - 0.5)^2 + (0.9 - 0.3)^2 of the first, and of the second, which is empty,
+    # half of (0.95 - 0.1)^2 + (0.2 - 0.1)^2 + (0.6 - 0.1)^2
+    expected = (0.16 + 0.36 + 0.5 * (0.7225 + 0.01 + 0.25)) / 2
+    network = build("capsnet", num_classes=3)
+    assert float(network.loss(lengths, there)) == pytest.approx(expected)
+    assert float(network.loss(lengths, there.float())) == pytest.approx(expected)
+    one = torch.tensor([0, 2])
+    alone = torch.nn.functional.one_hot(one, 3)
+    assert torch.equal(network.loss(lengths, one), network.loss(lengths, alone))
+
+
+def test_the_capsules_of_all_things_are_drawn_together() -> None:
+    network = build("capsnet", num_classes=4).eval()
+    capsules = torch.randn(1, 4, 16)
+    other = capsules.clone()
+    other[:, 3] = 0
+    there = torch.tensor([[1, 0, 1, 0]])
+    one, same = (network.reconstruct(each, there) for each in (capsules, other))
+    assert torch.equal(one, same)
+    other[:, 2] = 0
+    assert not torch.equal(one, network.reconstruct(other, there))
+
+
+def test_a_thing_is_as_probable_as_its_capsule_is_long() -> None:
+    lengths = torch.tensor([[0.6, 0.2, 0.9]])
+    assert torch.equal(build("capsnet", num_classes=3).presences(lengths), lengths)

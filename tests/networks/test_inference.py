@@ -170,3 +170,21 @@ class Offset(nn.Module):
 def test_what_bf16_would_spoil_answers_in_float32() -> None:
     network = Offset().eval()
     assert answering(network, torch.zeros(1, 64), bf16=True) is network
+
+
+class Common(nn.Module):
+    """Scores that are all the same, and that bf16 spoils."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 1)
+        nn.init.constant_(self.linear.bias, 1000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.linear(x) - 1000).expand(-1, 3)
+
+
+def test_what_scores_have_in_common_counts_where_they_stand_alone() -> None:
+    network, example = Common().eval(), torch.zeros(1, 64)
+    assert answering(network, example, bf16=True) is not network  # a softmax takes it off
+    assert answering(network, example, bf16=True, relative=False) is network

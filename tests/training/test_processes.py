@@ -143,7 +143,7 @@ def test_two_and_four_processes_have_the_losses_of_one(
     assert_alike(alone[name], four[name])
 
 
-@pytest.mark.parametrize("name", ["many", "lbfgs", "frozen", "thawed"])
+@pytest.mark.parametrize("name", ["labels", "many", "lbfgs", "frozen", "thawed"])
 def test_two_processes_train_as_one(name: str, alone: dict[str, Any], two: dict[str, Any]) -> None:
     assert_alike(alone[name], two[name])
 

@@ -17,6 +17,7 @@ from torchfolio.data.records import ImageArray, size_facts
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.base import Batch, Meter, Parts, Step, Task
 from torchfolio.tasks.image_classification import ImageClassification, ImageOptions
+from torchfolio.tasks.multilabel_classification import MultilabelClassification, MultilabelOptions
 from torchfolio.training.device import resolve_device, seed_for
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
@@ -289,6 +290,42 @@ def digit_loop(
     by_layer = "unfreeze" in settings
     section = optimizer or SGD
     made = {"network": make_optimizer("network", parts.network, section, by_layer=by_layer)}
+    return Loop(task, parts, made, data, splits, options(**settings), world)
+
+
+# Several labels
+
+
+def label_data(count: int) -> Dataset:
+    """Digits with three labels each: even, below five, and round (with a closed loop)."""
+    data = digit_data(count)
+    digits, data.labels = data.labels, None
+    assert digits is not None
+    told = [digits % 2 == 0, digits < 5, np.isin(digits, (0, 6, 8, 9))]
+    data.targets = np.stack(told, 1).astype(np.uint8)
+    data.kind, data.classes = "multilabel-classification", ("even", "below five", "round")
+    return data
+
+
+def label_loop(
+    network: str = "lenet5",
+    task_options: dict[str, Any] | None = None,
+    *,
+    count: int = 96,
+    val: int = 24,
+    prepare: Callable[[nn.Module], Any] | None = None,
+    world: Processes | None = None,
+    **settings: Any,
+) -> Loop:
+    """A loop of several labels a picture; ``prepare`` sees the network before training."""
+    data, splits, card = label_data(count), splits_of(count, val), find_card(network)
+    task = MultilabelClassification(MultilabelOptions(**(task_options or {})))
+    task.prepare(card, data, splits["train"])
+    seed_for("initial weights", 0)
+    parts = task.parts(card)
+    if prepare is not None:
+        prepare(parts.network)
+    made = {"network": make_optimizer("network", parts.network, SGD)}
     return Loop(task, parts, made, data, splits, options(**settings), world)
 
 

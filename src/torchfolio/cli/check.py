@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # problems of a kind that a person sees at once
 CLASSES_SHOWN = 30
+SETS = 5  # sets of labels that are told
 SWITCHES = {"download", "json", "quiet", "help", "h"}
 
 
@@ -104,8 +105,8 @@ def check_data(
     download
         Fetch a data set known by name into the cache folder.
     fix
-        Write a clean copy into this new folder: class folders without bad files, exact
-        duplicates and pictures that stand in two classes.
+        Write a clean copy into this new folder: class folders (or a table of labels) without bad
+        files, exact duplicates and pictures that stand in two classes (or with different labels).
     html
         Write a page with all of it, and pictures, to this file.
     """
@@ -142,14 +143,14 @@ def check_data(
     if not json:
         show(out, dataset, splits, findings)
     if fix is not None:
-        from torchfolio.data.clean import REMOVED
         from torchfolio.data.clean import fix as write_clean
+        from torchfolio.data.clean import removed_file
 
         done = write_clean(dataset, findings, fix)
         document["fixed"] = {"folder": str(fix), **done}
         out.show(
             f"A clean copy is in {fix}: {done['kept']:,} pictures; {done['removed']:,} left out "
-            f"({REMOVED} says why)."
+            f"({removed_file(dataset)} says why)."
         )
     if html is not None:
         from torchfolio.cli.check_page import write_page
@@ -174,7 +175,8 @@ def as_document(
     """Return what ``--json`` prints."""
     from torchfolio.data.splits import NAMES
 
-    return {
+    labelled = {} if dataset.targets is None else labels_document(dataset)
+    return labelled | {
         "kind": dataset.kind,
         "name": dataset.name,
         "path": dataset.path,
@@ -197,6 +199,32 @@ def as_document(
     }
 
 
+def labels_document(dataset: "Dataset") -> dict[str, Any]:
+    """Return what ``--json`` says of pictures with several labels beside what it says of others."""
+    from torchfolio.data.check import label_sets
+
+    assert dataset.targets is not None
+    having = dataset.targets.sum(1)
+    sets = label_sets(dataset)
+    return {
+        "labels_a_picture": float(having.mean()),
+        "without_label": int((having == 0).sum()),
+        "label_sets": len(sets),
+        "commonest_sets": [{"labels": name, "pictures": count} for name, count in sets[:SETS]],
+    }
+
+
+def label_lines(dataset: "Dataset") -> list[str]:
+    """Return in words how many labels pictures have, and which sets are the commonest."""
+    told = labels_document(dataset)
+    sets = "; ".join(f"{each['labels']} ({each['pictures']:,})" for each in told["commonest_sets"])
+    return [
+        f"labels: {told['labels_a_picture']:.2f} a picture; {told['without_label']:,} pictures "
+        "have none",
+        f"label sets: {told['label_sets']:,}, the commonest: {sets}",
+    ]
+
+
 def split_counts(dataset: "Dataset", splits: "Splits | None") -> dict[str, int]:
     """Return the examples of each split; all in train where no split can be made."""
     if splits is None:
@@ -215,15 +243,26 @@ def facts_line(dataset: "Dataset") -> str:
     return f"{size} pixels (height x width), {channels}, {facts['depth']} bits"
 
 
+def classes_in_words(dataset: "Dataset") -> str:
+    """Return how many classes or labels there are: "in 3 classes", "with 1 label"."""
+    number = len(dataset.classes)
+    if dataset.targets is not None:
+        return f"with {number:,} {'label' if number == 1 else 'labels'}"
+    return f"in {number:,} {'class' if number == 1 else 'classes'}"
+
+
 def show(out: Output, dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> None:
     """Print a summary for a person."""
     from torchfolio.data.check import KINDS
 
-    number = len(dataset.classes)
     out.show(
-        f"{dataset.path}: {len(dataset):,} pictures in {number:,} "
-        f"{'class' if number == 1 else 'classes'}, read by {dataset.reader} (--reader)"
+        f"{dataset.path}: {len(dataset):,} pictures {classes_in_words(dataset)}, read by "
+        f"{dataset.reader} (--reader)"
     )
+    if dataset.reading:
+        out.show(f"read as: {dataset.reading}")
+    for line in label_lines(dataset) if dataset.targets is not None else []:
+        out.show(line)
     out.show(f"pictures: {facts_line(dataset)}")
     if splits is not None:
         out.show(f"split: {splits.rule}")
@@ -254,8 +293,11 @@ def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings
     """Return the pictures of each class and split; of many classes the largest and smallest."""
     from rich.table import Table
 
+    several = dataset.targets is not None
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("class", overflow="ellipsis", max_width=50, no_wrap=True)
+    table.add_column(
+        "label" if several else "class", overflow="ellipsis", max_width=50, no_wrap=True
+    )
     for name in ("train", "val", "test", "all"):
         table.add_column(name, justify="right")
     counts = findings.counts.tolist()
@@ -271,8 +313,21 @@ def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings
         cells = [f"{each:,}" for each in (*counts[index], sum(counts[index]))]
         table.add_row(dataset.classes[index], *cells)
     sums = [sum(column) for column in zip(*counts, strict=True)]
+    if several:  # a picture counts once for each of its labels
+        none = without_label(dataset, splits)
+        table.add_row("(no label)", *(f"{each:,}" for each in (*none, sum(none))))
+        sums = list(split_counts(dataset, splits).values())
     table.add_row("all", *(f"{each:,}" for each in (*sums, sum(sums))), style="bold")
     return table
+
+
+def without_label(dataset: "Dataset", splits: "Splits | None") -> list[int]:
+    """Return how many pictures of train, val and test have no label."""
+    assert dataset.targets is not None
+    bare = dataset.targets.sum(1) == 0
+    if splits is None:
+        return [int(bare.sum()), 0, 0]
+    return [int(bare[rows].sum()) for rows in splits.indices.values()]
 
 
 class Counter:

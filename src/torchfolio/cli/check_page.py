@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from torchfolio.cli.check import facts_line, split_counts
-from torchfolio.data.check import KINDS
+from torchfolio.cli.check import SETS, facts_line, label_lines, split_counts, without_label
+from torchfolio.data.check import KINDS, label_sets
 from torchfolio.evaluation.report import (
     Block,
+    Cell,
     Figure,
     Gallery,
     KeyFigure,
@@ -42,7 +43,9 @@ def write_page(
     sections = [
         Section("", [_figures(dataset, splits, number), Text("", _facts(dataset, splits))]),
         Section("Pictures", [_samples(dataset)]),
-        Section("Classes", _classes(dataset, findings)),
+        Section("Classes", _classes(dataset, findings))
+        if dataset.targets is None
+        else Section("Labels", _labels(dataset, splits, findings)),
         Section("Problems", _problems(dataset, findings)),
     ]
     subtitle = f"{dataset.path}, read by {dataset.reader}"
@@ -54,7 +57,9 @@ def _figures(dataset: "Dataset", splits: "Splits | None", problems: int) -> KeyF
     return KeyFigures(
         [
             KeyFigure("Pictures", show(len(dataset))),
-            KeyFigure("Classes", show(len(dataset.classes))),
+            KeyFigure(
+                "Classes" if dataset.targets is None else "Labels", show(len(dataset.classes))
+            ),
             *(KeyFigure(name.capitalize(), show(size)) for name, size in counts.items()),
             KeyFigure("Problems", show(problems)),
         ]
@@ -63,36 +68,80 @@ def _figures(dataset: "Dataset", splits: "Splits | None", problems: int) -> KeyF
 
 def _facts(dataset: "Dataset", splits: "Splits | None") -> list[str]:
     facts = [f"Pictures: {facts_line(dataset)}."]
+    if dataset.reading:
+        facts.insert(0, f"Read as {dataset.reading}.")
+    if dataset.targets is not None:
+        facts += [f"{line[:1].upper()}{line[1:]}." for line in label_lines(dataset)]
     if splits is not None:
         facts.append(f"Split: {splits.rule}")
     return facts
 
 
 def _samples(dataset: "Dataset") -> Gallery:
-    """Return a few pictures, class by class in turn."""
-    labels = dataset.labels
+    """Return a few pictures, class by class in turn; one of several labels for its rarest."""
+    labels, groups = dataset.labels, len(dataset.classes)
+    if dataset.targets is not None:
+        counts = dataset.targets.sum(0, dtype=np.int64)
+        rarity = np.where(dataset.targets > 0, counts, np.iinfo(np.int64).max)
+        labels = np.where(dataset.targets.any(1), rarity.argmin(1), groups)
+        groups += 1  # pictures without a label
     assert labels is not None
     order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], np.arange(len(dataset.classes)))
+    starts = np.searchsorted(labels[order], np.arange(groups))
     ends = np.append(starts[1:], len(order))
     rank = np.arange(len(order)) - np.repeat(starts, ends - starts)
     turn = order[np.lexsort((labels[order], rank))][:SAMPLES]
-    items = [_picture(dataset, int(each), dataset.classes[labels[each]]) for each in turn]
+    items = [_picture(dataset, int(each), dataset.truth(int(each))) for each in turn]
     return Gallery("", items)
 
 
-def _classes(dataset: "Dataset", findings: "Findings") -> list[Block]:
+def _balance(findings: "Findings", names: tuple[str, ...]) -> str:
+    """Return the drawing of how many pictures each class, or label, has in each split."""
     from torchfolio.data.splits import NAMES
     from torchfolio.evaluation import figures
 
     counts = findings.counts
     balance = {name: counts[:, i].tolist() for i, name in enumerate(NAMES) if counts[:, i].any()}
-    rows = [
-        [name, *row, sum(row)] for name, row in zip(dataset.classes, counts.tolist(), strict=True)
-    ]
+    return figures.class_balance(balance, names)
+
+
+def _rows(findings: "Findings", names: tuple[str, ...]) -> list[list[Cell]]:
+    rows = zip(names, findings.counts.tolist(), strict=True)
+    return [[name, *row, sum(row)] for name, row in rows]
+
+
+def _classes(dataset: "Dataset", findings: "Findings") -> list[Block]:
+    names = dataset.classes
+    columns = ["Class", "Train", "Val", "Test", "All"]
     return [
-        Figure("Pictures of each class", figures.class_balance(balance, dataset.classes)),
-        Table("Counts", ["Class", "Train", "Val", "Test", "All"], rows),
+        Figure("Pictures of each class", _balance(findings, names)),
+        Table("Counts", columns, _rows(findings, names)),
+    ]
+
+
+def _labels(dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> list[Block]:
+    """Return how often each label occurs, with which others, and in which sets."""
+    from torchfolio.evaluation import figures
+
+    assert dataset.targets is not None
+    names = dataset.classes
+    none = without_label(dataset, splits)
+    sizes = list(split_counts(dataset, splits).values())
+    rows = _rows(findings, names)
+    rows += [["(no label)", *none, sum(none)], ["All pictures", *sizes, sum(sizes)]]
+    held = dataset.targets.astype(np.float32)
+    together = (held.T @ held).astype(np.int64)
+    sets = label_sets(dataset)
+    return [
+        Figure("Pictures with each label", _balance(findings, names)),
+        Figure(
+            "Labels together",
+            figures.labels_together(together, names),
+            "Of the pictures with the label of a row, how many have that of the column too.",
+            wide=14 < len(names) <= 30,
+        ),
+        Table("Counts", ["Label", "Train", "Val", "Test", "All"], rows),
+        Table(f"Sets of labels ({len(sets):,})", ["Set", "Pictures"], sets[: 3 * SETS]),
     ]
 
 
@@ -105,20 +154,20 @@ def _problems(dataset: "Dataset", findings: "Findings") -> list[Block]:
         if problems:
             rows = [[f"{problem.path}\n{problem.problem}"] for problem in problems]
             blocks.append(Table(f"{heading.capitalize()} ({len(problems):,})", ["Where"], rows))
-        if kind == "conflict" and findings.conflicts:
+        if kind in ("conflict", "differing") and problems:
             pairs = [
                 (int(group[0]), int(each)) for group in findings.conflicts for each in group[1:]
             ]
-            blocks.append(Gallery("One picture, two classes", _pairs(dataset, pairs)))
+            what = "two classes" if kind == "conflict" else "different labels"
+            blocks.append(Gallery(f"One picture, {what}", _pairs(dataset, pairs)))
         if kind == "near" and findings.near:
             blocks.append(Gallery("Near duplicates, in pairs", _pairs(dataset, findings.near)))
     return blocks
 
 
 def _pairs(dataset: "Dataset", pairs: list[tuple[int, int]]) -> list[Picture]:
-    assert dataset.labels is not None
     return [
-        _picture(dataset, each, f"{dataset.classes[dataset.labels[each]]}\n{_short(dataset, each)}")
+        _picture(dataset, each, f"{dataset.truth(each)}\n{_short(dataset, each)}")
         for pair in pairs[:PAIRS]
         for each in pair
     ]

@@ -162,10 +162,12 @@ def running_figure(loop: "Loop") -> str:
 def describe(start: "Start") -> list[str]:
     """Return what a training will do, line by line: data, decisions, recipe."""
     dataset, recipe = start.dataset, start.recipe
+    what = "classes" if dataset.targets is None else "labels"
     lines = [
         f"{start.card.name}: {start.card.paper}, {start.card.year}",
         f"data: {dataset.path}, read by {dataset.reader} (--reader): {len(dataset):,} examples, "
-        f"{len(dataset.classes)} classes",
+        f"{len(dataset.classes)} {what}",
+        *([f"read as: {dataset.reading}"] if dataset.reading else []),
         splits_line(start),
     ]
     if dataset.problems:
@@ -223,10 +225,11 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     if not result["examples"]:
         return ["no examples were held out: nothing was measured"]
     lines = [f"{result.get('plan', what)}, {result['examples']:,} examples:"]
+    width = max(20, *map(len, result["metrics"]))
     for name, value in result["metrics"].items():
         if value["value"] is None:
             continue
-        line = f"  {name:<20} {value['value']:.4f}"
+        line = f"  {name:<{width}} {value['value']:.4f}"
         if value.get("low") is not None:
             line += f"  [{value['low']:.4f}, {value['high']:.4f}]"
         if value.get("std") is not None:

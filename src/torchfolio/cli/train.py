@@ -18,6 +18,7 @@ from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.process import quick_imports
 from torchfolio.cli.settings import parse_set
 from torchfolio.cli.targets import require_writable
+from torchfolio.errors import FolioError
 
 DOCUMENTATION = """Train a network on your data, evaluate it and write a report.
 
@@ -109,11 +110,23 @@ def is_switch(hint: Any) -> bool:
 def applicable(network: str, data: str, tokens: list[str]) -> tuple[Any, type]:
     """Return the task and the reader options that apply to a network and data."""
     with quick_imports():
+        from torchfolio.data.readers import READERS, find_reader
         from torchfolio.networks.catalogue import find_card
+        from torchfolio.tasks.registry import task_for
         from torchfolio.training.start import homes
 
-    settings = {"reader": flag_value(tokens, "reader"), "download": "--download" in tokens}
-    task, reader = homes(find_card(network), data, settings, flag_value(tokens, "task"))
+    options = [each.name for kind in READERS.values() for each in dataclasses.fields(kind.Options)]
+    settings: dict[str, Any] = {name: flag_value(tokens, name) for name in ["reader", *options]}
+    settings["download"] = "--download" in tokens
+    card, wanted = find_card(network), flag_value(tokens, "task")
+    try:
+        task, reader = homes(card, data, settings, wanted)
+    except FolioError:
+        if not {"--help", "-h"} & set(tokens):
+            raise
+        # help is asked for, perhaps to see the flag that says how the data are to be read
+        reader, _ = find_reader(data, settings["reader"], download=settings["download"])
+        task = task_for(card, reader.kind, wanted)
     assert reader is not None  # data given by a path have one
     return task, reader.Options
 

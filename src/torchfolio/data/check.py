@@ -23,11 +23,13 @@ KINDS = {
     "note": "notes on the files",
     "split": "splits",
     "conflict": "the same picture in two classes",
+    "differing": "the same picture with different labels",
     "leak": "the same picture in two splits",
     "duplicate": "exact duplicates",
     "near-leak": "nearly the same picture in two splits",
     "near": "near duplicates",
     "class": "classes",
+    "label": "labels",
     "small": "small pictures",
     "shape": "long or narrow pictures",
     "blank": "blank pictures",
@@ -38,10 +40,10 @@ KINDS = {
 class Findings:
     """What :func:`inspect_dataset` found.
 
-    ``counts`` (classes, 3) are the pictures of each class in train, val and test. ``problems``
-    holds the problems of each kind in :data:`KINDS`. ``copies`` are groups of records with the
-    same content, ``conflicts`` those among them that stand in several classes, ``near`` pairs
-    of records that look alike.
+    ``counts`` (classes, 3) are the pictures of each class, or with each label, in train, val and
+    test. ``problems`` holds the problems of each kind in :data:`KINDS`. ``copies`` are groups of
+    records with the same content, ``conflicts`` those among them that stand in several classes or
+    have different labels, ``near`` pairs of records that look alike.
     """
 
     counts: Indices
@@ -77,8 +79,8 @@ def inspect_dataset(
     if splits is not None:
         for number, name in enumerate(NAMES):
             side[splits.indices[name]] = number
-    labels = dataset.labels if dataset.labels is not None else np.zeros(len(dataset), np.int64)
-    found = Findings(count(labels, side, len(dataset.classes)))
+    labels = identities(dataset)
+    found = Findings(counts_of(dataset, side))
     for problem in dataset.problems:
         found.add(problem_kind(problem), problem.path, problem.problem)
     digests = records.digests()
@@ -91,17 +93,37 @@ def inspect_dataset(
         if side[first] != side[later]:
             kind = "near-leak"
             text += f" ({NAMES[side[first]]}), and in {NAMES[side[later]]}"
-        if labels[first] != labels[later]:
-            text += f"; classes {dataset.classes[labels[first]]!r}"
-            text += f" and {dataset.classes[labels[later]]!r}"
+        if labels[first] != labels[later] and dataset.targets is None:
+            text += f"; classes {dataset.truth(first)!r} and {dataset.truth(later)!r}"
+        elif labels[first] != labels[later]:
+            text += f"; {dataset.truth(first)} and {dataset.truth(later)}"
         found.add(kind, records.name(later), text)
-    _classes(found, dataset)
+    if dataset.targets is None:
+        _classes(found, dataset)
+    else:
+        _labels(found, dataset)
     _shapes(found, records.sizes, records.name, network_min_size)
     for index in np.flatnonzero(looks.detail < FLAT / 4):
         pixels = records.pixels(int(index))
         if (pixels == pixels[:1, :1]).all():
             found.add("blank", records.name(int(index)), "one colour all over")
     return found
+
+
+def identities(dataset: Dataset) -> Indices:
+    """Return a number a record; equal ones are of one class, or have the same labels."""
+    if dataset.targets is not None:
+        found = np.unique(dataset.targets, axis=0, return_inverse=True)[1]
+        return found.reshape(-1).astype(np.int64)
+    return dataset.labels if dataset.labels is not None else np.zeros(len(dataset), np.int64)
+
+
+def counts_of(dataset: Dataset, side: Indices) -> Indices:
+    """Return the records of each class, or with each label, on each side. Shape: (classes, 3)."""
+    if dataset.targets is None:
+        return count(identities(dataset), side, len(dataset.classes))
+    sums = [dataset.targets[side == number].sum(0, dtype=np.int64) for number in range(len(NAMES))]
+    return np.stack(sums, axis=1)
 
 
 def count(labels: Indices, side: Indices, classes: int) -> Indices:
@@ -130,10 +152,12 @@ def _exact(
             if side[each] != side[first]:
                 kind = "leak"
                 text += f" ({NAMES[side[first]]}), and in {NAMES[side[each]]}"
-            if labels[each] != labels[first]:
+            if labels[each] != labels[first] and dataset.targets is None:
                 kind = "conflict"
-                text += f", but of class {dataset.classes[labels[each]]!r}"
-                text += f", not {dataset.classes[labels[first]]!r}"
+                text += f", but of class {dataset.truth(each)!r}, not {dataset.truth(first)!r}"
+            elif labels[each] != labels[first]:
+                kind = "differing"
+                text += f", but with {dataset.truth(each)}, not {dataset.truth(first)}"
             found.add(kind, dataset.records.name(each), text)
 
 
@@ -164,6 +188,35 @@ def _classes(found: Findings, dataset: Dataset) -> None:
             f"{dataset.classes[least]!r} {totals[least]:,}; look at macro F1 beside accuracy, or "
             "use --sampler balanced",
         )
+
+
+def _labels(found: Findings, dataset: Dataset) -> None:
+    totals, filled = found.counts.sum(1).tolist(), found.counts.sum(0) > 0
+    for name, total, sides in zip(dataset.classes, totals, found.counts.tolist(), strict=True):
+        absent = [NAMES[i] for i in range(3) if not sides[i] and filled[i]]
+        if total == 0:
+            found.add("label", name, "no picture has it: there is nothing to learn")
+        elif total == len(dataset):
+            found.add("label", name, "every picture has it: there is nothing to tell apart")
+        elif total < FEW:
+            found.add(
+                "label", name, f"{counted(total, 'picture')} only; at least {FEW} are advisable"
+            )
+        if total and absent:
+            found.add("label", name, f"no picture in {' and '.join(absent)}")
+    spellings: dict[str, str] = {}
+    for name in dataset.classes:
+        other = spellings.setdefault(name.casefold(), name)
+        if other != name:
+            found.add("label", name, f"differs from {other!r} in case only: one label, perhaps")
+
+
+def label_sets(dataset: Dataset) -> list[tuple[str, int]]:
+    """Return the sets of labels that pictures have, in words, the commonest first, with counts."""
+    assert dataset.targets is not None
+    _, first, counts = np.unique(dataset.targets, axis=0, return_index=True, return_counts=True)
+    order = np.lexsort((first, -counts))
+    return [(dataset.truth(int(first[each])), int(counts[each])) for each in order]
 
 
 def _shapes(

@@ -1,11 +1,14 @@
-"""A clean copy of pictures with classes: ``folio check --fix``."""
+"""A clean copy of pictures with classes or labels: ``folio check --fix``."""
 
 import csv
 import io
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from torchfolio.checkpoint import replacing, write_text
@@ -15,7 +18,7 @@ from torchfolio.data.near import grey
 from torchfolio.data.records import ImageFiles
 from torchfolio.errors import RequestError
 
-REMOVED = "removed.csv"
+LABELS, PICTURES = "labels.csv", "pictures"  # the table and the folder of several labels a picture
 FORBIDDEN = '<>:"/\\|?*'  # in names on Windows, and what would lead to another folder elsewhere
 RESERVED = frozenset(
     ("con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10)))
@@ -27,10 +30,11 @@ def fix(dataset: Dataset, findings: Findings, target: Path) -> dict[str, int]:
     """Write the good pictures to ``target`` as class folders, and ``removed.csv`` beside them.
 
     Left out are files that cannot be read, all but one of exact duplicates (where splits share
-    a picture, that of test stays) and every picture that stands in several classes. Good files
-    are copied byte for byte; pictures from arrays are written as PNG. The splits that the data
-    bring become folders. ``target`` must be empty or new. Returns how many were "kept" and
-    "removed".
+    a picture, that of test stays) and every picture that stands in several classes, or under
+    different labels. Good files are copied byte for byte; pictures from arrays are written as PNG.
+    The splits that the data bring become folders. Pictures with several labels lie in one folder
+    beside a table, which has a column for each label, their splits and their groups. ``target``
+    must be empty or new. Returns how many were "kept" and "removed".
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"{target} exists and is not an empty folder. Give a new one to --fix.")
@@ -45,27 +49,64 @@ def fix(dataset: Dataset, findings: Findings, target: Path) -> dict[str, int]:
             drop[group] = True
             for name in names:
                 others = [other for other in names if other != name]
-                removed[name] = f"the same picture is in another class: {others[0]}"
+                what = "is in another class" if dataset.targets is None else "has other labels"
+                removed[name] = f"the same picture {what}: {others[0]}"
             continue
         order = sorted(range(len(group)), key=lambda i: (KEEP_ORDER.index(split_of[group[i]]), i))
         for each in order[1:]:
             drop[group[each]] = True
             removed[names[each]] = f"the same picture as {names[order[0]]}"
-    folders = folder_names(dataset.classes)
+    kept = np.flatnonzero(~drop).tolist()
     taken: set[str] = set()
-    for index in np.flatnonzero(~drop).tolist():
-        assert dataset.labels is not None
-        folder = folders[dataset.labels[index]]
-        if len(dataset.given) > 1:
-            folder = f"{split_of[index]}/{folder}"
-        _write(dataset, index, target, folder, taken)
     target.mkdir(parents=True, exist_ok=True)
+    if dataset.targets is not None:
+        names = [_write(dataset, index, target, PICTURES, taken) for index in kept]
+        table = label_rows(dataset, kept, names, split_of)
+        write_text(target / LABELS, csv_text(*table))
+    else:
+        assert dataset.labels is not None
+        folders = folder_names(dataset.classes)
+        for index in kept:
+            folder = folders[dataset.labels[index]]
+            if len(dataset.given) > 1:
+                folder = f"{split_of[index]}/{folder}"
+            _write(dataset, index, target, folder, taken)
+    write_text(target / removed_file(dataset), csv_text(["path", "reason"], removed.items()))
+    return {"kept": len(kept), "removed": len(removed)}
+
+
+def removed_file(dataset: Dataset) -> str:
+    """Return where a clean copy tells what was left out: a table stands alone in its folder."""
+    return "removed.csv" if dataset.targets is None else f"{PICTURES}/removed.csv"
+
+
+def label_rows(
+    dataset: Dataset, kept: Sequence[int], names: Sequence[str], split_of: NDArray[Any]
+) -> tuple[list[str], list[list[Any]]]:
+    """Return header and rows of the table of pictures with several labels."""
+    assert dataset.targets is not None
+
+    def free(name: str) -> str:  # a label may be called so
+        return free(f"{name}_") if name in dataset.classes else name
+
+    header, columns = [free("path"), *dataset.classes], [list(names)]
+    columns += dataset.targets[kept].T.tolist()
+    if len(dataset.given) > 1:
+        header.append(free("split"))
+        columns.append(split_of[kept].tolist())
+    if dataset.groups is not None:
+        header.append(free("group"))
+        columns.append(dataset.groups[kept].tolist())
+    return header, [list(row) for row in zip(*columns, strict=True)]
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "reason"])
-    writer.writerows(removed.items())
-    write_text(target / REMOVED, text.getvalue())
-    return {"kept": int((~drop).sum()), "removed": len(removed)}
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def folder_names(classes: tuple[str, ...]) -> list[str]:
@@ -90,8 +131,8 @@ def safe_name(text: str) -> str:
     return name or "_"
 
 
-def _write(dataset: Dataset, index: int, target: Path, folder: str, taken: set[str]) -> None:
-    """Write one picture under its own name, or with a number where that is taken."""
+def _write(dataset: Dataset, index: int, target: Path, folder: str, taken: set[str]) -> str:
+    """Write one picture under its own name, or with a number where that is taken; return where."""
     records = dataset.records
     if isinstance(records, ImageFiles):
         name = safe_name(Path(records.name(index)).name)
@@ -107,7 +148,7 @@ def _write(dataset: Dataset, index: int, target: Path, folder: str, taken: set[s
     file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(records, ImageFiles):
         shutil.copyfile(records.path(index), file)
-        return
+        return f"{folder}/{name}"
     pixels = records.pixels(index)  # type: ignore[attr-defined]
     with replacing(file) as temporary:
         if pixels.dtype != np.uint8 and pixels.shape[2] == 1:  # deep grey keeps its range
@@ -118,3 +159,4 @@ def _write(dataset: Dataset, index: int, target: Path, folder: str, taken: set[s
         else:
             colour = pixels if pixels.dtype == np.uint8 else np.rint(pixels * 255).astype(np.uint8)
             Image.fromarray(colour).save(temporary, format="PNG")
+    return f"{folder}/{name}"

@@ -1,7 +1,7 @@
 """What a reader recognises behind a path: records, splits, and what they are."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -53,9 +53,12 @@ class Dataset:
     kinds it takes. ``given`` holds the records of each split that the data set aside ("train",
     "val", "test"); data without splits have everything in "train". ``labels`` is the class of
     each record where there are classes, ``groups`` the group, ``times`` the moment: what splits
-    are stratified by, kept together by and ordered by. ``facts`` are plain values (sizes,
-    channels, columns) of all records, which ``data.json`` keeps; a task plans with
-    ``records.facts`` of the training split, so that test data choose nothing.
+    are stratified by, kept together by and ordered by. Where a record may have several labels,
+    ``classes`` are their names, ``targets`` (records, labels) says with 1 and 0 which it has, and
+    ``labels`` is ``None``. ``facts`` are plain values (sizes, channels, columns) of all records,
+    which ``data.json`` keeps; a task plans with ``records.facts`` of the training split, so that
+    test data choose nothing. ``reading`` is a sentence on how the data were understood, where
+    they could have been understood otherwise.
     """
 
     kind: str
@@ -72,9 +75,18 @@ class Dataset:
     facts: dict[str, Any] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     reader_options: dict[str, Any] = field(default_factory=dict)
+    targets: NDArray[np.uint8] | None = None
+    reading: str = ""
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def truth(self, index: int) -> str:
+        """Return in words what a record is: its class, or its labels."""
+        if self.targets is not None:
+            found = [self.classes[each] for each in np.flatnonzero(self.targets[index])]
+            return ", ".join(found) or "no label"
+        return "" if self.labels is None else self.classes[self.labels[index]]
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,14 @@ class Reader(ABC):
     @abstractmethod
     def recognise(cls, path: Path) -> str | None:
         """Return what this reader sees at a path, or ``None`` if it is not its layout."""
+
+    @classmethod
+    def kind_of(cls, path: Path, settings: Mapping[str, Any]) -> str:
+        """Return the kind of the data at a path, before they are read.
+
+        ``settings`` hold the reader's options among others; most readers read one kind only.
+        """
+        return cls.kind
 
     @abstractmethod
     def read(

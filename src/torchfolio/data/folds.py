@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.stratify import stratify
 from torchfolio.data.units import Units, assign, fill_empty, make_units
 from torchfolio.errors import DataError, RequestError
 
@@ -67,11 +68,14 @@ def divide(
             f"{dataset.path} has {things(units, len(rows))} to make {folds} folds from. Take fewer "
             "folds, or add examples."
         )
-    ordered = np.sort(units.labels)
-    classes = int(ordered[-1]) + 1
-    # Dealt out in the order of the classes, like cards.
-    hands = [np.bincount(ordered[each::folds], minlength=classes) for each in range(folds)]
-    side = assign(units, np.stack(hands), "folds", seed)
+    if dataset.targets is not None:
+        side = stratify(units.of, dataset.targets[rows], [1 / folds] * (folds - 1), seed)
+    else:
+        ordered = np.sort(units.labels)
+        classes = int(ordered[-1]) + 1
+        # Dealt out in the order of the classes, like cards.
+        hands = [np.bincount(ordered[each::folds], minlength=classes) for each in range(folds)]
+        side = assign(units, np.stack(hands), "folds", seed)
     fill_empty(units.of, side, folds)
     return side, ", ".join([f"by seed {seed}", *units.how, *rare(dataset, units, side, folds)])
 

@@ -10,6 +10,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.folders import counted
 from torchfolio.data.folds import parted, read_fold
 from torchfolio.data.records import fingerprint
+from torchfolio.data.stratify import stratify
 from torchfolio.data.units import assign, fill_empty, make_units, shares_of
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option
@@ -52,7 +53,8 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
     otherwise by seed, stratified by class, with groups and (under ``duplicates="together"``)
     exact duplicates on one side. Shares are exact to rounding; each class with three examples
     or more is on each side, one with a single example in training, unless groups or
-    duplicates forbid it. With ``fold`` the test is that fold of train and val together
+    duplicates forbid it. Of several labels an example, each is in proportion on each side
+    (:mod:`torchfolio.data.stratify`). With ``fold`` the test is that fold of train and val together
     (:mod:`torchfolio.data.folds`), and a test split that the data bring stays out.
 
     Raises ``DataError`` where there is too little to divide.
@@ -105,7 +107,7 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
 
 def _require_train(dataset: Dataset, given: dict[str, Indices]) -> None:
     """Raise unless there are two classes, where there are classes, and something to train on."""
-    if dataset.classes and len(dataset.classes) < 2:
+    if dataset.targets is None and dataset.classes and len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: telling classes apart "
             f"needs two. {_left_out(dataset)}Add the pictures of another class in a folder of "
@@ -152,7 +154,11 @@ def _draw(
             f"{dataset.path} has {units.groups} groups, which are kept whole, to make "
             f"{_and(['train', *drawn])} from. Add groups, or set a share to 0 (--val-split 0)."
         )
-    side = assign(units, shares_of(units.labels, list(drawn.values())), purpose, seed)
+    shares = list(drawn.values())
+    if dataset.targets is not None:
+        side = stratify(units.of, dataset.targets[rows], shares, seed)
+    else:
+        side = assign(units, shares_of(units.labels, shares), purpose, seed)
     if units.groups is not None and units.count > len(drawn):
         fill_empty(units.of, side, 1 + len(drawn))
     if len(np.unique(side)) <= len(drawn):
@@ -160,9 +166,11 @@ def _draw(
             f"{units.copies:,} of the {len(rows):,} examples are exact duplicates, which stay "
             "beside the original unless --duplicates ignore is given. "
         )
+        few = "examples of each class" if dataset.targets is None else "examples"
+        alone = "classes with one example stay in train. " if dataset.targets is None else ""
         raise DataError(
-            f"{dataset.path} has too few examples of each class to make {_and(['train', *drawn])} "
-            f"from: classes with one example stay in train. {alike if units.copies else ''}"
+            f"{dataset.path} has too few {few} to make {_and(['train', *drawn])} from: "
+            f"{alone}{alike if units.copies else ''}"
             f"{_left_out(dataset)}Add examples, or set a share to 0 (--val-split 0)."
         )
     how = ", ".join([f"by seed {seed}", *units.how])

@@ -36,6 +36,8 @@ def make_units(dataset: Dataset, rows: Indices, together: bool) -> Units:
     if dataset.labels is not None:
         labels = dataset.labels[rows]
         how.append("stratified by class")
+    if dataset.targets is not None:
+        how.append("stratified by label")
     if together:
         of = np.unique(dataset.records.digests()[rows], return_inverse=True)[1]
         copies = len(rows) - int(of.max()) - 1

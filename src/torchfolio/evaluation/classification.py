@@ -21,6 +21,7 @@ from torchfolio.evaluation.counts import (
     class_scores,
     confusion_matrix,
     least_sure,
+    macro,
     most_confused,
     worst_mistakes,
 )
@@ -211,13 +212,6 @@ class Means:
             name: part.reshape(len(weights), *shape)
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
-
-
-def macro(table: Floats) -> Floats:
-    """Return the mean over the classes (the last axis) that have a value."""
-    known = np.isfinite(table)
-    with np.errstate(invalid="ignore"):
-        return np.where(known, table, 0).sum(-1) / known.sum(-1)
 
 
 def notes(confusion: NDArray[np.int64], units: int) -> list[str]:

@@ -168,7 +168,7 @@ def class_section(result: ClassificationResult, classes: Sequence[str]) -> Secti
     f1 = [row["f1"] for row in result.per_class]
     pairs = most_confused(result.confusion, list(classes), 10)
     rows = [
-        [name, _cell(row["support"]), *(_cell(row[key]) for key in PER_CLASS_COLUMNS)]
+        [name, cell(row["support"]), *(cell(row[key]) for key in PER_CLASS_COLUMNS)]
         for name, row in zip(classes, result.per_class, strict=True)
     ]
     blocks: list[Block] = [
@@ -208,8 +208,9 @@ PER_CLASS_COLUMNS = {
 }
 
 
-def _cell(interval: Interval | int) -> str:
-    if isinstance(interval, int):
+def cell(interval: Interval | int | float) -> str:
+    """Return one figure of a class as a cell: its value, and its interval below."""
+    if not isinstance(interval, Interval):
         return show(interval)
     if not interval.defined:
         return "–"
@@ -228,7 +229,7 @@ def training_section(
         "Training",
         [
             Figure(
-                NAMES.get(metric, metric.capitalize()),
+                NAMES.get(metric, metric.replace("_", " ").capitalize()),
                 figures.learning_curve(series, ylabel=metric.replace("_", " "), best=best),
             )
             for metric, series in history.items()

@@ -38,6 +38,13 @@ def class_scores(
         }
 
 
+def macro(table: Floats) -> Floats:
+    """Return the mean over the classes (the last axis) that have a value."""
+    known = np.isfinite(table)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, table, 0).sum(-1) / known.sum(-1)
+
+
 def confusion_matrix(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, one class against the rest, and their areas under resampling.
+"""ROC and precision-recall curves, one class or label at a time, and their areas under resampling.
 
 The area under the ROC curve is by the trapezoidal rule (equal scores count half), the average
 precision is the sum of precisions weighted by the steps in recall, as in scikit-learn. Resamples
@@ -104,7 +104,7 @@ class Ranking:
 
 def resampled(
     probabilities: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer],
     *,
     groups: ArrayLike | None,
     resamples: int,
@@ -112,21 +112,65 @@ def resampled(
 ) -> dict[str, Floats]:
     """Return ``roc_auc`` and ``average_precision`` (resamples, classes) of resampled examples.
 
-    A class without examples has columns of not-a-number.
+    ``labels`` are classes (examples,), or ones and zeros (examples, classes) where an example may
+    have several. A class without examples has columns of not-a-number.
     """
     examples, classes = probabilities.shape
-    present = np.unique(labels)
+    present = np.unique(labels) if labels.ndim == 1 else np.flatnonzero(labels.any(0))
     exact = examples * len(present) * resamples <= EXACT
-    block = len(present) if exact else max(1, INFLUENCE // examples)
+    block = max(1, len(present) if exact else INFLUENCE // examples)
     result = {name: np.full((resamples, classes), np.nan) for name in AREAS}
     for start in range(0, len(present), block):
         members = present[start : start + block]
-        rankings = [Ranking(probabilities[:, each], labels == each) for each in members]
+        rankings = [Ranking(probabilities[:, each], having(labels, each)) for each in members]
         statistics = (_exact if exact else _first_order)(rankings)
         samples = bootstrap(statistics, examples, groups=groups, resamples=resamples, seed=seed)
         for name in AREAS:
             result[name][:, members] = samples[name]
     return result
+
+
+def having(labels: NDArray[Any], index: int) -> NDArray[np.bool_]:
+    """Return which examples are of a class, or have a label (examples,)."""
+    return labels == index if labels.ndim == 1 else labels[:, index].astype(bool)
+
+
+def pooled(probabilities: NDArray[Any], targets: NDArray[Any]) -> float:
+    """Return the average precision of all (example, label) pairs in one ranking ("micro")."""
+    if not targets.any():
+        return float("nan")
+    ranking = Ranking(probabilities.ravel(), targets.ravel().astype(bool))
+    return float(ranking.areas(np.ones((1, targets.size), np.int32))[1][0])
+
+
+def pooled_resampled(
+    probabilities: NDArray[Any],
+    targets: NDArray[Any],
+    *,
+    groups: ArrayLike | None,
+    resamples: int,
+    seed: int,
+) -> Floats:
+    """Return :func:`pooled` (resamples,) of resampled examples, each with all of its pairs."""
+    examples, labels = targets.shape
+    if not targets.any():
+        return np.full(resamples, np.nan)
+    ranking = Ranking(probabilities.ravel(), targets.ravel().astype(bool))
+    if targets.size * resamples <= EXACT:
+
+        def statistics(weights: Weights) -> dict[str, Floats]:
+            counts = np.repeat(weights.astype(np.int32), labels, axis=1)
+            return {"area": ranking.areas(counts)[1]}
+
+    else:
+        area = pooled(probabilities, targets)
+        slopes = ranking.influence()[1].reshape(examples, labels).sum(1).astype(np.float32)
+
+        def statistics(weights: Weights) -> dict[str, Floats]:
+            return {"area": np.clip(area + (weights - 1) @ slopes, 0, 1)}
+
+    drawing: dict[str, Any] = {"groups": groups, "resamples": resamples, "seed": seed}
+    return bootstrap(statistics, examples, **drawing)["area"]
 
 
 def _exact(rankings: list[Ranking]) -> Callable[[Weights], dict[str, Floats]]:
@@ -156,12 +200,13 @@ def _first_order(rankings: list[Ranking]) -> Callable[[Weights], dict[str, Float
 
 
 def values(
-    probabilities: NDArray[Any], labels: NDArray[np.int64]
+    probabilities: NDArray[Any], labels: NDArray[np.integer]
 ) -> tuple[list[Curve | None], list[Curve | None]]:
     """Return the ROC and the precision-recall curve of each class with their exact areas.
 
-    ``None`` for a class without examples (or, for ROC, with nothing else). The areas are of all
-    points; the curves keep about ``CURVE_POINTS`` of them, for drawing.
+    ``labels`` are as in :func:`resampled`. ``None`` for a class without examples (or, for ROC, with
+    nothing else). The areas are of all points; the curves keep about ``CURVE_POINTS`` of them, for
+    drawing.
     """
     roc: list[Curve | None] = []
     precision_recall: list[Curve | None] = []
@@ -169,7 +214,7 @@ def values(
     for index in range(probabilities.shape[1]):
         roc.append(None)
         precision_recall.append(None)
-        positive = labels == index
+        positive = having(labels, index)
         if not positive.any():
             continue
         ranking = Ranking(probabilities[:, index], positive)

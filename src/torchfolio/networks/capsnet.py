@@ -5,7 +5,8 @@ Section 4 and Figure 1; squashing and routing: Section 2, Equations 1 to 3, Proc
 Section 3, Equation 4; decoder: Section 4.1 and Figure 2.
 
 Differences: 1e-8 under the root of each length, whose slope at zero has no bound. Weights start as
-PyTorch's, those between capsules with deviation 0.01; the paper names none. ``form="official"`` is
+PyTorch's, those between capsules with deviation 0.01; the paper names none. Where a picture shows
+several things they are drawn together; in the paper (Section 6) each alone. ``form="official"`` is
 the authors' code (Sarasra/models): a routing step over the 32 kinds of primary capsules, which
 divides their convolution by 32, a bias for each value of the last capsules, half the margin loss
 and its mean over the classes for their sum, and its own first weights.
@@ -36,6 +37,11 @@ def squash(x: Tensor) -> Tensor:
 def truncated_normal(weight: Tensor, std: float) -> None:
     """Draw first weights as the authors' code does: none is further off than two deviations."""
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def presence(targets: Tensor, num_classes: int) -> Tensor:
+    """Return ones where a class is there (batch, num_classes), of classes (batch,) or as it is."""
+    return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets
 
 
 class PrimaryCapsules(nn.Module):
@@ -129,15 +135,19 @@ class CapsNet(nn.Module):
         """Return the last capsules (batch, num_classes, 16)."""
         return self.digitcaps(self.primarycaps(F.relu(self.conv1(images))))
 
-    def reconstruct(self, capsules: Tensor, classes: Tensor) -> Tensor:
-        """Return the images (batch, in_channels, height, width) of one capsule each."""
-        mask = F.one_hot(classes, capsules.shape[1])[..., None]
+    def reconstruct(self, capsules: Tensor, targets: Tensor) -> Tensor:
+        """Return the images (batch, in_channels, height, width) of the capsules that are there."""
+        mask = presence(targets, capsules.shape[1])[..., None]
         return self.decoder((capsules * mask).flatten(1)).unflatten(1, self.size)
 
     def loss(self, outputs: Tensor | tuple[Tensor, Tensor, Tensor], targets: Tensor) -> Tensor:
-        """Return the margin loss, in training with that of the reconstruction."""
+        """Return the margin loss, in training with that of the reconstruction.
+
+        ``targets`` are classes (batch,), or the labels of pictures that show several things, ones
+        and zeros (batch, num_classes): Equation 4 has a term for each class by itself.
+        """
         lengths = outputs if isinstance(outputs, Tensor) else outputs[0]
-        present = F.one_hot(targets, lengths.shape[1])
+        present = presence(targets, lengths.shape[1])
         missing = F.relu(PRESENT - lengths).square()
         excess = F.relu(lengths - ABSENT).square()
         loss = self.margin * (present * missing + DOWN * (1 - present) * excess).sum(1)
@@ -189,6 +199,10 @@ class CapsNet(nn.Module):
             names = ["-0.25", *[""] * (TWEAKS - 1), "0", *[""] * (TWEAKS - 1), "+0.25"]
             found.append(Sheet(f"Capsule of {classes[label]}", caption, rows, names, moved))
         return found
+
+    def presences(self, lengths: Tensor) -> Tensor:
+        """Return the probability of each class by itself: its length (Section 2)."""
+        return lengths
 
     def probabilities(self, lengths: Tensor) -> Tensor:
         """Return the probability of each class, given that there is one: lengths, scaled."""

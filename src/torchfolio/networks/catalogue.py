@@ -14,6 +14,7 @@ from typing import Any
 from torchfolio.errors import FolioError, RequestError, normalise, unknown
 
 HERE = Path(__file__).parent
+ONE_CLASS, SEVERAL_LABELS = "image-classification", "multilabel-classification"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class Card:
     ``multiple_of`` names the argument whose multiples are the legal sides of images (a patch).
     ``fixed_channels`` says that the paper's structure allows no other number of channels. ``bf16``
     says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
+    ``exclusive`` says that the page's loss is for exactly one class a picture; every other network
+    that classifies images can also give them several labels, and that task is among its ``tasks``
+    without being written there.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Card:
     multiple_of: str = ""
     fixed_channels: bool = False
     bf16: bool = False
+    exclusive: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     weights: str = ""  # torchvision's weights enum that ``--weights imagenet`` downloads
@@ -77,6 +82,8 @@ def cards() -> dict[str, Card]:
         if extra := set(values) - known:
             raise FolioError(f"catalogue.toml: [{name}] has unknown keys {sorted(extra)}.")
         lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        if ONE_CLASS in values["tasks"] and not values.get("exclusive"):
+            lists["tasks"] += (SEVERAL_LABELS,)
         result[name] = Card(name=name, **(values | lists))
     return result
 

@@ -30,20 +30,23 @@ FORM = frozenset(
 
 
 @torch.no_grad()
-def answering(network: nn.Module, example: Tensor, bf16: bool = False) -> nn.Module:
+def answering(
+    network: nn.Module, example: Tensor, bf16: bool = False, *, relative: bool = True
+) -> nn.Module:
     """Return a network in evaluation mode as it answers soonest: batch norms folded, and in bf16.
 
     ``example`` is an input with its batch dimension, on the network's device; ``bf16`` allows that
-    precision. The network itself is left alone; what is not changed is shared with it. Where the
-    outputs of an input drawn at random differ by more than ``TOLERANCE`` (``TOLERANCE_BF16``),
-    that step is left out.
+    precision; ``relative`` says that scores matter only beside one another, as under a softmax. The
+    network itself is left alone; what is not changed is shared with it. Where the outputs of an
+    input drawn at random differ by more than ``TOLERANCE`` (``TOLERANCE_BF16``), that step is left
+    out.
     """
     shape = (4, *example.shape[1:])
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(example)
     found = folded(network, drawn)
     if bf16:
         lowered = InBf16(found)
-        return lowered if alike(network(drawn), lowered(drawn)) else found
+        return lowered if alike(network(drawn), lowered(drawn), relative) else found
     return found
 
 
@@ -192,12 +195,15 @@ def tensors_in(value: Any) -> list[Tensor]:
     return []
 
 
-def alike(scores: Tensor, lowered: Tensor) -> bool:
+def alike(scores: Tensor, lowered: Tensor, relative: bool = True) -> bool:
     """Return whether scores (batch, classes) in bf16 differ as little as its rounding explains.
 
-    What all scores of an example have in common says nothing, so it is taken off.
+    Where scores are ``relative``, what all of an example have in common says nothing, so it is
+    taken off.
     """
-    one, other = (each - each.mean(-1, keepdim=True) for each in (scores, lowered))
+    one, other = scores, lowered
+    if relative:
+        one, other = (each - each.mean(-1, keepdim=True) for each in (scores, lowered))
     return bool((one - other).abs().max() <= TOLERANCE_BF16 * one.abs().max())
 
 

@@ -225,6 +225,16 @@ class Task(ABC):
     def meter(self) -> Meter:
         """Return an empty meter for the figures of each epoch; it includes ``loss``."""
 
+    def conclude(
+        self, parts: Parts, dataset: Dataset, validation: Indices, context: "Context"
+    ) -> list[str]:
+        """Decide what needs the trained parts, on validation data, into ``self.state``.
+
+        It is asked at the end of a training with validation data, before anything is evaluated.
+        Returns what was decided and why, one line each; without a line nothing was.
+        """
+        return []
+
     @abstractmethod
     def evaluate(
         self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"

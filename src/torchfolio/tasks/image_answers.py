@@ -19,24 +19,26 @@ from torchfolio.tasks.outputs import batch_size, outputs
 Read = TypeVar("Read")
 Take = Callable[[Path | NDArray[Any]], list[Tensor]]
 
+BAR = "#cfe3f5"  # the colour of an answer's probability
+
 if TYPE_CHECKING:
-    from torchfolio.tasks.image_classifier import ImageClassifier
+    from torchfolio.tasks.picture_task import PictureTask
 
 
 def answer(
-    task: "ImageClassifier",
+    task: "PictureTask",
     parts: Parts,
     inputs: Sequence[Any],
     context: Context,
     top: int,
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
+    """Yield one row an input: what the task says of it, with ``top`` names, or an error."""
 
     def asked(images: list[Tensor]) -> NDArray[np.float32]:
         return ask(task, parts, images, context)
 
     for item, found in computed(task.read, task.values, inputs, context, asked):
-        yield row_of(item, found, task.state["classes"], top)
+        yield row_of(task, item, found, top)
 
 
 def computed(
@@ -76,9 +78,9 @@ def computed(
 
 
 def ask(
-    task: "ImageClassifier", parts: Parts, images: Sequence[Tensor], context: Context
+    task: "PictureTask", parts: Parts, images: Sequence[Tensor], context: Context
 ) -> NDArray[np.float32]:
-    """Return the probability of each class (batch, classes) for pictures as they are stored.
+    """Return the probability of each name (batch, names) for pictures as they are stored.
 
     ``images`` holds a batch for each of the task's inputs.
     """
@@ -87,18 +89,14 @@ def ask(
 
 
 def row_of(
-    item: Any, found: str | NDArray[np.float32], classes: list[str], top: int
+    task: "PictureTask", item: Any, found: str | NDArray[np.float32], top: int
 ) -> dict[str, Any]:
     """Return the row of one input, from its probabilities (classes,) or its error."""
     row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
     row |= {"error": None, "top": []}
     if isinstance(found, str):
         return row | {"error": found}
-    order = np.argsort(-found, kind="stable")
-    row["top"] = [
-        {"class": classes[each], "probability": float(found[each])} for each in order[:top]
-    ]
-    return row | {"prediction": classes[order[0]], "probability": float(found[order[0]])}
+    return row | task.said(found, top)
 
 
 def read(take: Callable[[Path | NDArray[Any]], Read], item: Any) -> Read | str:
@@ -127,28 +125,37 @@ def draw_answer(row: dict[str, Any], target: Path) -> Path | None:
 
     An answer to an array has no file to draw.
     """
+    bars = [(each["class"], each["probability"], BAR) for each in row["top"][:3]]
+    return draw_bars(Path(row["input"]), bars, target)
+
+
+def draw_bars(source: Path, bars: Sequence[tuple[str, float, str]], target: Path) -> Path | None:
+    """Write a picture with bars below it, as PNG, and return where it is.
+
+    Each bar has a name, the share of the width that it fills, and a colour. Without a file there is
+    nothing to draw.
+    """
     from PIL import Image, ImageDraw
 
-    if not Path(row["input"]).is_file():
+    if not source.is_file():
         return None
 
-    image = Image.fromarray(decode(Path(row["input"]), 3, 8))
+    image = Image.fromarray(decode(source, 3, 8))
     longest = max(image.size)
     scale = min(max(320, longest), 900) / longest  # the longer side has 320 to 900 pixels
     resample = Image.Resampling.NEAREST if scale > 2 else Image.Resampling.LANCZOS
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(size, resample)
     width = max(320, image.width)
-    top = row["top"][:3]
-    sheet = Image.new("RGB", (width, image.height + 30 * len(top) + 8), "white")
+    sheet = Image.new("RGB", (width, image.height + 30 * len(bars) + 8), "white")
     sheet.paste(image, ((width - image.width) // 2, 0))
     draw = ImageDraw.Draw(sheet)
-    for place, each in enumerate(top):
+    for place, (name, share, colour) in enumerate(bars):
         y = image.height + 6 + 30 * place
-        text, font = lettered(f"{each['class']}  {each['probability']:.1%}")
-        draw.rectangle((0, y, round(width * each["probability"]), y + 26), fill="#cfe3f5")
+        text, font = lettered(f"{name}  {share:.1%}")
+        draw.rectangle((0, y, round(width * share), y + 26), fill=colour)
         draw.text((8, y + 2), text, fill="#102030", font=font)
-    path = free_path(target / f"{Path(row['input']).stem}.png")
+    path = free_path(target / f"{source.stem}.png")
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
     return path

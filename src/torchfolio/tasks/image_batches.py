@@ -12,9 +12,10 @@ from torchfolio.tasks.base import Batch, Meter
 class ImageBatch(Batch):
     """Images (batch, channels, height, width), uint8 or float32 in [0, 1], and labels (batch,).
 
-    Under mixup or CutMix, ``partners`` are the images mixed in, ``partner_labels`` their classes,
-    ``share`` (batch,) what remains of the first, and ``boxes`` (batch, 4: top, left, bottom,
-    right) the patches of CutMix, empty ones where mixup was drawn.
+    Where a picture may have several labels, these are ones and zeros (batch, labels), uint8. Under
+    mixup or CutMix, ``partners`` are the images mixed in, ``partner_labels`` theirs, ``share``
+    (batch,) what remains of the first, and ``boxes`` (batch, 4: top, left, bottom, right) the
+    patches of CutMix, empty ones where mixup was drawn.
     """
 
     images: Tensor
@@ -49,6 +50,20 @@ class ClassMeter(Meter):
 
     def compute(self) -> dict[str, float]:
         from torchfolio.evaluation.measures import quick_metrics
+
+        labels = torch.cat(self.labels).numpy()
+        metrics = quick_metrics(torch.cat(self.probabilities).numpy(), labels)
+        return {"loss": self.losses / len(labels), **metrics}
+
+
+class LabelMeter(ClassMeter):
+    """Loss, average precision and F1 of several labels a picture over all batches.
+
+    F1 is at the thresholds that these examples choose, as the run's end chooses them.
+    """
+
+    def compute(self) -> dict[str, float]:
+        from torchfolio.evaluation.label_measures import quick_metrics
 
         labels = torch.cat(self.labels).numpy()
         metrics = quick_metrics(torch.cat(self.probabilities).numpy(), labels)

@@ -1,10 +1,9 @@
 """Image classification: one class a picture."""
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,28 +12,20 @@ from torch.nn import functional as F
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
-from torchfolio.errors import RequestError
-from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts, Step, in_batches
-from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
+from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts, in_batches
+from torchfolio.tasks.class_scores import page_loss, probabilities
 from torchfolio.tasks.image_batches import ImageBatch
 from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.image_preparation import plan_pictures
-from torchfolio.tasks.mixing import draw_mixes, mixed
-from torchfolio.tasks.pictures import PictureOptions, Pictures, ReadPictures
-
-if TYPE_CHECKING:
-    from torchfolio.tasks.image_features import Vectors
+from torchfolio.tasks.picture_training import MixingOptions, PictureTraining, shared
 
 
 @dataclass(frozen=True)
-class ImageOptions(PictureOptions):
+class ImageOptions(MixingOptions):
     """Settings of image classification."""
 
-    mixup: float = option(0.0, "Mix pairs of pictures: alpha of the Beta distribution.", low=0)
-    cutmix: float = option(0.0, "Paste patches of other pictures: alpha.", low=0)
     label_smoothing: float = option(
         0.0, "Share of the target spread over all classes.", low=0, high=1
     )
@@ -46,20 +37,17 @@ class ImageOptions(PictureOptions):
     )
 
 
-class ImageClassification(ImageClassifier):
+class ImageClassification(ImageClassifier, PictureTraining):
     """One class a picture: cross-entropy, or the loss of the network's page."""
 
     name = "image-classification"
     Options = ImageOptions
     monitor = "accuracy"
-    one_step = True
     options: ImageOptions
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         super().__init__(options, state)
-        self.pictures = Pictures(options, self.state)
         self._weights: dict[torch.device, Tensor] = {}
-        self._pool: Indices = np.zeros(0, np.int64)  # the training split: partners for mixing
 
     @property
     def higher_is_better(self) -> dict[str, bool]:
@@ -78,40 +66,23 @@ class ImageClassification(ImageClassifier):
         self.state |= {"classes": list(dataset.classes), "train_counts": counts.tolist()}
         return lines
 
-    def inherit(self, state: dict[str, Any], asked: frozenset[str]) -> list[str]:
-        return [] if "normalize" in asked else self.pictures.inherit(state)
-
     def parts(self, card: Card, **arguments: Any) -> Parts:
-        decided = {
-            "num_classes": len(self.state["classes"]),
-            "in_channels": self.state["channels"],
-            "image_size": (self.state["size"], self.state["size"]),
-        }
-        for name in decided.keys() & arguments.keys():
-            raise RequestError(
-                f"--set gives {name}, which follows the data. The size of the pictures is "
-                "--image-size, their channels are --channels."
-            )
-        network = build(card.name, **decided, **arguments)
-        options = self.options
-        mixes = options.mixup or options.cutmix or options.label_smoothing
-        own = getattr(network, "loss", None)
-        fixed = own is not None and not takes_criterion(own)
-        if fixed and (mixes or options.class_weights != "none"):
-            raise RequestError(
-                f"{card.name} has the loss of its paper, which takes one class a picture: leave "
-                "mixup, cutmix, label-smoothing and class-weights out."
-            )
+        network = self.build(card, arguments)
+        self.refuse_settings(card, network)
         return Parts(network=network)
 
     # Training
 
+    def truth(self, dataset: Dataset, indices: Indices) -> Tensor:
+        assert dataset.labels is not None
+        return torch.from_numpy(dataset.labels[indices])
+
     def batches(
         self, dataset: Dataset, split: Indices, size: int, seed: int, epoch: int
     ) -> list[Indices]:
-        self._pool = split
         if self.options.sampler == "shuffle":
             return super().batches(dataset, split, size, seed, epoch)
+        self._pool = split
         assert dataset.labels is not None
         numbers = uniforms("balanced", seed, epoch, np.arange(len(split)), 2)
         present, labels = np.unique(dataset.labels[split], return_inverse=True)
@@ -122,51 +93,17 @@ class ImageClassification(ImageClassifier):
         within = (numbers[:, 1] * counts[chosen]).astype(np.int64)
         return in_batches(split[members[starts[chosen] + within]], size)
 
-    def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> ImageBatch:
-        assert dataset.labels is not None
-        labels = torch.from_numpy(dataset.labels[indices])
-        if epoch is None:
-            return ImageBatch(self.pictures.fitted(dataset, indices), labels)
-        batch = ImageBatch(self.pictures.augmented(dataset, indices, epoch, seed), labels)
-        if self.options.mixup or self.options.cutmix:
-            self.mix(batch, dataset, indices, epoch, seed)
-        return batch
-
-    def mix(
-        self, batch: ImageBatch, dataset: Dataset, indices: Indices, epoch: int, seed: int
-    ) -> None:
-        """Give each example a partner, a share and a patch, by seed, epoch and example."""
-        assert dataset.labels is not None
-        options, size = self.options, self.state["size"]
-        partners, share, boxes = draw_mixes(
-            indices, self._pool, size, options.mixup, options.cutmix, seed, epoch
-        )
-        batch.partners = self.pictures.augmented(dataset, partners, epoch, seed)
-        batch.partner_labels = torch.from_numpy(dataset.labels[partners])
-        batch.share, batch.boxes = torch.from_numpy(share), torch.from_numpy(boxes)
-
-    def steps(self, parts: Parts, batch: ImageBatch) -> Iterator[Step]:
-        step = Step(lambda: self.loss(parts, batch, step.logs))
-        yield step
-
     def loss(self, parts: Parts, batch: ImageBatch, logs: dict[str, Tensor]) -> Tensor:
         """Return the mean loss of a training batch; accuracy goes to ``logs``."""
-        images = self.pictures.normalised(batch.images)
+        outputs = self.outputs(parts, batch)
         if batch.share is None:
-            outputs = parts.network(images)
             scores = outputs if isinstance(outputs, Tensor) else outputs[0]
             logs["accuracy"] = (scores.detach().argmax(1) == batch.labels).float().mean()
             return self.criterion(parts, outputs, batch.labels)
-        assert batch.partners is not None
         assert batch.partner_labels is not None
-        assert batch.boxes is not None
-        partners = self.pictures.normalised(batch.partners)
-        outputs = parts.network(mixed(images, partners, batch.share, batch.boxes))
         classes = len(self.state["classes"])
-        share = batch.share[:, None]
-        targets = share * F.one_hot(batch.labels, classes)
-        targets = targets + (1 - share) * F.one_hot(batch.partner_labels, classes)
-        return self.criterion(parts, outputs, targets)
+        own, partners = (F.one_hot(each, classes) for each in (batch.labels, batch.partner_labels))
+        return self.criterion(parts, outputs, shared(batch, own, partners))
 
     def criterion(self, parts: Parts, outputs: Any, targets: Tensor) -> Tensor:
         """Return the page's own loss, or cross-entropy.
@@ -199,46 +136,20 @@ class ImageClassification(ImageClassifier):
             self._weights[device] = weights.to(device)
         return self._weights[device]
 
-    def what_is_random(self) -> str:
-        options = self.options
-        if options.augment == "none" and not (options.mixup or options.cutmix):
-            return ""
-        return (
-            "training pictures are changed at random (--augment none --mixup 0 --cutmix 0 leaves "
-            "them as they are)"
-        )
-
-    def reading(self, features: Callable[[Indices], Tensor]) -> Self:
-        found = copy.copy(self)
-        found.pictures = ReadPictures(self.pictures, features)
-        return found
-
     # Measuring and answering
-
-    @property
-    def inputs(self) -> Sequence[Pictures]:
-        return [self.pictures]
 
     def members(self, parts: Parts) -> list[Member]:
         return [Member("network", self, parts.network)]
-
-    def answering(self, parts: Parts, context: Context) -> Parts:
-        from torchfolio.networks.inference import answering
-
-        [member] = self.members(parts)
-        example = member.example(context.device)
-        return Parts(network=answering(parts.network, example, context.bf16))
-
-    def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
-        scores = parts.network(self.pictures.normalised(images[0]))
-        return probabilities(parts, scores.float())
 
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()
         known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
         loss = page_loss(parts, scores, known, F.cross_entropy)
-        return probabilities(parts, scores), loss
+        return self.probabilities(parts, scores), loss
+
+    def probabilities(self, parts: Parts, scores: Tensor) -> Tensor:
+        return probabilities(parts, scores)
 
     # Export
 
@@ -263,13 +174,6 @@ class ImageClassification(ImageClassifier):
         from torchfolio.tasks.image_classification_pool import pool
 
         return pool(held_out, dataset, context)
-
-    def vectors(
-        self, parts: Parts, inputs: Sequence[Any], context: Context, layer: str | None
-    ) -> "Vectors":
-        from torchfolio.tasks.image_features import vectors
-
-        return vectors(self.pictures, parts.network, inputs, context, layer)
 
     def explain(
         self,

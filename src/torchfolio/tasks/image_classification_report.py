@@ -24,6 +24,7 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
 from torchfolio.tasks.image_answers import ask
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.outputs import batch_size, outputs
+from torchfolio.tasks.picture_task import PictureTask
 
 SHOWN = 24  # pictures of a gallery
 COLUMNS = 100  # classes whose probabilities are all written; of more, the TOP highest are
@@ -31,7 +32,7 @@ TOP = 5
 
 
 def class_probabilities(
-    task: ImageClassifier,
+    task: PictureTask,
     parts: Parts,
     dataset: Dataset,
     indices: Indices,
@@ -46,7 +47,7 @@ def class_probabilities(
 
 
 def asked(
-    task: ImageClassifier,
+    task: PictureTask,
     dataset: Dataset,
     indices: Indices,
     context: Context,

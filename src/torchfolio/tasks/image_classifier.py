@@ -1,23 +1,20 @@
 """What classifiers of pictures have in common once they answer: one network, or several as one."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.images import decode
 from torchfolio.errors import unknown
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Evaluation, Parts, Task
+from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.image_batches import ClassMeter
-from torchfolio.tasks.pictures import Pictures
+from torchfolio.tasks.picture_task import PictureTask
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
@@ -48,7 +45,7 @@ class Member:
         return torch.zeros(1, *self.shape, device=device)
 
 
-class ImageClassifier(Task):
+class ImageClassifier(PictureTask):
     """One class a picture, by any number of networks.
 
     ``state`` holds at least "classes", the names of the classes in order, and "train_counts", how
@@ -58,36 +55,9 @@ class ImageClassifier(Task):
     kinds = ("image-classification",)
     AnswerOptions = ImageAnswerOptions
 
-    @property
-    @abstractmethod
-    def inputs(self) -> Sequence[Pictures]:
-        """The pictures as the networks take them: one entry for each way of fitting a picture."""
-
-    @property
-    def values(self) -> int:
-        """How many values a picture has, at the largest size that a network takes."""
-        return max(each.state["channels"] * each.state["size"] ** 2 for each in self.inputs)
-
-    def read(self, source: Path | NDArray[Any]) -> list[Tensor]:
-        """Return a picture of a file or an array for each input; raise ``DataError``.
-
-        A file is decoded once: all networks were trained on the same data, so in the same depth.
-        """
-        if isinstance(source, Path):
-            source = decode(source, None, self.inputs[0].state["depth"])
-        return [each.read(source) for each in self.inputs]
-
     @abstractmethod
     def members(self, parts: Parts) -> list[Member]:
         """Return the networks among the parts, in the order in which they are asked."""
-
-    @abstractmethod
-    def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
-        """Return the probability of each class (batch, classes), float32.
-
-        ``images`` holds a batch for each of ``inputs``, as :meth:`Pictures.fitted` returns it, on
-        the device of the parts.
-        """
 
     def meter(self) -> ClassMeter:
         return ClassMeter()
@@ -115,12 +85,14 @@ class ImageClassifier(Task):
         labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
         return replace(dataset, classes=tuple(classes), labels=labels)
 
-    def answer(
-        self, parts: Parts, inputs: Sequence[Any], context: Context, options: ImageAnswerOptions
-    ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_answers import answer
-
-        return answer(self, parts, inputs, context, options.top)
+    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
+        classes, order = self.state["classes"], np.argsort(-probabilities, kind="stable")
+        places = [
+            {"class": classes[each], "probability": float(probabilities[each])}
+            for each in order[:top]
+        ]
+        best = {"prediction": classes[order[0]], "probability": float(probabilities[order[0]])}
+        return best | {"top": places}
 
     def line(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])

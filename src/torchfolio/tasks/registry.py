@@ -9,6 +9,7 @@ from torchfolio.networks.catalogue import Card
 TASKS = {
     "image-classification": "image_classification:ImageClassification",
     "image-ensemble": "image_ensemble:ImageEnsemble",
+    "multilabel-classification": "multilabel_classification:MultilabelClassification",
 }
 
 

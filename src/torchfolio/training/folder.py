@@ -169,6 +169,7 @@ class RunFolder:
                 "kind": dataset.kind,
                 "reader": dataset.reader,
                 "reader_options": dataset.reader_options,
+                "reading": dataset.reading,
                 "fingerprint": dataset.fingerprint,
                 "examples": len(dataset),
                 "classes": list(dataset.classes),

@@ -15,6 +15,7 @@ from torchfolio.data.splits import SplitOptions
 from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.networks.catalogue import Card, recipe_file
 from torchfolio.options import option, plain, read_options
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.options import TrainingOptions
 
 UPDATES_AN_EPOCH = 50  # small data: the batch is halved until an epoch has as many updates
@@ -294,10 +295,25 @@ def task_section(
 ) -> dict[str, Any]:
     """Return the section [task]; a recipe's is for one task: the card's first, unless it says."""
     recipe = dict(table.get("task", {}))
-    if recipe.pop("name", card.tasks[0]) != name:
-        recipe = {}
+    home = recipe.pop("name", card.tasks[0])
+    if home != name:
+        recipe = borrowed(recipe, home, kind)
     options: Any = read_options(kind, recipe | dict(given), f"[task] of {where}")
     return {"name": name} | plain(options)
+
+
+def borrowed(recipe: Mapping[str, Any], home: str, kind: type) -> dict[str, Any]:
+    """Return what of a recipe for the task ``home`` is for another one, with options ``kind``.
+
+    That is nothing, unless these name ``home`` as ``recipe_of``; then all but what they lack.
+    """
+    if getattr(kind, "recipe_of", None) != home:
+        return {}
+    own, theirs = (
+        {each.name for each in dataclasses.fields(options)}
+        for options in (kind, find_task(home).Options)
+    )
+    return {key: value for key, value in recipe.items() if normalise(key) not in theirs - own}
 
 
 def with_smaller_batch(

@@ -51,6 +51,7 @@ def run_sections(
     course = Table("Course of the training", ["", ""], rows)
     split = data["split"]
     counts = [[name, f"{count:,}"] for name, count in split["counts"].items()]
+    names = "labels" if data.get("kind") == "multilabel-classification" else "classes"
     problems = [[each["path"], each["problem"]] for each in data["problems"][:50]]
     described: list[Any] = [
         Table(
@@ -59,8 +60,9 @@ def run_sections(
             [
                 ["path", data["path"]],
                 ["reader", data["reader"]],
+                *([["read as", data["reading"]]] if data.get("reading") else []),
                 ["examples", f"{data['examples']:,}"],
-                ["classes", f"{len(data['classes'])}"],
+                [names, f"{len(data['classes'])}"],
                 ["split", split["rule"]],
             ],
         ),

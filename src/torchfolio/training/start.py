@@ -162,8 +162,8 @@ def homes(
     if isinstance(data, Dataset):
         return task_for(card, data.kind, wanted), READERS.get(data.reader)
     download = bool(settings.get("download"))
-    found, _ = find_reader(data, settings.get("reader"), download=download)
-    return task_for(card, found.kind, wanted), found
+    found, place = find_reader(data, settings.get("reader"), download=download)
+    return task_for(card, found.kind_of(place, settings), wanted), found
 
 
 def add_data_settings(sections: dict[str, dict[str, Any]], data: Mapping[str, Any]) -> None:

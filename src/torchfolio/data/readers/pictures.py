@@ -16,6 +16,7 @@ from torchfolio.errors import DataError
 from torchfolio.options import plain
 
 KIND = "image-classification"
+SEVERAL = "multilabel-classification"  # several labels a picture
 
 
 def picture_dataset(
@@ -25,19 +26,23 @@ def picture_dataset(
     root: Path,
     scan: Scan,
     keep: NDArray[np.bool_],
-    class_names: NDArray[Any],
+    class_names: NDArray[Any] | None = None,
     split_names: NDArray[Any],
     problems: list[Problem],
     groups: NDArray[Any] | None = None,
+    labels: tuple[Sequence[str], NDArray[np.uint8]] | None = None,
 ) -> Dataset:
-    """Return the dataset of the files that are good."""
+    """Return the dataset of the files that are good.
+
+    Each file has a class in ``class_names`` (files,), or several in ``labels``: their names, and
+    zeros and ones (files, labels).
+    """
     rows = np.flatnonzero(keep)
     if not len(rows):
         raise DataError(
             f"{path} has no picture that can be read: {reader.reads} was expected.\n"
             + told(problems)
         )
-    classes, labels = np.unique(class_names[rows].astype(str), return_inverse=True)
     names = [scan.names[row] for row in rows]
     records = ImageFiles(
         root, names, scan.digests[rows], scan.sizes[rows], scan.channels[rows], scan.deep[rows]
@@ -50,16 +55,26 @@ def picture_dataset(
     }
     if len(set(split_names)) == 1:  # a single split is no split
         given = {"train": np.arange(len(rows))}
+    answers: dict[str, Any]
+    told_by: tuple[Any, ...]
+    if labels is not None:
+        targets = np.ascontiguousarray(labels[1][rows])
+        answers = {"kind": SEVERAL, "classes": tuple(labels[0]), "targets": targets}
+        told_by = (targets, "\n".join(labels[0]))
+    else:
+        assert class_names is not None
+        classes, indices = np.unique(class_names[rows].astype(str), return_inverse=True)
+        answers = {"kind": KIND, "classes": tuple(str(each) for each in classes)}
+        answers["labels"] = indices.astype(np.int64)
+        told_by = (answers["labels"],)
     return Dataset(
-        kind=KIND,
+        **answers,
         name=str(path),
         path=str(path),
         reader=reader.name,
         records=records,
         given=given,
-        fingerprint=fingerprint("\n".join(names), scan.digests[rows], labels.astype(np.int64)),
-        classes=tuple(str(each) for each in classes),
-        labels=labels.astype(np.int64),
+        fingerprint=fingerprint("\n".join(names), scan.digests[rows], *told_by),
         groups=groups[rows] if groups is not None else None,
         facts=records.facts(),
         problems=problems,

@@ -4,7 +4,12 @@ Importing this imports matplotlib.
 """
 
 from torchfolio.evaluation.figures.canvas import standalone
-from torchfolio.evaluation.figures.classes import class_balance, class_scores, confusion_matrix
+from torchfolio.evaluation.figures.classes import (
+    class_balance,
+    class_scores,
+    confusion_matrix,
+    labels_together,
+)
 from torchfolio.evaluation.figures.curves import (
     learning_curve,
     precision_recall_curves,
@@ -19,6 +24,7 @@ __all__ = [
     "class_scores",
     "confusion_matrix",
     "first_layer_filters",
+    "labels_together",
     "learning_curve",
     "picture_sheet",
     "precision_recall_curves",

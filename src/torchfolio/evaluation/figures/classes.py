@@ -1,6 +1,7 @@
 """Figures with a row or a cell for each class: confusion, scores, balance."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +20,20 @@ CELLS = 250  # classes from which neighbours share a cell
 BARS = 40  # classes up to which each has a bar
 LABEL = 130.0  # pixels that a class name may take
 STRONG = 0.8  # opacity from which a number is written in white
+FAINT = 0.01  # share as which the diagonal of labels together is painted
+
+
+class Words(NamedTuple):
+    """What the rows and the columns of a matrix are, and the colour beside its diagonal."""
+
+    rows: str
+    columns: str
+    what: str
+    other: tuple[int, int, int]
+
+
+MATRIX_OF_ANSWERS = Words("true", "predicted", "class", WRONG)
+MATRIX_OF_LABELS = Words("with", "also with", "label", RIGHT)
 
 
 def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
@@ -33,26 +48,51 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> st
         f"confusion matrix of {count} classes, "
         f"{np.trace(confusion)} of {confusion.sum()} answers right"
     )
+    return _matrix(confusion, share, classes, label, MATRIX_OF_ANSWERS)
+
+
+def labels_together(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
+    """Draw how many examples that have the label of a row have that of the column, too.
+
+    ``counts`` (labels, labels) are the examples with both; on the diagonal, with the label. A cell
+    is as strong as the square root of its share of the row's examples. Up to 30 labels have names
+    and numbers; more are numbered in their order.
+    """
+    share = counts / np.maximum(np.diag(counts)[:, None], 1)
+    np.fill_diagonal(share, FAINT * (np.diag(counts) > 0))  # every example has its own labels
+    label = f"how many examples have two of {len(labels)} labels together"
+    return _matrix(counts, share, labels, label, MATRIX_OF_LABELS)
+
+
+def _matrix(
+    counts: NDArray[np.int64],
+    share: NDArray[np.float64],
+    names: Sequence[str],
+    label: str,
+    words: Words,
+) -> str:
+    """Draw counts (rows, columns) under the same names, each cell as strong as its share."""
+    count = len(names)
     if count > NAMED:
-        return _dense_confusion(share, label)
+        return _dense_matrix(share, label, words)
     cell = next(size for most, size in CELL_SIZES if count <= most)
-    names = [shorten(name, LABEL) for name in classes]
+    names = [shorten(name, LABEL) for name in names]
     room = max(map(width_of, names))
     upright = room > cell - 2  # names of columns are turned
     left, bottom = room + 34, (room if upright else 12) + 34
     side = cell * count
     with drawing(label, max(left + side + 4, 200), side + bottom + 4) as canvas:
         axes = canvas.axes(left, 2, side, side)
-        _cells(axes, share)
-        for row, column in _numbered(confusion):
+        _cells(axes, share, words.other)
+        for row, column in _numbered(counts):
             strong = share[row, column] ** 0.5 > STRONG
             axes.text(
                 column,
                 row,
-                _short(int(confusion[row, column])),
+                _short(int(counts[row, column])),
                 ha="center",
                 va="center_baseline",
-                fontsize=9 if cell < 30 or (cell == 30 and confusion.max() > 999) else 11,
+                fontsize=9 if cell < 30 or (cell == 30 and counts.max() > 999) else 11,
                 color=ON_STRONG if strong else INK,
             )
         edges = np.arange(1, count) - 0.5
@@ -63,19 +103,19 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> st
         if upright:
             for name in axes.get_xticklabels():
                 name.set(rotation=90, rotation_mode="anchor", ha="right", va="center")
-        canvas.text(left + side / 2, side + bottom - 6, "predicted", ha="center", color=MUTED)
-        canvas.text(8, 2 + side / 2, "true", ha="center", rotation=90, color=MUTED)
+        canvas.text(left + side / 2, side + bottom - 6, words.columns, ha="center", color=MUTED)
+        canvas.text(8, 2 + side / 2, words.rows, ha="center", rotation=90, color=MUTED)
     return canvas.svg
 
 
-def _numbered(confusion: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _numbered(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return the cells that carry their count: the largest, of those that are not zero."""
-    order = np.argsort(-confusion, axis=None, kind="stable")[:NUMBERS]
-    cells = (divmod(int(cell), len(confusion)) for cell in order)
-    return [cell for cell in cells if confusion[cell]]
+    order = np.argsort(-counts, axis=None, kind="stable")[:NUMBERS]
+    cells = (divmod(int(cell), len(counts)) for cell in order)
+    return [cell for cell in cells if counts[cell]]
 
 
-def _dense_confusion(share: NDArray[np.float64], label: str) -> str:
+def _dense_matrix(share: NDArray[np.float64], label: str, words: Words) -> str:
     """Draw cells without names; where there are too many, each is the largest of a block."""
     count = len(share)
     block = -(-count // CELLS)
@@ -89,7 +129,7 @@ def _dense_confusion(share: NDArray[np.float64], label: str) -> str:
         np.fill_diagonal(share, np.maximum(diagonal, mistakes))
     with drawing(label, WIDTH, WIDTH) as canvas:
         axes = canvas.axes(50, 4, WIDTH - 54, WIDTH - 54)
-        _cells(axes, share)
+        _cells(axes, share, words.other)
         ticks = [
             tick for tick in MaxNLocator(6, integer=True).tick_values(0, count) if tick < count
         ]
@@ -97,15 +137,15 @@ def _dense_confusion(share: NDArray[np.float64], label: str) -> str:
         names = [f"{tick:.0f}" for tick in ticks if tick >= 0]
         axes.set_xticks(places, names)
         axes.set_yticks(places, names)
-        axes.set_xlabel("predicted class, by number")
-        axes.set_ylabel("true class, by number")
+        axes.set_xlabel(f"{words.columns} {words.what}, by number")
+        axes.set_ylabel(f"{words.rows} {words.what}, by number")
     return canvas.svg
 
 
-def _cells(axes: Axes, share: NDArray[np.float64]) -> None:
-    """Paint shares (rows, columns) by opacity: the diagonal blue, the rest vermilion."""
+def _cells(axes: Axes, share: NDArray[np.float64], other: tuple[int, int, int]) -> None:
+    """Paint shares (rows, columns) by opacity: the diagonal blue, the rest in another colour."""
     colours = np.empty((*share.shape, 4), np.uint8)
-    colours[..., :3] = WRONG
+    colours[..., :3] = other
     index = np.arange(len(share))
     colours[index, index, :3] = RIGHT
     colours[..., 3] = np.round(255 * np.sqrt(share))

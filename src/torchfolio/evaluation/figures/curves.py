@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from torchfolio.evaluation.calibration import ReliabilityBin
-from torchfolio.evaluation.figures.canvas import Canvas, drawing, shorten
+from torchfolio.evaluation.figures.canvas import Canvas, drawing, shorten, width_of
 from torchfolio.evaluation.ranking import Curve
 from torchfolio.evaluation.theme import INK, MUTED, RULE, SERIES
 
@@ -65,7 +65,8 @@ def learning_curve(
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
         canvas.text(0, 12, ylabel, color=MUTED)
-        canvas.legend([(name, colours[name]) for name in columns], LEFT + 90, 12)
+        beside = LEFT + max(90, width_of(ylabel) - LEFT + 24)
+        canvas.legend([(name, colours[name]) for name in columns], beside, 12)
     return canvas.svg
 
 
@@ -116,25 +117,37 @@ def _mark_best(
     )
 
 
-def roc_curves(curves: Sequence[Curve | None], classes: Sequence[str]) -> str:
+def roc_curves(
+    curves: Sequence[Curve | None], classes: Sequence[str], *, what: str = "classes"
+) -> str:
     """Draw true against false positives, one class against the rest.
 
     Up to six classes have a line each (two classes mirror each other: only the second is drawn);
     of more the mean is drawn over the range of all, and the three of least area beside it.
+    ``what`` they are may be something else than classes: labels mirror nothing.
     """
-    return _by_class(curves, classes, "false positive rate", "true positive rate", chance=True)
+    axes = "false positive rate", "true positive rate"
+    return _by_class(curves, classes, *axes, chance=True, what=what)
 
 
-def precision_recall_curves(curves: Sequence[Curve | None], classes: Sequence[str]) -> str:
+def precision_recall_curves(
+    curves: Sequence[Curve | None], classes: Sequence[str], *, what: str = "classes"
+) -> str:
     """Draw precision against recall, one class against the rest, in the manner of the ROC."""
-    return _by_class(curves, classes, "recall", "precision", chance=False)
+    return _by_class(curves, classes, "recall", "precision", chance=False, what=what)
 
 
 def _by_class(
-    curves: Sequence[Curve | None], classes: Sequence[str], x: str, y: str, *, chance: bool
+    curves: Sequence[Curve | None],
+    classes: Sequence[str],
+    x: str,
+    y: str,
+    *,
+    chance: bool,
+    what: str,
 ) -> str:
     known = [(curve, name) for curve, name in zip(curves, classes, strict=True) if curve]
-    if chance and len(known) == 2 == len(curves):
+    if chance and len(known) == 2 == len(curves) and what == "classes":
         known = known[1:]
     few = len(known) <= FEW
     shown = known if few else sorted(known, key=lambda pair: pair[0].area)[:3]
@@ -144,7 +157,7 @@ def _by_class(
         for (curve, name), colour in zip(shown, SERIES if few else SERIES[1:], strict=False)
     ]
     if not few:
-        entries.insert(0, (f"mean of {len(known)} classes · {mean:.3f}", SERIES[0]))
+        entries.insert(0, (f"mean of {len(known)} {what} · {mean:.3f}", SERIES[0]))
     label = f"{y} against {x}; " + (f"area: {mean:.3f} on average" if known else "no curve")
     with drawing(label, WIDTH, 330 + 16 * ((len(entries) + 1) // 2)) as canvas:
         top = 6.0
@@ -182,16 +195,22 @@ def _unit_square(axes: Axes, x: str, y: str) -> None:
     axes.grid()
 
 
-def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
+def reliability_diagram(
+    bins: Sequence[ReliabilityBin],
+    *,
+    measured: str = "accuracy",
+    given: str = "confidence",
+    right: str = "right",
+) -> str:
     """Draw accuracy by confidence over how often each confidence was given.
 
     A calibrated network's bars reach the diagonal; the part of a bar that is missing or too much
-    is outlined.
+    is outlined. The words are what is ``measured``, what was ``given``, and what a bar shows.
     """
     filled = [each for each in bins if each.count]
     total = sum(each.count for each in filled)
     gap = sum(each.count * abs(each.accuracy - each.confidence) for each in filled) / max(1, total)
-    label = f"accuracy by confidence in {len(bins)} bins; mean distance {gap:.3f}"
+    label = f"{measured} by {given} in {len(bins)} bins; mean distance {gap:.3f}"
     with drawing(label, WIDTH, 374) as canvas:
         axes = canvas.axes(LEFT, 24, 360, 220)
         width = 1 / max(1, len(bins))
@@ -207,17 +226,17 @@ def reliability_diagram(bins: Sequence[ReliabilityBin]) -> str:
             linewidth=1.2,
         )
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-        _unit_square(axes, "", "accuracy")
+        _unit_square(axes, "", measured)
         axes.tick_params(labelbottom=False)
         below = canvas.axes(LEFT, 258, 360, 80)
         shares = [each.count / total for each in filled]
         below.bar(middles, shares, 0.86 * width, color=MUTED, alpha=0.55, linewidth=0)
-        below.set(xlim=(0, 1), xlabel="confidence", ylabel="answers")
+        below.set(xlim=(0, 1), xlabel=given, ylabel="answers")
         below.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         below.yaxis.set_major_locator(MaxNLocator(2))
         below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
         below.grid(axis="y")
-        canvas.legend([("right", SERIES[0]), ("distance to confidence", SERIES[1])], LEFT, 10)
+        canvas.legend([(right, SERIES[0]), (f"distance to {given}", SERIES[1])], LEFT, 10)
         axes.spines["bottom"].set_color(RULE)
         axes.yaxis.label.set_color(INK if not filled else MUTED)
     return canvas.svg

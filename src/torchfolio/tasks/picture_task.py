@@ -1,0 +1,58 @@
+"""What tasks share that give a picture a probability for each name: one class, or labels."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchfolio.data.images import decode
+from torchfolio.tasks.base import Context, Parts, Task
+from torchfolio.tasks.pictures import Pictures
+
+
+class PictureTask(Task):
+    """Pictures in, a probability of each of ``state["classes"]`` out, by any number of networks."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Sequence[Pictures]:
+        """The pictures as the networks take them: one entry for each way of fitting a picture."""
+
+    @property
+    def values(self) -> int:
+        """How many values a picture has, at the largest size that a network takes."""
+        return max(each.state["channels"] * each.state["size"] ** 2 for each in self.inputs)
+
+    def read(self, source: Path | NDArray[Any]) -> list[Tensor]:
+        """Return a picture of a file or an array for each input; raise ``DataError``.
+
+        A file is decoded once: all networks were trained on the same data, so in the same depth.
+        """
+        if isinstance(source, Path):
+            source = decode(source, None, self.inputs[0].state["depth"])
+        return [each.read(source) for each in self.inputs]
+
+    @abstractmethod
+    def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
+        """Return the probability of each name (batch, names), float32.
+
+        ``images`` holds a batch for each of ``inputs``, as :meth:`Pictures.fitted` returns it, on
+        the device of the parts.
+        """
+
+    def answer(
+        self, parts: Parts, inputs: Sequence[Any], context: Context, options: Any
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.image_answers import answer
+
+        return answer(self, parts, inputs, context, options.top)
+
+    @abstractmethod
+    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
+        """Return what a row says of one picture, from its probabilities (names,).
+
+        That is "prediction", "probability", and "top": the names of the highest probabilities.
+        """
