@@ -26,6 +26,10 @@ VERBS = {
     ),
     "predict": ("torchfolio.cli.predict:predict", "Answers as a table, JSON or pictures."),
     "compare": ("torchfolio.cli.compare:compare", "Runs side by side, with a paired test."),
+    "export": (
+        "torchfolio.cli.export:export",
+        "ONNX and other formats, checked on the run's data.",
+    ),
     "cache": ("torchfolio.cli.cache:cache", "What the cache folder holds; --clear empties it."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices, NoOptions
 from torchfolio.data.draws import uniforms
+from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.rows import plain_values
 
 if TYPE_CHECKING:
     from torchfolio.evaluation.report import Section
@@ -234,21 +236,33 @@ class Task(ABC):
         """Write an answer as a picture where the task has one; return its path."""
         return None
 
+    # Export
+
+    def export_inputs(self) -> list[dict[str, Any]]:
+        """Return what each input of the exported network takes, as plain values.
+
+        "name" and "dtype" ("uint8" or "float32"), "channels" and "size" give the type and shape of
+        a batch, (batch, channels, size, size); the rest is what the task's answers read, so that a
+        person's input is prepared as the run prepares it: of pictures "depth", "resize" and "fill".
+        Raises ``RequestError`` for a task whose runs cannot be exported.
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
+    def exported(self, parts: Parts) -> nn.Module:
+        """Return what is exported: from a batch for each input to the task's outputs.
+
+        It takes batches as :meth:`export_inputs` says, one argument each, prepares them further
+        itself (normalisation), and returns float32, (batch, outputs), as :meth:`predict` does.
+        The parts are in evaluation mode and on the CPU.
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most need none)
         """Take back what :meth:`state_dict` returned."""
-
-
-def plain_values(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a row fits the cells of a table: all but lists, mappings and its picture."""
-    return {
-        key: value
-        for key, value in row.items()
-        if key != "picture" and not isinstance(value, list | tuple | dict)
-    }
 
 
 def in_batches(order: Indices, size: int) -> list[Indices]:

@@ -1,40 +1,116 @@
-"""Answering pictures: what ``folio predict`` says of files, and how it draws an answer."""
+"""Answering pictures: what ``folio predict`` says of files, and how it draws an answer.
 
-from collections.abc import Iterator, Sequence
+An exported file answers without torch, so only what asks a network of torch imports it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from torchfolio.checkpoint import replacing
-from torchfolio.data.images import decode
+from torchfolio.data.fitting import WAYS, fitted, opened
+from torchfolio.data.images import Pixels, decode
 from torchfolio.errors import FolioError
-from torchfolio.tasks.base import Context, Parts
-from torchfolio.tasks.class_scores import probabilities
-from torchfolio.tasks.outputs import batch_size, outputs
+from torchfolio.options import option
+from torchfolio.tasks.rows import plain_values
 
+Read = TypeVar("Read")
 FONTS_WITH_CHINESE = (
     "CJK", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "WenQuanYi", "Arial Unicode",
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from torchfolio.tasks.base import Context, Parts
     from torchfolio.tasks.image_classification import ImageClassification
+
+
+@dataclass(frozen=True)
+class ImageAnswerOptions:
+    """Settings of the answers of image classification."""
+
+    top: int = option(3, "How many classes to name, with probabilities.", low=1)
+
+
+class ClassRows:
+    """How the rows of classified pictures are shown: as a line, as columns, as a picture."""
+
+    def line(self, row: dict[str, Any]) -> str:
+        """Return an answer as the text that a person reads."""
+        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer as columns of a table: plain values in order."""
+        places = {
+            f"{kind}_{place}": each[kind]
+            for place, each in enumerate(row["top"], 1)
+            for kind in ("class", "probability")
+        }
+        return plain_values(row) | places
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        """Write an answer as a picture; return its path."""
+        return draw_answer(row, target)
+
+
+class ImageAnswers(ClassRows):
+    """How an exported classifier reads pictures and says their classes.
+
+    ``facts`` are those of the file: "classes", and "inputs" as ``Task.export_inputs`` gave them.
+    """
+
+    Options = ImageAnswerOptions
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.classes: list[str] = [str(each) for each in facts["classes"]]
+        self.inputs: list[dict[str, Any]] = list(facts["inputs"])
+        for takes in self.inputs:
+            known = takes["channels"] in (1, 3) and takes["depth"] in (8, 16)
+            if not known or takes["resize"] not in WAYS:
+                raise ValueError(f"an input of {takes}")
+            float(takes["fill"])
+
+    def read(self, item: Any) -> list[Pixels] | str:
+        """Return what each input takes of a person's picture, or what is wrong with it."""
+
+        def take(source: Path | NDArray[Any]) -> list[Pixels]:
+            depths = {takes["depth"] for takes in self.inputs}
+            pixels = {depth: opened(source, depth) for depth in depths}
+            return [fitted(pixels[takes["depth"]], takes) for takes in self.inputs]
+
+        return read(take, item)
+
+    def record(self, records: Any, index: int) -> list[Pixels]:
+        """Return what each input takes of a dataset's picture."""
+        return [fitted(records.pixels(index, takes["depth"]), takes) for takes in self.inputs]
+
+    def row(
+        self, item: Any, found: str | NDArray[np.float32], options: ImageAnswerOptions
+    ) -> dict[str, Any]:
+        """Return the row of one input, from its probabilities (classes,) or its error."""
+        return row_of(item, found, self.classes, options.top)
 
 
 def answer(
     task: "ImageClassification",
-    parts: Parts,
+    parts: "Parts",
     inputs: Sequence[Any],
-    context: Context,
+    context: "Context",
     top: int,
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its class, the ``top`` most probable classes, or an error."""
+    import torch
+    from torch import Tensor
+
+    from torchfolio.tasks.outputs import batch_size, outputs
 
     def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[Tensor | str]]:
-        return part, [read(task, item) for item in part]
+        return part, [read(task.pictures.read, item) for item in part]
 
     def compute(
         loaded: tuple[Sequence[Any], list[Tensor | str]],
@@ -55,9 +131,11 @@ def answer(
 
 
 def ask(
-    task: "ImageClassification", parts: Parts, images: Tensor, context: Context
+    task: "ImageClassification", parts: "Parts", images: "Tensor", context: "Context"
 ) -> NDArray[np.float32]:
     """Return the probability of each class (batch, classes) for pictures as they are stored."""
+    from torchfolio.tasks.class_scores import probabilities
+
     scores = parts.network(task.pictures.normalised(images.to(context.device)))
     return probabilities(parts, scores.float()).cpu().numpy()
 
@@ -77,16 +155,16 @@ def row_of(
     return row | {"prediction": classes[order[0]], "probability": float(found[order[0]])}
 
 
-def read(task: "ImageClassification", item: Any) -> Tensor | str:
-    """Read one input as the training pictures were read; return its error as text."""
+def read(take: Callable[[Path | NDArray[Any]], Read], item: Any) -> Read | str:
+    """Read one input by ``take``, as the training pictures were read; return its error as text."""
     try:
         if isinstance(item, np.ndarray):
-            return task.pictures.read(item)
+            return take(item)
         if not isinstance(item, str | Path):
             return f"A {type(item).__name__} is no picture: expected a path or an array."
         if not Path(item).is_file():
             return f"There is no file {item}."
-        return task.pictures.read(Path(item))
+        return take(Path(item))
     except (FolioError, OSError) as error:
         return str(error)
 

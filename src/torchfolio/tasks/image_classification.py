@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.data.dataset import Dataset, Indices
@@ -18,6 +17,7 @@ from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
 from torchfolio.tasks.base import Context, Evaluation, Parts, Step, Task, in_batches
 from torchfolio.tasks.class_scores import page_loss, probabilities, takes_criterion
+from torchfolio.tasks.image_answers import ClassRows, ImageAnswerOptions, answer
 from torchfolio.tasks.image_batches import ClassMeter, ImageBatch
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.mixing import draw_mixes, mixed
@@ -41,14 +41,7 @@ class ImageOptions(PictureOptions):
     )
 
 
-@dataclass(frozen=True)
-class ImageAnswerOptions:
-    """Settings of the answers of image classification."""
-
-    top: int = option(3, "How many classes to name, with probabilities.", low=1)
-
-
-class ImageClassification(Task):
+class ImageClassification(ClassRows, Task):
     """One class a picture: cross-entropy, or the loss of the network's page."""
 
     name = "image-classification"
@@ -229,11 +222,6 @@ class ImageClassification(Task):
 
         return evaluate(self, parts, dataset, split, context)
 
-    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
-        from torchfolio.tasks.image_answers import draw_answer
-
-        return draw_answer(row, target)
-
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
         classes = self.state["classes"]
@@ -248,17 +236,21 @@ class ImageClassification(Task):
     def answer(
         self, parts: Parts, inputs: Sequence[Any], context: Context, options: ImageAnswerOptions
     ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_answers import answer
-
         return answer(self, parts, inputs, context, options.top)
 
-    def line(self, row: dict[str, Any]) -> str:
-        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+    # Export
 
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        places = {
-            f"{kind}_{place}": each[kind]
-            for place, each in enumerate(row["top"], 1)
-            for kind in ("class", "probability")
-        }
-        return super().cells(row) | places
+    def export_inputs(self) -> list[dict[str, Any]]:
+        state = self.state
+        dtype = "uint8" if state["depth"] == 8 else "float32"
+        keys = ("channels", "size", "depth", "resize", "fill")
+        return [{"name": "images", "dtype": dtype} | {key: state[key] for key in keys}]
+
+    def exported(self, parts: Parts) -> nn.Module:
+        from torchfolio.networks.inference import answering
+        from torchfolio.tasks.image_export import Classifier
+
+        size, channels = self.state["size"], self.state["channels"]
+        folded = answering(parts.network, torch.zeros(1, channels, size, size))
+        scale = 255.0 if self.state["depth"] == 8 else 1.0
+        return Classifier(folded, self.state["mean"] * scale, 1 / self.state["std"] / scale).eval()

@@ -9,6 +9,10 @@ from torchfolio.networks.catalogue import Card
 TASKS = {
     "image-classification": "image_classification:ImageClassification",
 }
+# How exported files answer, by their task: modules that do not import torch.
+ANSWERS = {
+    "image-classification": "image_answers:ImageAnswers",
+}
 
 
 def find_task(name: str) -> Any:
@@ -18,6 +22,14 @@ def find_task(name: str) -> Any:
             module, _, kind = home.partition(":")
             return getattr(import_module(f"torchfolio.tasks.{module}"), kind)
     raise unknown("task", name, TASKS)
+
+
+def find_answers(name: str) -> Any:
+    """Return the class that reads inputs and says answers for the exported files of a task."""
+    if name not in ANSWERS:
+        raise unknown("task with exported files", name, ANSWERS)
+    module, _, kind = ANSWERS[name].partition(":")
+    return getattr(import_module(f"torchfolio.tasks.{module}"), kind)
 
 
 def task_for(card: Card, kind: str, wanted: str | None = None) -> Any:
