@@ -1,9 +1,11 @@
 """ResNet-18 answers: 2,000 JPEGs by one command, and one picture after another in one process.
 
-Everybody has the weights of one short training of ours, at 224 pixels. What is asked are the
-pictures that it was trained on: their accuracy only shows that all give the same answers.
+Everybody has the weights of one short training of ours, at 224 pixels: the run, or the ONNX file
+that ``folio export`` makes of it. What is asked are the pictures that it was trained on: their
+accuracy only shows that all give the same answers.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,21 @@ def train(place: Place) -> None:
         *("--image-size", str(SIZE), "--epochs", "1", "--batch-size", "32", "--lr", "0.02"),
         *("--colour", "0", "--normalize", "imagenet", "--no-report", "--quiet", "--out", str(run)),
     ]
+    call(Command(arguments, ours_cache(place)), place.folder)
+
+
+def file_of(place: Place) -> Path:
+    """Return the exported file of the run."""
+    return place.kept / f"exported-{code_digest()}.onnx"
+
+
+def export(place: Place) -> None:
+    """Make the run and export it."""
+    train(place)
+    if file_of(place).is_file():
+        return
+    arguments = [place.python, "-m", "torchfolio", "export", str(run_of(place)), "--quiet"]
+    arguments += ["--out", str(file_of(place))]
     call(Command(arguments, ours_cache(place)), place.folder)
 
 
@@ -71,6 +88,31 @@ def peer(place: Place, one: bool) -> Command:
     return Command(arguments)
 
 
+def exported_all(place: Place) -> Command:
+    """Return our command for all pictures, by the exported file."""
+    arguments = [place.python, "-m", "torchfolio", "predict", str(file_of(place)), pictures(place)]
+    return Command([*arguments, "--json"], ours_cache(place))
+
+
+def exported_one(place: Place) -> Command:
+    """Return what asks our Python interface one picture after another, by the exported file."""
+    arguments = [place.python, "-m", "benchmarks.ours_latency", str(file_of(place))]
+    return Command([*arguments, pictures(place), "cpu"], ours_cache(place))
+
+
+def by_hand(engine: str, *flags: str) -> Callable[[Place], Command]:
+    """Return what asks the exported file without us, by another library."""
+
+    def command(place: Place) -> Command:
+        arguments = [
+            *(place.peer_python, "-m", "benchmarks.peers.exported", str(file_of(place))),
+            *(pictures(place), "--size", str(SIZE), "--engine", engine, *flags),
+        ]
+        return Command(arguments)
+
+    return command
+
+
 def right_answers(output: Any, data: Data | None) -> tuple[float, int] | None:
     """Return how many of the rows of ``folio predict --json`` name the folder of the picture."""
     if not isinstance(output, list):
@@ -102,5 +144,41 @@ WORKLOADS = [
         data="jpegs_2000",
         chance=0.1,
         ready=train,
+    ),
+    Workload(
+        name="predict_exported",
+        title="ResNet-18 at 224, exported as ONNX, answers 2,000 JPEGs of 500x375, whole process",
+        commands={
+            "ours": exported_all,
+            "onnxruntime": by_hand("onnxruntime"),
+            "onnxruntime_threads": by_hand("onnxruntime", "--threads"),
+            "openvino": by_hand("openvino", "--threads"),
+            "pytorch": lambda place: peer(place, one=False),
+        },
+        standard=("onnxruntime", "onnxruntime_threads", "openvino", "pytorch"),
+        data="jpegs_2000",
+        chance=0.1,
+        cost=Cost("resnet18", (3, SIZE, SIZE), lambda data, small: data.train),
+        devices=("cpu",),
+        ready=export,
+        accuracy=right_answers,
+        bounds=(Bound(1.0, ("onnxruntime", "onnxruntime_threads")),),
+    ),
+    Workload(
+        name="predict_exported_one",
+        title="ResNet-18 at 224, exported as ONNX, answers one JPEG of 500x375: median latency",
+        commands={
+            "ours": exported_one,
+            "onnxruntime": by_hand("onnxruntime", "--one"),
+            "openvino": by_hand("openvino", "--one"),
+            "pytorch": lambda place: peer(place, one=True),
+        },
+        standard=("onnxruntime", "openvino", "pytorch"),
+        measure="latency",
+        data="jpegs_2000",
+        chance=0.1,
+        devices=("cpu",),
+        ready=export,
+        bounds=(Bound(1.0, ("onnxruntime",), quantity="latency"),),
     ),
 ]

@@ -1,5 +1,6 @@
 """The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -31,6 +32,7 @@ from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, data_of, make_loop, make_task, prepare, reopen
 
 if TYPE_CHECKING:
+    from torchfolio.export.check import Held
     from torchfolio.tasks.image_features import Vectors
 
 
@@ -429,13 +431,8 @@ class Run:
             train, split = given["train"], split or "test"
             name = f"split-{split}"
         else:
-            dataset = data if isinstance(data, Dataset) else self.open_other(data, **reading)
-            if dataset.kind not in task.kinds:
-                raise RequestError(
-                    f"This run does {task.name}; {dataset.path} holds data for {dataset.kind}."
-                )
-            dataset, given = task.adapt(dataset), dataset.given
-            train = np.zeros(0, np.int64)
+            dataset = self.other(task, data, **reading)
+            given, train = dataset.given, np.zeros(0, np.int64)
             name = free_name(self.path / "evaluations", dataset.name)
             if split is None and len(given.get("test", ())):
                 split = "test"
@@ -467,6 +464,15 @@ class Run:
 
             write_run_report(target / "report.html", self.folder, evaluation, result)
         return result | {"folder": str(target)}
+
+    def other(self, task: Task, data: str | Path | Dataset, **reading: Any) -> Dataset:
+        """Return other data with this run's classes; raise where they are of another kind."""
+        dataset = data if isinstance(data, Dataset) else self.open_other(data, **reading)
+        if dataset.kind not in task.kinds:
+            raise RequestError(
+                f"This run does {task.name}; {dataset.path} holds data for {dataset.kind}."
+            )
+        return task.adapt(dataset)
 
     def open_other(
         self, data: str | Path, *, reader: str | None = None, download: bool = False, **reading: Any
@@ -532,6 +538,67 @@ class Run:
         task, parts, context = self.ready(device)
         given: dict[str, Any] = {"method": method, "label": label, "layer": layer}
         return task.explain(parts, list(inputs), context, Path(out), **given)
+
+    def export(
+        self,
+        format: str = "onnx",  # noqa: A002
+        file: str | Path | None = None,
+        *,
+        check: str | Path | Dataset | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """Write the network with its best weights in another format; return what its check found.
+
+        ``format`` is "onnx", "torch" (a program of ``torch.export``, .pt2) or "safetensors" (the
+        weights alone). ``file`` is ``exports/<name of the run>`` in the run, with the format's
+        suffix, unless given. It is checked on the run's own validation split (its test split where
+        there is none, else its training split), or on other data with the same classes, ``check``;
+        where the file answers otherwise than the run, that is a ``FolioError`` and there is no
+        file. Keys: "file", "format", "metric", "torch", "exported", "difference" (the largest of
+        two probabilities), "split", "examples". Computed in float32, on the CPU.
+        """
+        from torchfolio.export.exporting import export, facts_of, target_of
+
+        path = target_of(format, file, self.path / "exports" / self.name)
+        task, parts = self.load()
+        network, settings = self.recipe.network["name"], self.recipe.network.get("set", {})
+        found = export(
+            task,
+            Parts({name: on_cpu(part) for name, part in parts.items()}),
+            lambda: task.rebuilt(self.recipe.network),
+            facts_of(task, network, settings, self.name),
+            self.held(task, check),
+            replace(self.context("cpu"), bf16=False),
+            format,
+            path,
+            say,
+        )
+        return {"file": str(path), "format": format} | found.as_json()
+
+    def held(self, task: Task, data: str | Path | Dataset | None) -> "Held":
+        """Return the examples that an export is checked on: the run's own, or other data."""
+        from torchfolio.export.check import Held
+
+        if data is not None:
+            dataset = self.other(task, data)
+            return Held(dataset, np.arange(len(dataset)), "given")
+        try:
+            dataset, splits = data_of(self.folder)
+        except FolioError as error:
+            raise FolioError(
+                f"{error} An export is checked on the data of the run; where they are gone, name "
+                "other data with the same classes: --check DATA."
+            ) from error
+        indices = splits.indices
+        split = next(name for name in ("val", "test", "train") if len(indices[name]))
+        return Held(dataset, indices[split], split)
+
+
+def on_cpu(part: nn.Module) -> nn.Module:
+    """Return a module on the CPU: itself, or a copy where it lies elsewhere."""
+    if all(each.device.type == "cpu" for each in part.parameters()):
+        return part
+    return copy.deepcopy(part).cpu()
 
 
 def free_name(folder: Path, name: str) -> str:

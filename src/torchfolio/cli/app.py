@@ -29,6 +29,10 @@ VERBS = {
     "compare": ("torchfolio.cli.compare:compare", "Runs side by side, with a paired test."),
     "ensemble": ("torchfolio.cli.ensemble:ensemble", "Several runs that answer as one."),
     "features": ("torchfolio.cli.features:features", "Vectors of pictures, for use elsewhere."),
+    "export": (
+        "torchfolio.cli.export:export",
+        "ONNX and other formats, checked on the run's data.",
+    ),
     "cache": ("torchfolio.cli.cache:cache", "What the cache folder holds; --clear empties it."),
     "demo": ("torchfolio.cli.demo:demo", "The main job on data that come with the installation."),
 }

@@ -19,8 +19,14 @@ from torchfolio.cli.targets import require_writable
 from torchfolio.errors import RequestError
 
 if TYPE_CHECKING:
+    from torchfolio.export.exported import Exported
+    from torchfolio.run import Run
     from torchfolio.tasks.base import Task
+    from torchfolio.tasks.image_answers import ExportedPictures
 
+    Shows = ExportedPictures | Task  # rows as lines and columns
+
+EXPORTED = (".onnx", ".pt2", ".safetensors")
 IGNORED = ("thumbs.db", "desktop.ini")
 SWITCHES = {"json", "quiet", "help", "h"}
 
@@ -33,13 +39,29 @@ def predict(tokens: list[str]) -> int:
 
 
 def answer_flags(run: str) -> list[inspect.Parameter]:
-    """Return the flags of the answers of a run's task."""
-    with quick_imports():
-        from torchfolio.run import Run
-        from torchfolio.tasks.registry import find_task
+    """Return the flags of the answers of a run's task, or of an exported file's."""
+    if is_exported(run):
+        options = exported(run).answers.Options
+    else:
+        with quick_imports():
+            from torchfolio.run import Run
+            from torchfolio.tasks.registry import find_task
 
-    task = find_task(Run(run).recipe.task["name"])
-    return flag_parameters(task.AnswerOptions, "Answers", defaults=True)
+        options = find_task(Run(run).recipe.task["name"]).AnswerOptions
+    return flag_parameters(options, "Answers", defaults=True)
+
+
+def is_exported(run: str | Path) -> bool:
+    """Return whether a path is meant as an exported file."""
+    return Path(run).suffix.lower() in EXPORTED and not Path(run).is_dir()
+
+
+def exported(path: str | Path) -> "Exported":
+    """Open an exported file, which needs no torch."""
+    with quick_imports():
+        from torchfolio.export.exported import Exported
+
+    return Exported(path)
 
 
 def answer(
@@ -66,7 +88,7 @@ def answer(
     Parameters
     ----------
     run
-        The run folder.
+        The run folder, or a file of 'folio export' (.onnx, .pt2).
     inputs
         Files, folders (with all that is in them), patterns, or - for paths on standard input.
     """
@@ -76,12 +98,8 @@ def answer(
     if out is not None:
         require_writable(out, "--out")
     files, unlisted = files_of(inputs)
-    with quick_imports():
-        from torchfolio.run import Run
-
     output = Output(json, quiet)
-    trained = Run(run)
-    task, _ = trained.load()
+    trained, task = opened(run)
     rows = []
     answers = trained.predict(files, device=device, pictures=pictures, **settings)
     for row in chain(answers, map(unlisted_row, unlisted)):
@@ -123,6 +141,18 @@ def files_of(inputs: Sequence[str]) -> tuple[list[str], list[OSError]]:
     return files, unlisted
 
 
+def opened(run: Path) -> "tuple[Run | Exported, Shows]":
+    """Return what answers, a run or an exported file, and what shows its rows."""
+    if is_exported(run):
+        file = exported(run)
+        return file, file.answers
+    with quick_imports():
+        from torchfolio.run import Run
+
+    trained = Run(run)
+    return trained, trained.load()[0]
+
+
 def expand(inputs: Sequence[str], unlisted: list[OSError]) -> Iterator[str]:
     """Return the files that inputs stand for; a path that does not exist stays, to fail by name.
 
@@ -160,14 +190,14 @@ def wanted(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name.lower() not in IGNORED
 
 
-def line(task: "Task", row: dict[str, Any]) -> str:
+def line(task: "Shows", row: dict[str, Any]) -> str:
     """Return one row as the text that a person reads."""
     if row["error"] is not None:
         return f"{row['input']}: error: {row['error']}"
     return f"{row['input']}: {task.line(row)}"
 
 
-def write(path: Path, rows: list[dict[str, Any]], task: "Task") -> None:
+def write(path: Path, rows: list[dict[str, Any]], task: "Shows") -> None:
     """Write the answers as JSON, or as CSV with the columns of the task."""
     import io
     import json as json_module
@@ -185,9 +215,9 @@ def write(path: Path, rows: list[dict[str, Any]], task: "Task") -> None:
     write_text(path, text.getvalue())
 
 
-def cells(rows: list[dict[str, Any]], task: "Task") -> tuple[list[str], list[dict[str, Any]]]:
+def cells(rows: list[dict[str, Any]], task: "Shows") -> tuple[list[str], list[dict[str, Any]]]:
     """Return columns and rows of a table; the columns are those of answers, if there is one."""
-    from torchfolio.tasks.base import plain_values
+    from torchfolio.tasks.rows import plain_values
 
     table = [
         (task.cells(row) if row["error"] is None else plain_values(row))

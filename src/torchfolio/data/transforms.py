@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from torchfolio.data.fitting import placement, sizes_of_shorter
+
 Draws = NDArray[np.float64]
 
 
@@ -31,18 +33,6 @@ def resize_shorter(pictures: Tensor, shorter: int, longest: int | None = None) -
     height, width = pictures.shape[-2:]
     cut, size = sizes_of_shorter(height, width, shorter, longest)
     return resize(crop_centre(pictures, *cut), *size)
-
-
-def sizes_of_shorter(
-    height: int, width: int, shorter: int, longest: int | None = None
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return what :func:`resize_shorter` cuts out of a picture, and the size that it gives it."""
-    scale = shorter / min(height, width)
-    if longest is not None and max(height, width) * scale > longest:
-        keep = math.ceil(longest / scale)
-        height, width = min(height, keep), min(width, keep)
-    size = max(shorter, round(height * scale)), max(shorter, round(width * scale))
-    return (height, width), size
 
 
 def crop_centre(picture: Tensor, height: int, width: int) -> Tensor:
@@ -64,22 +54,12 @@ def pad_to(picture: Tensor, height: int, width: int, value: float) -> Tensor:
 def fit(pictures: Tensor, size: int, how: str, fill: float) -> Tensor:
     """Return a picture, or a batch of equal sizes, as ``size`` x ``size``.
 
-    ``how``: "pad" surrounds it with ``fill``; "crop" resizes the shorter side to 8/7 of ``size``
-    (256 for 224: Krizhevsky et al., 2012, Section 2) and cuts out the middle; "squash" resizes
-    both sides; "whole" resizes the longer side and pads the rest.
+    ``how`` is as in :func:`torchfolio.data.fitting.placement`.
     """
-    height, width = pictures.shape[-2:]
-    if how == "pad" and max(height, width) <= size:
-        return pad_to(pictures, size, size, fill)
-    if how == "squash" or height == width == size:
-        return resize(pictures, size, size)
-    if how in ("whole", "pad"):
-        scale = size / max(height, width)
-        inside = resize(pictures, max(1, round(height * scale)), max(1, round(width * scale)))
-        return pad_to(inside, size, size, fill)
-    return crop_centre(
-        resize_shorter(pictures, round(size * 8 / 7), round(size * 8 / 7)), size, size
-    )
+    cut, sides = placement(pictures.shape[-2], pictures.shape[-1], size, how)
+    found = resize(crop_centre(pictures, *cut), *sides)
+    inside = crop_centre(found, min(size, sides[0]), min(size, sides[1]))
+    return pad_to(inside, size, size, fill)
 
 
 def source_box(height: int, width: int, size: int, how: str) -> tuple[float, float, float, float]:

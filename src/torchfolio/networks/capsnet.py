@@ -54,7 +54,7 @@ class PrimaryCapsules(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv2d(x if self.share == 1 else x / self.share)
-        kinds = x.reshape(len(x), KINDS, POSE, *x.shape[2:])
+        kinds = x.reshape(x.shape[0], KINDS, POSE, *x.shape[2:])
         return squash(kinds.movedim(2, -1).flatten(1, 3))
 
 

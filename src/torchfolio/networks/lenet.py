@@ -97,7 +97,7 @@ class ConnectionTable(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         pairs = self.pairs(maps)  # (batch, 60, height - 4, width - 4)
-        sums = self.bias.expand(len(pairs), -1, *pairs.shape[2:])
+        sums = self.bias.expand(pairs.shape[0], -1, *pairs.shape[2:])
         return sums.index_add(1, self.feeds, pairs.to(sums.dtype))  # bf16 sums in float32
 
 

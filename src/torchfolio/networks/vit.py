@@ -141,7 +141,7 @@ class VisionTransformer(nn.Module):
         patches = self.conv_proj(images)  # (batch, width, rows, columns)
         positions = interpolated(self.encoder.pos_embedding, self.grid, tuple(patches.shape[2:]))
         tokens = patches.flatten(2).transpose(1, 2)
-        first = self.class_token.expand(len(images), -1, -1)
+        first = self.class_token.expand(images.shape[0], -1, -1)
         x = torch.cat([first, tokens], 1) + positions  # Equation 1
         x = self.encoder.ln(self.encoder.layers(self.encoder.dropout(x)))
         return self.heads(x[:, 0])  # Equation 4

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices, NoOptions
 from torchfolio.data.draws import uniforms
 from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card, find_card
+from torchfolio.tasks.rows import plain_values
 
 if TYPE_CHECKING:
     from torchfolio.evaluation.report import Section
@@ -338,21 +340,21 @@ class Task(ABC):
         """
         raise RequestError(f"Runs of the task {self.name} cannot be exported.")
 
+    def checked(
+        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]:
+        """Return the figure that an exported file must share with the run: its name and value.
+
+        ``outputs`` are those of :meth:`exported` for some examples (examples, outputs).
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most need none)
         """Take back what :meth:`state_dict` returned."""
-
-
-def plain_values(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a row fits the cells of a table: all but lists, mappings and its picture."""
-    return {
-        key: value
-        for key, value in row.items()
-        if key != "picture" and not isinstance(value, list | tuple | dict)
-    }
 
 
 def in_batches(order: Indices, size: int) -> list[Indices]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torchfolio.errors import FolioError
-from torchfolio.tasks.base import Task
 
 
-def drawn(task: Task, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+class Draws(Protocol):
+    """What draws an answer: a task, or the answers of an exported file."""
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None: ...
+
+
+def drawn(task: Draws, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
     """Write the picture of each answer into a folder; the row says where it is.
 
     The folder is made, or it is said that it cannot be, before the first answer.

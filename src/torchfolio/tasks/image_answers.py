@@ -1,97 +1,134 @@
-"""Answering pictures: what ``folio predict`` says of files, and how it draws an answer."""
+"""Answers to pictures: how inputs are read, what a row says, and how it is drawn, without torch.
 
-from collections.abc import Callable, Iterator, Sequence
+A run's task and an exported file share what is here; the file answers without torch.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from torchfolio.checkpoint import replacing
-from torchfolio.data.images import decode
+from torchfolio.data.fitting import WAYS, fitted, opened
+from torchfolio.data.images import Pixels, decode
 from torchfolio.errors import FolioError
-from torchfolio.tasks.base import Context, Parts
+from torchfolio.options import option
 from torchfolio.tasks.lettering import lettered
-from torchfolio.tasks.outputs import batch_size, outputs
+from torchfolio.tasks.rows import plain_values
 
 Read = TypeVar("Read")
-Take = Callable[[Path | NDArray[Any]], list[Tensor]]
 
 BAR = "#cfe3f5"  # the colour of an answer's probability
 
-if TYPE_CHECKING:
-    from torchfolio.tasks.picture_task import PictureTask
+
+@dataclass(frozen=True)
+class ImageAnswerOptions:
+    """Settings of the answers of image classification."""
+
+    top: int = option(3, "How many classes to name, with probabilities.", low=1)
 
 
-def answer(
-    task: "PictureTask",
-    parts: Parts,
-    inputs: Sequence[Any],
-    context: Context,
-    top: int,
-) -> Iterator[dict[str, Any]]:
-    """Yield one row an input: what the task says of it, with ``top`` names, or an error."""
+class Says(Protocol):
+    """What says in a row which names a picture has: a task, or an exported file's answers."""
 
-    def asked(images: list[Tensor]) -> NDArray[np.float32]:
-        return ask(task, parts, images, context)
-
-    for item, found in computed(task.read, task.values, inputs, context, asked):
-        yield row_of(task, item, found, top)
+    def said(self, probabilities: Any, top: int) -> dict[str, Any]: ...
 
 
-def computed(
-    take: Take,
-    values: int,
-    inputs: Sequence[Any],
-    context: Context,
-    compute: Callable[[list[Tensor]], NDArray[np.float32]],
-) -> Iterator[tuple[Any, str | NDArray[np.float32]]]:
-    """Yield each input with what is computed of its picture, or with its error.
+class ClassRows:
+    """How the rows of classified pictures are made and shown: a line, columns, a picture."""
 
-    ``take`` reads a picture, as a tensor for each way in which networks take it; the largest has
-    so many ``values``. ``compute`` gets a batch for each of them, as they are stored (batch,
-    channels, height, width), and returns an array with a row each. Several threads may call it at
-    once.
-    """
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the probabilities."""
 
-    def load(part: Sequence[Any]) -> tuple[Sequence[Any], list[list[Tensor] | str]]:
-        return part, [read(take, item) for item in part]
-
-    def rows(
-        loaded: tuple[Sequence[Any], list[list[Tensor] | str]],
-    ) -> list[tuple[Any, str | NDArray[np.float32]]]:
-        part, images = loaded
-        good = [each for each in images if not isinstance(each, str)]
-        batches = [torch.stack(each) for each in zip(*good, strict=True)]
-        found = iter(compute(batches) if good else ())
-        return [
-            (item, image if isinstance(image, str) else next(found))
-            for item, image in zip(part, images, strict=True)
+    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
+        """Return what a row says of one picture, from its probabilities (classes,)."""
+        classes, order = self.classes, np.argsort(-probabilities, kind="stable")
+        places = [
+            {"class": classes[each], "probability": float(probabilities[each])}
+            for each in order[:top]
         ]
+        best = {"prediction": classes[order[0]], "probability": float(probabilities[order[0]])}
+        return best | {"top": places}
 
-    size = batch_size(context, values)
-    parts = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-    for some in outputs(load, rows, parts, context):
-        yield from some
+    def line(self, row: dict[str, Any]) -> str:
+        """Return an answer as the text that a person reads."""
+        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer as columns of a table: plain values in order."""
+        places = {
+            f"{kind}_{place}": each[kind]
+            for place, each in enumerate(row["top"], 1)
+            for kind in ("class", "probability")
+        }
+        return plain_values(row) | places
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        """Write the picture of an answer with its classes and probabilities below it, as PNG.
+
+        An answer to an array has no file to draw.
+        """
+        bars = [(each["class"], each["probability"], BAR) for each in row["top"][:3]]
+        return draw_bars(Path(row["input"]), bars, target)
 
 
-def ask(
-    task: "PictureTask", parts: Parts, images: Sequence[Tensor], context: Context
-) -> NDArray[np.float32]:
-    """Return the probability of each name (batch, names) for pictures as they are stored.
+class ExportedPictures:
+    """How an exported file reads pictures and says their names; ``said`` is its task's.
 
-    ``images`` holds a batch for each of the task's inputs.
+    ``facts`` are those of the file: "classes", and "inputs" as ``Task.export_inputs`` gave them.
     """
-    there = [each.to(context.device) for each in images]
-    return task.class_probabilities(parts, there).cpu().numpy()
+
+    Options = ImageAnswerOptions
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.names: list[str] = [str(each) for each in facts["classes"]]
+        self.inputs: list[dict[str, Any]] = list(facts["inputs"])
+        for takes in self.inputs:
+            known = takes["channels"] in (1, 3) and takes["depth"] in (8, 16)
+            if not known or takes["resize"] not in WAYS:
+                raise ValueError(f"an input of {takes}")
+            float(takes["fill"])
+
+    @property
+    def classes(self) -> list[str]:
+        """The names, in the order of the probabilities."""
+        return self.names
+
+    @abstractmethod
+    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
+        """Return what a row says of one picture, from its probabilities (names,)."""
+
+    def read(self, item: Any) -> list[Pixels] | str:
+        """Return what each input takes of a person's picture, or what is wrong with it."""
+
+        def take(source: Path | NDArray[Any]) -> list[Pixels]:
+            depths = {takes["depth"] for takes in self.inputs}
+            pixels = {depth: opened(source, depth) for depth in depths}
+            return [fitted(pixels[takes["depth"]], takes) for takes in self.inputs]
+
+        return read(take, item)
+
+    def record(self, records: Any, index: int) -> list[Pixels]:
+        """Return what each input takes of a dataset's picture."""
+        return [fitted(records.pixels(index, takes["depth"]), takes) for takes in self.inputs]
+
+    def row(self, item: Any, found: str | NDArray[np.float32], options: Any) -> dict[str, Any]:
+        """Return the row of one input, from its probabilities (names,) or its error."""
+        return row_of(self, item, found, options.top)
 
 
-def row_of(
-    task: "PictureTask", item: Any, found: str | NDArray[np.float32], top: int
-) -> dict[str, Any]:
-    """Return the row of one input, from its probabilities (classes,) or its error."""
+class ClassAnswers(ClassRows, ExportedPictures):
+    """The answers of an exported classifier: one class a picture."""
+
+
+def row_of(task: Says, item: Any, found: str | NDArray[np.float32], top: int) -> dict[str, Any]:
+    """Return the row of one input, from its probabilities (names,) or its error."""
     row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
     row |= {"error": None, "top": []}
     if isinstance(found, str):
@@ -118,15 +155,6 @@ def named(item: Any) -> str:
     if isinstance(item, np.ndarray):
         return f"array {'x'.join(map(str, item.shape))} {item.dtype}"
     return str(item)
-
-
-def draw_answer(row: dict[str, Any], target: Path) -> Path | None:
-    """Write the picture of an answer with its classes and probabilities below it, as PNG.
-
-    An answer to an array has no file to draw.
-    """
-    bars = [(each["class"], each["probability"], BAR) for each in row["top"][:3]]
-    return draw_bars(Path(row["input"]), bars, target)
 
 
 def draw_bars(source: Path, bars: Sequence[tuple[str, float, str]], target: Path) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from torchfolio.data.dataset import Dataset, Indices
@@ -150,23 +150,6 @@ class ImageClassification(ImageClassifier, PictureTraining):
 
     def probabilities(self, parts: Parts, scores: Tensor) -> Tensor:
         return probabilities(parts, scores)
-
-    # Export
-
-    def export_inputs(self) -> list[dict[str, Any]]:
-        state = self.state
-        dtype = "uint8" if state["depth"] == 8 else "float32"
-        keys = ("channels", "size", "depth", "resize", "fill")
-        return [{"name": "images", "dtype": dtype} | {key: state[key] for key in keys}]
-
-    def exported(self, parts: Parts) -> nn.Module:
-        from torchfolio.networks.inference import answering
-        from torchfolio.tasks.image_export import Classifier
-
-        size, channels = self.state["size"], self.state["channels"]
-        folded = answering(parts.network, torch.zeros(1, channels, size, size))
-        scale = 255.0 if self.state["depth"] == 8 else 1.0
-        return Classifier(folded, self.state["mean"] * scale, 1 / self.state["std"] / scale).eval()
 
     # Use
 

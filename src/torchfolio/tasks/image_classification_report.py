@@ -21,7 +21,7 @@ from torchfolio.evaluation.explain.heat import overlay
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
 from torchfolio.evaluation.speed import in_turn, measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
-from torchfolio.tasks.image_answers import ask
+from torchfolio.tasks.image_asking import ask
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.outputs import batch_size, outputs
 from torchfolio.tasks.picture_task import PictureTask

@@ -2,29 +2,22 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import unknown
-from torchfolio.options import option
 from torchfolio.tasks.base import Context, Evaluation, Parts
+from torchfolio.tasks.image_answers import ClassRows, ImageAnswerOptions
 from torchfolio.tasks.image_batches import ClassMeter
 from torchfolio.tasks.picture_task import PictureTask
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification
-
-
-@dataclass(frozen=True)
-class ImageAnswerOptions:
-    """Settings of the answers of image classification."""
-
-    top: int = option(3, "How many classes to name, with probabilities.", low=1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,7 @@ class Member:
         return torch.zeros(1, *self.shape, device=device)
 
 
-class ImageClassifier(PictureTask):
+class ImageClassifier(ClassRows, PictureTask):
     """One class a picture, by any number of networks.
 
     ``state`` holds at least "classes", the names of the classes in order, and "train_counts", how
@@ -69,10 +62,10 @@ class ImageClassifier(PictureTask):
 
         return evaluate(self, parts, dataset, split, context)
 
-    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
-        from torchfolio.tasks.image_answers import draw_answer
-
-        return draw_answer(row, target)
+    def checked(
+        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]:
+        return "accuracy", share_right(outputs, dataset, indices)
 
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
@@ -85,22 +78,10 @@ class ImageClassifier(PictureTask):
         labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
         return replace(dataset, classes=tuple(classes), labels=labels)
 
-    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
-        classes, order = self.state["classes"], np.argsort(-probabilities, kind="stable")
-        places = [
-            {"class": classes[each], "probability": float(probabilities[each])}
-            for each in order[:top]
-        ]
-        best = {"prediction": classes[order[0]], "probability": float(probabilities[order[0]])}
-        return best | {"top": places}
 
-    def line(self, row: dict[str, Any]) -> str:
-        return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
-
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        places = {
-            f"{kind}_{place}": each[kind]
-            for place, each in enumerate(row["top"], 1)
-            for kind in ("class", "probability")
-        }
-        return super().cells(row) | places
+def share_right(probabilities: NDArray[Any], dataset: Dataset, indices: Indices) -> float:
+    """Return the accuracy on the examples whose class is known; 0 where none is."""
+    assert dataset.labels is not None
+    labels = dataset.labels[indices]
+    known = labels >= 0
+    return float((probabilities.argmax(1) == labels)[known].mean()) if known.any() else 0.0

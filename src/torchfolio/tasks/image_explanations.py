@@ -21,7 +21,8 @@ from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.drawing import make_folder
 from torchfolio.tasks.explanation_pictures import Explained, draw_explanation
-from torchfolio.tasks.image_answers import ask, free_path, named, read
+from torchfolio.tasks.image_answers import free_path, named, read
+from torchfolio.tasks.image_asking import ask
 from torchfolio.tasks.outputs import batch_size
 from torchfolio.tasks.pictures import checked
 

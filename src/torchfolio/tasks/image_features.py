@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from torchfolio.networks.tap import Tap
 from torchfolio.tasks.base import Context
-from torchfolio.tasks.image_answers import computed, named
+from torchfolio.tasks.image_answers import named
+from torchfolio.tasks.image_asking import computed
 from torchfolio.tasks.pictures import Pictures
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,15 +21,13 @@ from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.class_scores import page_loss, presences
 from torchfolio.tasks.image_batches import ImageBatch, LabelMeter
 from torchfolio.tasks.image_preparation import plan_pictures
+from torchfolio.tasks.label_answers import LabelRows, MultilabelAnswerOptions
 from torchfolio.tasks.picture_training import (
     MixingOptions,
     PictureTraining,
     has_own_loss,
     shared,
 )
-
-NOT_GIVEN = "#e8e6e1"  # the colour of a label's probability below its threshold
-COLUMNS = 100  # labels whose probabilities are all written into tables; of more, the highest are
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,7 @@ class MultilabelOptions(MixingOptions):
     )
 
 
-@dataclass(frozen=True)
-class MultilabelAnswerOptions:
-    """Settings of the answers of several labels a picture."""
-
-    top: int = option(3, "How many labels to name, with probabilities.", low=1)
-
-
-class MultilabelClassification(PictureTraining):
+class MultilabelClassification(LabelRows, PictureTraining):
     """Several labels a picture: a sigmoid and binary cross-entropy for each, added up.
 
     ``state`` has the labels as ``classes``, what the baseline knows of the training split, and from
@@ -213,6 +203,13 @@ class MultilabelClassification(PictureTraining):
 
     # Use
 
+    def checked(
+        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]:
+        assert dataset.targets is not None
+        given = outputs >= self.thresholds
+        return "subset_accuracy", float((given == dataset.targets[indices]).all(1).mean())
+
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.targets is not None
         classes = self.state["classes"]
@@ -229,55 +226,11 @@ class MultilabelClassification(PictureTraining):
         targets[:, [classes.index(name) for name in dataset.classes]] = dataset.targets
         return replace(dataset, classes=tuple(classes), targets=targets)
 
-    def said(self, probabilities: Any, top: int) -> dict[str, Any]:
-        names, thresholds = self.state["classes"], self.thresholds
-        order = np.argsort(-probabilities, kind="stable").tolist()
-        given = probabilities >= thresholds
-        return {
-            "prediction": [names[each] for each in order if given[each]],
-            "probability": dict(zip(names, probabilities.tolist(), strict=True)),
-            "top": [
-                {
-                    "label": names[each],
-                    "probability": float(probabilities[each]),
-                    "threshold": float(thresholds[each]),
-                    "given": bool(given[each]),
-                }
-                for each in order[:top]
-            ],
-        }
-
-    def line(self, row: dict[str, Any]) -> str:
-        places = ", ".join(f"{each['label']} {each['probability']:.1%}" for each in row["top"])
-        return f"{', '.join(row['prediction']) or 'no label'} ({places})"
-
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        shown = row["probability"].items()
-        if len(shown) > COLUMNS:
-            shown = [(each["label"], each["probability"]) for each in row["top"]]
-        joined = {"input": row["input"], "prediction": joined_labels(row["prediction"])}
-        return joined | {f"p({name})": probability for name, probability in shown}
-
-    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
-        from torchfolio.tasks.image_answers import BAR, draw_bars
-
-        shown = dict.fromkeys([*row["prediction"], *(each["label"] for each in row["top"])])
-        bars = [
-            (name, row["probability"][name], BAR if name in row["prediction"] else NOT_GIVEN)
-            for name in shown
-        ]
-        return draw_bars(Path(row["input"]), bars, target)
-
 
 def negative_log_likelihood(scores: Tensor, targets: Tensor) -> Tensor:
     """Return the sum of a picture's binary cross-entropies (batch, labels), mean over pictures."""
     total = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum")
     return total / len(scores)
-
-
-def joined_labels(labels: Sequence[str]) -> str:
-    """Return labels as one cell of a table, which is read as such a list again."""
-    return "|".join(labels)
 
 
 def told(names: Sequence[str]) -> str:

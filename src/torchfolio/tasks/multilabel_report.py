@@ -23,6 +23,7 @@ from torchfolio.tasks.image_classification_report import (
     probability_cells,
     shown_picture,
 )
+from torchfolio.tasks.label_answers import joined_labels
 
 if TYPE_CHECKING:
     from torchfolio.tasks.multilabel_classification import MultilabelClassification
@@ -117,8 +118,6 @@ def prediction_rows(
     probabilities: NDArray[Any],
 ) -> list[dict[str, Any]]:
     """Return one row an example for ``predictions/``: its labels, those given, how surely."""
-    from torchfolio.tasks.multilabel_classification import joined_labels
-
     assert dataset.targets is not None
     names = np.array(task.state["classes"], object)
     truth, answers = dataset.targets[split].astype(bool), probabilities >= task.thresholds

@@ -8,13 +8,18 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchfolio.data.images import decode
+from torchfolio.data.fitting import opened
 from torchfolio.tasks.base import Context, Parts, Task
 from torchfolio.tasks.pictures import Pictures
 
 
 class PictureTask(Task):
     """Pictures in, a probability of each of ``state["classes"]`` out, by any number of networks."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of which each has a probability, in their order."""
+        return list(self.state["classes"])
 
     @property
     @abstractmethod
@@ -32,7 +37,7 @@ class PictureTask(Task):
         A file is decoded once: all networks were trained on the same data, so in the same depth.
         """
         if isinstance(source, Path):
-            source = decode(source, None, self.inputs[0].state["depth"])
+            source = opened(source, self.inputs[0].state["depth"])
         return [each.read(source) for each in self.inputs]
 
     @abstractmethod
@@ -46,7 +51,7 @@ class PictureTask(Task):
     def answer(
         self, parts: Parts, inputs: Sequence[Any], context: Context, options: Any
     ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_answers import answer
+        from torchfolio.tasks.image_asking import answer
 
         return answer(self, parts, inputs, context, options.top)
 

@@ -171,6 +171,25 @@ class PictureTraining(PictureTask):
     def probabilities(self, parts: Parts, scores: Tensor) -> Tensor:
         """Return the probability of each name (batch, names) from the network's scores."""
 
+    # Export
+
+    def export_inputs(self) -> list[dict[str, Any]]:
+        state = self.state
+        dtype = "uint8" if state["depth"] == 8 else "float32"
+        keys = ("channels", "size", "depth", "resize", "fill")
+        return [{"name": "images", "dtype": dtype} | {key: state[key] for key in keys}]
+
+    def exported(self, parts: Parts) -> nn.Module:
+        from torchfolio.networks.inference import answering
+        from torchfolio.tasks.image_export import Classifier
+
+        size, channels = self.state["size"], self.state["channels"]
+        example = torch.zeros(1, channels, size, size)
+        folded = answering(parts.network, example, relative=self.relative)
+        scale = 255.0 if self.state["depth"] == 8 else 1.0
+        mean, factor = self.state["mean"] * scale, 1 / self.state["std"] / scale
+        return Classifier(folded, mean, factor, self.probabilities).eval()
+
 
 def has_own_loss(network: nn.Module) -> bool:
     """Return whether a network's page has a whole loss, which leaves nothing to the task."""

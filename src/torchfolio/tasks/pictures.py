@@ -15,10 +15,9 @@ from torch import Tensor
 from torchfolio.data import transforms
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
-from torchfolio.data.images import decode
+from torchfolio.data.fitting import opened, sizes_of_shorter
 from torchfolio.data.records import ImageArray, ImageFiles, fingerprint
 from torchfolio.data.store import PictureStore, memory_budget
-from torchfolio.errors import DataError
 from torchfolio.options import option
 
 
@@ -118,7 +117,7 @@ class Pictures:
         if large:
             sides = self.large_sides()
             found = [
-                transforms.sizes_of_shorter(height, width, *sides)[1]
+                sizes_of_shorter(height, width, *sides)[1]
                 for height, width in records.sizes.tolist()
             ]
             sizes, how = np.array(found, np.int64).reshape(-1, 2), ["large"]
@@ -132,7 +131,7 @@ class Pictures:
             state["channels"],
             torch.uint8 if state["depth"] == 8 else torch.float32,
             fingerprint(
-                *("pictures 1", dataset.fingerprint, *how, state["size"], state["channels"]),
+                *("pictures 2", dataset.fingerprint, *how, state["size"], state["channels"]),
                 *(state["depth"], records.channels, PIL.__version__, torch.__version__),
             ),
             memory_budget() // (2 if self.how_moved() == "photo" else 1),
@@ -155,11 +154,7 @@ class Pictures:
 
         It has the very pixels that the same picture has in a dataset.
         """
-        if isinstance(source, Path):
-            pixels = decode(source, None, self.state["depth"])
-        else:
-            pixels = checked(source)
-        return self.fit(self.tensor(pixels))
+        return self.fit(self.tensor(opened(source, self.state["depth"])))
 
     def tensor(self, pixels: NDArray[Any]) -> Tensor:
         """Turn (..., height, width, channels) pixels into (..., channels, height, width)."""
@@ -246,22 +241,6 @@ class ReadPictures(Pictures):
 
     def normalised(self, images: Tensor) -> Tensor:
         return images
-
-
-def checked(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as (height, width, channels), or say why it is no picture."""
-    pixels = array[..., None] if array.ndim == 2 else array
-    shape = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
-    if not shape or pixels.dtype not in (np.uint8, np.float32, np.float64):
-        raise DataError(
-            f"An array of shape {array.shape} and type {array.dtype} is no picture: expected "
-            "(height, width) or (height, width, 1 or 3), uint8 from 0 to 255 or floats from 0 to 1."
-        )
-    if pixels.dtype == np.uint8:
-        return pixels
-    if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-        raise DataError("An array of floats has values that are not from 0 to 1.")
-    return pixels.astype(np.float32)
 
 
 def unit(images: Tensor) -> Tensor:

@@ -11,6 +11,12 @@ TASKS = {
     "image-ensemble": "image_ensemble:ImageEnsemble",
     "multilabel-classification": "multilabel_classification:MultilabelClassification",
 }
+# How exported files answer, by their task: modules that do not import torch.
+ANSWERS = {
+    "image-classification": "image_answers:ClassAnswers",
+    "image-ensemble": "image_answers:ClassAnswers",
+    "multilabel-classification": "label_answers:LabelAnswers",
+}
 
 
 def find_task(name: str) -> Any:
@@ -20,6 +26,14 @@ def find_task(name: str) -> Any:
             module, _, kind = home.partition(":")
             return getattr(import_module(f"torchfolio.tasks.{module}"), kind)
     raise unknown("task", name, TASKS)
+
+
+def find_answers(name: str) -> Any:
+    """Return the class that reads inputs and says answers for the exported files of a task."""
+    if name not in ANSWERS:
+        raise unknown("task with exported files", name, ANSWERS)
+    module, _, kind = ANSWERS[name].partition(":")
+    return getattr(import_module(f"torchfolio.tasks.{module}"), kind)
 
 
 def task_for(card: Card, kind: str, wanted: str | None = None) -> Any:

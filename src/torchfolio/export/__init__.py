@@ -1,0 +1,1 @@
+"""Trained networks in other formats: written, checked, and answering without the run."""

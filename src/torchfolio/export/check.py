@@ -1,0 +1,117 @@
+"""Whether an exported network answers as the run does, on the run's own held-out data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.errors import FolioError
+from torchfolio.export.exported import Exported
+from torchfolio.tasks.base import Context, Parts, Task, in_batches
+from torchfolio.tasks.outputs import outputs
+
+# Of a probability. Other libraries add a network's products in another order, which moves float32
+# by some 1e-6; what moves it further is no rounding.
+TOLERANCE = 1e-4
+ONE_BY_ONE = 32  # examples that are also asked one by one, at most
+
+Probabilities = NDArray[np.float32]
+Figure = Callable[[Probabilities, Dataset, Indices], tuple[str, float]]  # its name and value
+Ask = Callable[[Indices, int], Probabilities]  # of some examples, in batches of so many at most
+
+
+@dataclass(frozen=True)
+class Held:
+    """The examples to check on: those of one split of a dataset."""
+
+    dataset: Dataset
+    indices: Indices
+    split: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found: the metric by the run and by the file, and how far they differ.
+
+    ``difference`` is the largest between two probabilities.
+    """
+
+    metric: str
+    torch: float
+    exported: float
+    difference: float
+    split: str
+    examples: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return dict(vars(self))
+
+
+def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, figure: Figure) -> Checked:
+    """Compare the run with a file: all examples in batches, and a few of them one by one.
+
+    Raises ``FolioError``, which names the figures, where the ``figure`` of the task differs at all,
+    or a probability by more than ``TOLERANCE``.
+    """
+    expected, found = run(held.indices, at_once), file(held.indices, at_once)
+    if not np.isfinite(expected).all():
+        raise FolioError(
+            "The run itself answers with probabilities that are no numbers: its training diverged. "
+            "Nothing was written."
+        )
+    count = len(held.indices)
+    few = np.unique(np.linspace(0, count - 1, min(count, ONE_BY_ONE)).astype(np.int64))
+    alone = file(held.indices[few], 1)
+    differences = [np.abs(found - expected).max(), np.abs(alone - expected[few]).max()]
+    metric, by_run = figure(expected, held.dataset, held.indices)
+    _, by_file = figure(found, held.dataset, held.indices)
+    result = Checked(
+        metric=metric,
+        torch=by_run,
+        exported=by_file,
+        difference=float(np.max(differences)),  # not a number where one of them is none
+        split=held.split,
+        examples=count,
+    )
+    if result.torch != result.exported or not result.difference <= TOLERANCE:
+        raise FolioError(
+            f"The exported file does not answer as the run does, on {count:,} {held.split} "
+            f"examples: {result.metric} {result.torch:.6f} by the run, {result.exported:.6f} by the "
+            f"file; probabilities differ by up to {result.difference:.2g} ({TOLERANCE:g} would "
+            f"be rounding). {name} was not written. Another --format may do; this is a fault of ours "
+            "or of torch's exporter."
+        )
+    return result
+
+
+def by_task(task: Task, parts: Parts, dataset: Dataset, context: Context) -> Ask:
+    """Return what asks the networks of a run, by the way that ``folio evaluate`` goes."""
+    answering = task.answering(parts, context)
+
+    def ask(indices: Indices, at_once: int) -> Probabilities:
+        found = outputs(
+            lambda part: task.load(dataset, part, None, 0),
+            lambda batch: task.predict(answering, batch)[0].numpy(),
+            in_batches(indices, at_once),
+            context,
+        )
+        return np.concatenate(list(found))
+
+    return ask
+
+
+def by_file(file: Exported, dataset: Dataset) -> Ask:
+    """Return what asks an exported file, by the way that ``folio predict`` goes."""
+
+    def ask(indices: Indices, at_once: int) -> Probabilities:
+        def read(index: int) -> Any:
+            return file.answers.record(dataset.records, index)
+
+        found = [each for _, each in file.outputs(read, indices.tolist(), at_once)]
+        return np.stack([each for each in found if not isinstance(each, str)])
+
+    return ask

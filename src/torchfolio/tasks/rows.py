@@ -1,0 +1,12 @@
+"""The rows that answers are, as tables hold them."""
+
+from typing import Any
+
+
+def plain_values(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a row fits the cells of a table: all but lists, mappings and its picture."""
+    return {
+        key: value
+        for key, value in row.items()
+        if key != "picture" and not isinstance(value, list | tuple | dict)
+    }

@@ -1,0 +1,177 @@
+"""Every classifier as ONNX and as a program of torch: what it says is what the network says."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from torchfolio.export.engines import OnnxEngine, TorchEngine
+from torchfolio.export.writing import write_onnx, write_torch
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import cards, find_card
+from torchfolio.networks.inference import answering
+from torchfolio.tasks.image_export import Classifier
+
+# A form of each family, the one that asks most of an exporter, as small as it can be built.
+QUICK: dict[str, dict[str, Any]] = {
+    "softmax_regression": {},
+    "mlp": {"widths": [20]},
+    "maxout_conv_mnist": {},
+    "lenet5_original": {},
+    "resnet20": {"depth": 8},
+    "alexnet": {},
+    "vgg11": {},
+    "googlenet_original_aux": {},
+    "densenet40_k12": {"depth": 10},
+    "mobilenet_v1_0.25": {},
+    "capsnet": {},
+    "vit_ti_16": {},
+    "cifar_quick": {},
+}
+IN_TORCH = ("resnet20", "capsnet")
+NEAR = 2e-5  # of a probability
+
+
+def trained(name: str, **arguments: Any) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Build a network for small images, with statistics and weights as a training leaves them."""
+    shape = find_card(name).min_input
+    if shape == (1, 1, 1):
+        shape = (1, 8, 8)
+    torch.manual_seed(0)
+    network = build(name, num_classes=7, image_size=shape[1:], **arguments)
+    draw = torch.Generator().manual_seed(1)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean.normal_(0, 0.2, generator=draw)
+            layer.running_var.uniform_(0.5, 2, generator=draw)
+        if isinstance(layer, nn.Linear) and not layer.weight.any():  # a first weight of zero
+            nn.init.normal_(layer.weight, std=0.1, generator=draw)
+        if isinstance(layer, nn.Linear | nn.Conv2d) and name.startswith("maxout"):
+            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5, generator=draw)
+    return network.eval(), shape
+
+
+def classifier(
+    name: str, **arguments: Any
+) -> tuple[Classifier, list[dict[str, Any]], tuple[int, int, int]]:
+    """Return what is exported of a network, its input, and the input's shape."""
+    network, shape = trained(name, **arguments)
+    mean = torch.full((shape[0], 1, 1), 100.0)
+    folded = answering(network, torch.zeros(1, *shape))
+    inputs = [{"name": "images", "dtype": "uint8", "channels": shape[0], "size": shape[1]}]
+    return Classifier(folded, mean, torch.full_like(mean, 0.02)).eval(), inputs, shape
+
+
+def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *shape), np.uint8)
+
+
+@torch.no_grad()
+def expected(network: nn.Module, array: np.ndarray) -> np.ndarray:
+    return network(torch.from_numpy(array)).numpy()
+
+
+FACTS = {"output": "probabilities"}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_onnxruntime_says_what_a_network_of_each_family_says(name: str, tmp_path: Path) -> None:
+    assert_alike_in_onnx(tmp_path / "network.onnx", *classifier(name, **QUICK[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", cards())
+def test_onnxruntime_says_what_every_network_says(name: str, tmp_path: Path) -> None:
+    assert_alike_in_onnx(tmp_path / "network.onnx", *classifier(name))
+
+
+def assert_alike_in_onnx(
+    file: Path, network: nn.Module, inputs: list[dict[str, Any]], shape: tuple[int, int, int]
+) -> None:
+    write_onnx(network, inputs, FACTS, file)
+    engine = OnnxEngine(file, ["images"])
+    for count in (1, 3, 5):
+        array = images(count, shape)
+        probabilities = expected(network, array)
+        assert np.ptp(probabilities) > 1e-3  # they say something
+        found = engine.run([array], alone=count == 1)
+        assert found.dtype == np.float32
+        assert found.shape == (count, 7)
+        assert np.abs(found.sum(1) - 1).max() < 1e-5
+        assert np.abs(found - probabilities).max() <= NEAR
+    file.unlink()  # of VGG half a gigabyte
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in IN_TORCH else pytest.mark.slow) for n in QUICK]
+)
+def test_a_program_of_torch_says_what_the_network_says(name: str, tmp_path: Path) -> None:
+    network, inputs, shape = classifier(name, **QUICK[name])
+    file = tmp_path / "network.pt2"
+    write_torch(network, inputs, FACTS, file)
+    engine = TorchEngine(file)
+    for count in (1, 3):
+        array = images(count, shape)
+        found = engine.run([array], alone=True)
+        assert np.abs(found - expected(network, array)).max() <= NEAR
+    file.unlink()
+
+
+class Together(nn.Module):
+    """The mean of classifiers that take pictures of different sizes, as an ensemble has them."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, *images: Tensor) -> Tensor:
+        each = [member(image) for member, image in zip(self.members, images, strict=True)]
+        return torch.stack(each).mean(0)
+
+
+class Pair(Together):
+    """The same with an argument for each input."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(first, second)
+
+
+@pytest.mark.parametrize("kind", [Together, Pair])
+def test_several_inputs_share_the_size_of_the_batch(kind: Any, tmp_path: Path) -> None:
+    small, takes, shape = classifier("lenet_caffe")
+    large, also, other = classifier("resnet20", depth=8)
+    inputs = [takes[0] | {"name": "a"}, also[0] | {"name": "b"}]
+    network = kind([small, large]).eval()
+    write_onnx(network, inputs, FACTS, tmp_path / "both.onnx")
+    write_torch(network, inputs, FACTS, tmp_path / "both.pt2")
+    for engine in (
+        OnnxEngine(tmp_path / "both.onnx", ["a", "b"]),
+        TorchEngine(tmp_path / "both.pt2"),
+    ):
+        for count in (1, 4):
+            arrays = [images(count, shape), images(count, other)]
+            with torch.no_grad():
+                said = network(*map(torch.from_numpy, arrays)).numpy()
+            assert np.abs(engine.run(arrays, alone=True) - said).max() <= NEAR
+
+
+@pytest.mark.parametrize("write", [write_onnx, write_torch])
+def test_a_file_names_no_place_of_this_machine(write: Any, tmp_path: Path) -> None:
+    network, inputs, _ = classifier("lenet_caffe")
+    write(network, inputs, FACTS, tmp_path / "file")
+    content = (tmp_path / "file").read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(__file__).parents[2]).encode() not in content
+
+
+def test_nothing_is_printed_or_warned_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    network, inputs, _ = classifier("lenet5")
+    write_onnx(network, inputs, FACTS, tmp_path / "a.onnx")
+    write_torch(network, inputs, FACTS, tmp_path / "a.pt2")
+    TorchEngine(tmp_path / "a.pt2")
+    assert capfd.readouterr() == ("", "")
