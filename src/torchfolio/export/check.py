@@ -80,10 +80,10 @@ def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, figure: Figu
     if result.torch != result.exported or not result.difference <= TOLERANCE:
         raise FolioError(
             f"The exported file does not answer as the run does, on {count:,} {held.split} "
-            f"examples: {result.metric} {result.torch:.6f} by the run, {result.exported:.6f} by the "
-            f"file; probabilities differ by up to {result.difference:.2g} ({TOLERANCE:g} would "
-            f"be rounding). {name} was not written. Another --format may do; this is a fault of ours "
-            "or of torch's exporter."
+            f"examples: {result.metric} {result.torch:.6f} by the run, {result.exported:.6f} by "
+            f"the file; probabilities differ by up to {result.difference:.2g} ({TOLERANCE:g} would "
+            f"be rounding). {name} was not written. Another --format may do; this is a fault of "
+            "ours or of torch's exporter."
         )
     return result
 
