@@ -21,6 +21,7 @@ from torchfolio.cli.app import run as folio
 from torchfolio.comparison import compare_runs
 from torchfolio.data.readers import open_dataset
 from torchfolio.evaluation.speed import size_of
+from torchfolio.export.exported import Exported
 from torchfolio.tasks.combination import LEAST
 from torchfolio.tasks.image_classification_report import class_probabilities
 
@@ -209,6 +210,27 @@ def test_it_predicts_as_it_was_measured(
     assert next(run.predict([array]))["prediction"] == answers[0]
     [drawn] = run.predict([files[0]], pictures=tmp_path / "drawn")
     assert Path(drawn["picture"]).is_file()
+
+
+@pytest.mark.parametrize("method", ["mean", "weighted", "vote", "stack"])
+def test_it_is_exported_as_one_file(joined: dict[str, Run], method: str, tmp_path: Path) -> None:
+    run, records = joined[method], open_dataset("digits").records
+    pictures = [records.pixels(index)[..., 0] for index in range(12)]
+    expected = list(run.predict(pictures))
+    for suffix, kind in ((".onnx", "onnx"), (".pt2", "torch")):
+        found = run.export(kind, tmp_path / f"合奏{suffix}")
+        assert found["torch"] == found["exported"]
+        file = Exported(found["file"])
+        # LeNet-5 takes 32 x 32 pictures, the others the digits as they are
+        assert [(each["name"], each["size"]) for each in file.facts["inputs"]] == [
+            ("images_32", 32),
+            ("images_8", 8),
+        ]
+        for row, other in zip(file.predict(pictures), expected, strict=True):
+            assert row["prediction"] == other["prediction"]
+            assert row["probability"] == pytest.approx(other["probability"], abs=1e-5)
+    with pytest.raises(RequestError, match="Export its members, or take --format onnx"):
+        run.export("safetensors")
 
 
 def test_it_is_measured_on_other_data(joined: dict[str, Run], tmp_path: Path) -> None:

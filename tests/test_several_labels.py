@@ -16,6 +16,8 @@ from torchfolio import RequestError, Run
 from torchfolio.cli.app import run as folio
 from torchfolio.data.readers import open_dataset
 from torchfolio.evaluation.thresholds import choose_thresholds
+from torchfolio.export.exported import Exported
+from torchfolio.export.facts import SUFFIXES
 
 SETTINGS: dict[str, Any] = {"device": "cpu", "threads": 1, "workers": 0}
 LABELS = ("even", "below five", "round", "one or seven")
@@ -297,3 +299,37 @@ def test_an_unknown_metric_names_those_there_are(data: Path, tmp_path: Path) -> 
         torchfolio.train("lenet5", data, out=tmp_path / "run", monitor="accuracy", **SETTINGS)
     with pytest.raises(RequestError, match="no setting named 'sampler'"):
         torchfolio.train("lenet5", data, out=tmp_path / "run", sampler="balanced", **SETTINGS)
+
+
+def test_an_exported_file_answers_by_the_thresholds_of_the_run(
+    trained: Run, data: Path, tmp_path: Path
+) -> None:
+    truth, answers, _ = table_of(rows_of(trained.path / "predictions" / "test.csv"))
+    pictures = sorted((data.parent / "图 片").iterdir())[:20]
+    expected = list(trained.predict(pictures))
+    for kind in ("onnx", "torch"):
+        found = trained.export(kind, tmp_path / f"标签{SUFFIXES[kind]}")
+        assert (found["metric"], found["split"]) == ("subset_accuracy", "val")
+        assert found["torch"] == found["exported"]
+        file = Exported(found["file"])
+        assert file.facts["thresholds"] == trained.folder.preprocessing()["thresholds"]
+        rows = list(file.predict(pictures, top=3))
+        assert [row["prediction"] for row in rows] == [row["prediction"] for row in expected]
+        for row, other in zip(rows, expected, strict=True):
+            assert row["probability"] == pytest.approx(other["probability"], abs=1e-5)
+            assert file.answers.line(row) == trained.load()[0].line(other)
+    whole = trained.export("onnx", tmp_path / "whole.onnx", check=data)
+    assert whole["examples"] == COUNT
+    assert (truth == answers).all(1).mean() > 0.3  # what is shared is more than nothing
+
+
+def test_an_exported_file_without_thresholds_takes_one_half(data: Path, tmp_path: Path) -> None:
+    run = torchfolio.train(
+        "softmax_regression", data, out=tmp_path / "run", epochs=1, val_split=0, report=False,
+        **SETTINGS,
+    )  # fmt: skip
+    file = Exported(run.export("onnx")["file"])
+    assert "thresholds" not in file.facts
+    for row in file.predict(sorted((data.parent / "图 片").iterdir())[:5]):
+        likely = row["probability"]
+        assert set(row["prediction"]) == {name for name in likely if likely[name] >= 0.5}
