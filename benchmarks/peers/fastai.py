@@ -62,7 +62,7 @@ def main() -> None:
         test, count = whole.valid, len(parts["test"])
     learner = Learner(
         loaders,
-        make_network(request.network, request.size),
+        make_network(request.network, request.size, request.start),
         loss_func=CrossEntropyLossFlat(label_smoothing=request.label_smoothing),
         opt_func=partial(SGD, mom=0.9) if request.optimizer == "sgd" else Adam,
         wd=0.0,

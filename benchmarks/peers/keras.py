@@ -77,7 +77,7 @@ def main() -> None:
         optimizer = keras.optimizers.Adam(rate)
     else:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9)
-    model = make_network(request.network, request.size)
+    model = make_network(request.network, request.size, request.start)
     model.compile(
         loss=make_loss(request),
         optimizer=optimizer,

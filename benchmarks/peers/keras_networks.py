@@ -1,16 +1,18 @@
 """The networks in Keras 3, channels last, as its examples write them."""
 
+from functools import partial
+
 import keras
 from keras import layers
 
 
-def make_network(name: str, size: int) -> keras.Model:
-    """Return a network for 10 classes that gives class scores."""
+def make_network(name: str, size: int, start: str = "plain") -> keras.Model:
+    """Return a network for 10 classes that gives class scores; ``start`` is a request's."""
     makers = {
         "lenet5": lenet5,
         "lenet_caffe": lenet_caffe,
         "mlp": mlp,
-        "resnet18": resnet18,
+        "resnet18": partial(resnet18, start=start),
         "resnet20": resnet20,
     }
     return makers[name](size)
@@ -62,15 +64,17 @@ def mlp(size: int) -> keras.Model:
     )
 
 
-def convolution(x: object, channels: int, kernel: int, stride: int = 1) -> object:
-    """Apply a convolution padded as PyTorch's, and batch norm."""
+def convolution(
+    x: object, channels: int, kernel: int, stride: int = 1, scale: str = "ones"
+) -> object:
+    """Apply a convolution padded as PyTorch's, and batch norm whose scale starts as said."""
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2)(x)
     x = layers.Conv2D(channels, kernel, stride, use_bias=False, kernel_initializer="he_normal")(x)
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=scale)(x)
 
 
-def resnet18(size: int) -> keras.Model:
+def resnet18(size: int, start: str = "plain") -> keras.Model:
     """ResNet-18 (He et al. 2016, Table 1), with 10 classes 11,181,642 parameters."""
     images = keras.Input((size, size, 3))
     x = layers.Activation("relu")(convolution(images, 64, 7, 2))
@@ -79,7 +83,7 @@ def resnet18(size: int) -> keras.Model:
         for block in range(2):
             stride = 2 if stage and not block else 1
             out = layers.Activation("relu")(convolution(x, channels, 3, stride))
-            out = convolution(out, channels, 3)
+            out = convolution(out, channels, 3, scale="zeros" if start == "zero" else "ones")
             if stride == 2:
                 x = convolution(x, channels, 1, stride)
             x = layers.Activation("relu")(layers.Add()([out, x]))

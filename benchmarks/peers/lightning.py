@@ -20,7 +20,7 @@ class Classifier(lightning.LightningModule):  # type: ignore[misc]
     def __init__(self, request: Request) -> None:
         super().__init__()
         self.request = request
-        self.network = make_network(request.network, request.size)
+        self.network = make_network(request.network, request.size, request.start)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, labels = batch

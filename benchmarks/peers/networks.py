@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def make_network(name: str, size: int) -> nn.Module:
-    """Return a network for 10 classes; torchvision's where it has it."""
+def make_network(name: str, size: int, start: str = "plain") -> nn.Module:
+    """Return a network for 10 classes; torchvision's where it has it. ``start`` is a request's."""
     if name == "lenet5":
         return lenet5()
     if name == "lenet_caffe":
@@ -17,7 +17,8 @@ def make_network(name: str, size: int) -> nn.Module:
         return ResNet20()
     from torchvision import models
 
-    return models.get_model(name, num_classes=10)
+    settings = {"zero_init_residual": True} if start == "zero" else {}
+    return models.get_model(name, num_classes=10, **settings)
 
 
 def lenet5() -> nn.Sequential:

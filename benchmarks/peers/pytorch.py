@@ -65,7 +65,7 @@ def main() -> None:
     request = Request.read()
     torch.manual_seed(request.seed)
     loaders = make_loaders(request)
-    model = make_network(request.network, request.size).to(request.device)
+    model = make_network(request.network, request.size, request.start).to(request.device)
     criterion = nn.CrossEntropyLoss(label_smoothing=request.label_smoothing)
     optimizer = make_optimizer(model, request)
     scheduler = make_scheduler(optimizer, request, request.epochs * len(loaders["train"]))

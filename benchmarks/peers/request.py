@@ -26,6 +26,7 @@ class Request:
     schedule: str = "constant"  # constant, or cosine (to 0, over the whole training)
     augment: str = "none"  # none, shift (2 of 28 pixels), crop-flip (4 of 32) or photo
     crop_area: float = 0.25  # photo: the smallest share of a photograph that a crop keeps
+    start: str = "plain"  # zero: residual networks start each block's last batch norm at zero
     seed: int = 0
     device: str = "cpu"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)

@@ -47,6 +47,7 @@ class Training:
     schedule: str = "constant"
     augment: str = "none"
     label_smoothing: float = 0.0
+    start: str = "plain"
     settings: tuple[str, ...] = ()
 
     def epochs_of(self, small: bool) -> int:
@@ -63,6 +64,7 @@ class Training:
             *("--weight-decay", "0", "--schedule", self.schedule),
             *("--augment", AUGMENT[self.augment], "--seed", str(place.seed)),
             *("--label-smoothing", str(self.label_smoothing)),
+            *(("--set", "zero_init_residual=true") if self.start == "zero" else ()),
             *self.settings,
             *VARIANTS[variant],
             *("--device", place.device, "--out", "run", "--json", "--quiet"),
@@ -80,7 +82,7 @@ class Training:
             *("--batch-size", str(self.batch_size), "--optimizer", self.optimizer),
             *("--lr", str(self.lr), "--schedule", self.schedule, "--augment", self.augment),
             *("--label-smoothing", str(self.label_smoothing)),
-            *("--seed", str(place.seed), "--device", place.device),
+            *("--start", self.start, "--seed", str(place.seed), "--device", place.device),
         ]
         return Command(arguments, environment)
 

@@ -24,15 +24,21 @@ def outputs_of(network: nn.Module, names: list[str], images: Tensor) -> dict[str
     return shapes
 
 
+@pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_the_same_seed_gives_the_weights_that_torchvision_gives(depth: int) -> None:
+def test_the_same_seed_gives_the_weights_that_torchvision_gives(depth: int, zero: bool) -> None:
     torch.manual_seed(5)
-    ours = ResNet(depth)
+    ours = ResNet(depth, zero_init_residual=zero)
     torch.manual_seed(5)
-    theirs = getattr(torchvision.models, f"resnet{depth}")()
+    theirs = getattr(torchvision.models, f"resnet{depth}")(zero_init_residual=zero)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value), name
+
+
+def test_a_plain_network_whose_blocks_begin_as_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing of the input"):
+        ResNet(18, shortcuts=False, zero_init_residual=True)
 
 
 def test_outputs_and_gradients_equal_torchvision_in_training() -> None:

@@ -6,6 +6,8 @@ Layers: Table 1. Shortcuts: identity, or a 1x1 projection where the shape change
 Differences: bottlenecks halve the map in their 3x3 convolution, as torchvision's do ("v1.5");
 ``stride_in="1x1"`` halves it in the first 1x1 convolution, as the paper does ("v1"). Weights start
 with the variance of the backward pass, as torchvision's; the classifier as PyTorch's.
+``zero_init_residual`` starts the last batch norm of every block at zero, so that each block begins
+as its shortcut (Goyal et al. 2017, Section 5.1, arXiv 1706.02677), as timm's do.
 """
 
 import torch
@@ -108,10 +110,15 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         stride_in: str = "3x3",
         shortcuts: bool = True,
+        zero_init_residual: bool = False,
     ) -> None:
         super().__init__()
         if depth not in BLOCKS:
             raise ValueError(f"depth is one of {sorted(BLOCKS)}, not {depth}")
+        if zero_init_residual and not shortcuts:
+            raise ValueError(
+                "without shortcuts zero_init_residual would leave nothing of the input"
+            )
         if stride_in not in ("3x3", "1x1"):
             raise ValueError(f"stride_in is '3x3' or '1x1', not {stride_in!r}")
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
@@ -134,6 +141,9 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
+                last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
+                nn.init.zeros_(last.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)  # (batch, 64, h / 2, w / 2)
