@@ -1,5 +1,6 @@
 """The networks in Keras 3, channels last, as its examples write them."""
 
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -8,7 +9,7 @@ from keras import layers
 
 def make_network(name: str, size: int, start: str = "plain") -> keras.Model:
     """Return a network for 10 classes that gives class scores; ``start`` is a request's."""
-    makers = {
+    makers: dict[str, Callable[[int], keras.Model]] = {
         "lenet5": lenet5,
         "lenet_caffe": lenet_caffe,
         "mlp": mlp,

@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_weights_that_torchvision_gives(depth: int, zero
 
 
 def test_a_plain_network_whose_blocks_begin_as_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing of the input"):
+    with pytest.raises(ValueError, match="nothing of the input is left"):
         ResNet(18, shortcuts=False, zero_init_residual=True)
 
 

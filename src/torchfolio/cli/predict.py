@@ -21,10 +21,7 @@ from torchfolio.errors import RequestError
 if TYPE_CHECKING:
     from torchfolio.export.exported import Exported
     from torchfolio.run import Run
-    from torchfolio.tasks.base import Task
-    from torchfolio.tasks.image_answers import ExportedPictures
-
-    Shows = ExportedPictures | Task  # rows as lines and columns
+    from torchfolio.tasks.rows import Shows
 
 EXPORTED = (".onnx", ".pt2", ".safetensors")
 IGNORED = ("thumbs.db", "desktop.ini")

@@ -117,7 +117,7 @@ class ResNet(nn.Module):
             raise ValueError(f"depth is one of {sorted(BLOCKS)}, not {depth}")
         if zero_init_residual and not shortcuts:
             raise ValueError(
-                "without shortcuts zero_init_residual would leave nothing of the input"
+                "with zero_init_residual and no shortcuts nothing of the input is left"
             )
         if stride_in not in ("3x3", "1x1"):
             raise ValueError(f"stride_in is '3x3' or '1x1', not {stride_in!r}")

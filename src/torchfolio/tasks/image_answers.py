@@ -84,7 +84,7 @@ class ExportedPictures:
     ``facts`` are those of the file: "classes", and "inputs" as ``Task.export_inputs`` gave them.
     """
 
-    Options = ImageAnswerOptions
+    Options: type = ImageAnswerOptions
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.names: list[str] = [str(each) for each in facts["classes"]]
@@ -94,11 +94,6 @@ class ExportedPictures:
             if not known or takes["resize"] not in WAYS:
                 raise ValueError(f"an input of {takes}")
             float(takes["fill"])
-
-    @property
-    def classes(self) -> list[str]:
-        """The names, in the order of the probabilities."""
-        return self.names
 
     @abstractmethod
     def said(self, probabilities: Any, top: int) -> dict[str, Any]:
@@ -125,6 +120,10 @@ class ExportedPictures:
 
 class ClassAnswers(ClassRows, ExportedPictures):
     """The answers of an exported classifier: one class a picture."""
+
+    @property
+    def classes(self) -> list[str]:
+        return self.names
 
 
 def row_of(task: Says, item: Any, found: str | NDArray[np.float32], top: int) -> dict[str, Any]:

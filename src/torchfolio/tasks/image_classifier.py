@@ -48,6 +48,10 @@ class ImageClassifier(ClassRows, PictureTask):
     kinds = ("image-classification",)
     AnswerOptions = ImageAnswerOptions
 
+    @property
+    def classes(self) -> list[str]:
+        return list(self.state["classes"])
+
     @abstractmethod
     def members(self, parts: Parts) -> list[Member]:
         """Return the networks among the parts, in the order in which they are asked."""

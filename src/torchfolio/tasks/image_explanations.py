@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from torchfolio.data.fitting import checked
 from torchfolio.data.images import decode
 from torchfolio.data.transforms import source_box
 from torchfolio.errors import RequestError, normalise, unknown
@@ -24,7 +25,6 @@ from torchfolio.tasks.explanation_pictures import Explained, draw_explanation
 from torchfolio.tasks.image_answers import free_path, named, read
 from torchfolio.tasks.image_asking import ask
 from torchfolio.tasks.outputs import batch_size
-from torchfolio.tasks.pictures import checked
 
 if TYPE_CHECKING:
     from torchfolio.tasks.image_classification import ImageClassification

@@ -91,6 +91,10 @@ class LabelAnswers(LabelRows, ExportedPictures):
             raise ValueError(f"{len(self.names)} labels, thresholds {self.limits.shape}")
 
     @property
+    def classes(self) -> list[str]:
+        return self.names
+
+    @property
     def thresholds(self) -> NDArray[np.float64]:
         return self.limits
 

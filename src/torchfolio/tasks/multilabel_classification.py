@@ -149,6 +149,10 @@ class MultilabelClassification(LabelRows, PictureTraining):
 
     # Measuring
 
+    @property
+    def classes(self) -> list[str]:
+        return list(self.state["classes"])
+
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each label (batch, labels), and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()

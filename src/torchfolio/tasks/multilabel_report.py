@@ -10,7 +10,8 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.records import fingerprint
 from torchfolio.evaluation import multilabel
 from torchfolio.evaluation.classification_report import network_section
-from torchfolio.evaluation.explain import grad_cam, last_convolution, overlay
+from torchfolio.evaluation.explain.grad_cam import grad_cam, last_convolution
+from torchfolio.evaluation.explain.heat import overlay
 from torchfolio.evaluation.label_measures import Training
 from torchfolio.evaluation.multilabel_report import curves, label_section, measures, opening
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
@@ -192,7 +193,8 @@ def where_it_looks(
         normal = task.pictures.normalised(images.to(context.device))
         heat = grad_cam(parts.network, normal, labels, layer)
         pictures = [
-            overlay(shown_picture(image), each) for image, each in zip(images, heat, strict=True)
+            overlay(shown_picture(image), each.values)
+            for image, each in zip(images, heat, strict=True)
         ]
         items += captioned(task, pictures, probabilities, truth, chosen, word, good=good)
     if not items:

@@ -17,11 +17,6 @@ class PictureTask(Task):
     """Pictures in, a probability of each of ``state["classes"]`` out, by any number of networks."""
 
     @property
-    def classes(self) -> list[str]:
-        """The names of which each has a probability, in their order."""
-        return list(self.state["classes"])
-
-    @property
     @abstractmethod
     def inputs(self) -> Sequence[Pictures]:
         """The pictures as the networks take them: one entry for each way of fitting a picture."""

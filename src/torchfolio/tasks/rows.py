@@ -1,6 +1,14 @@
 """The rows that answers are, as tables hold them."""
 
-from typing import Any
+from typing import Any, Protocol
+
+
+class Shows(Protocol):
+    """What shows rows as lines and as columns: a task, or the answers of an exported file."""
+
+    def line(self, row: dict[str, Any]) -> str: ...
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]: ...
 
 
 def plain_values(row: dict[str, Any]) -> dict[str, Any]:
