@@ -54,6 +54,8 @@ $(BENCH)/.ready: pyproject.toml constraints.txt
 
 bench: setup $(BENCH)/.ready
 	$(BIN)/python -m benchmarks.run $(or $(WORKLOADS),all) --peer-python $(BENCH)/$(SCRIPTS)/python $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.canonical
+	$(BIN)/python -m benchmarks.local_response
 	$(BIN)/python -m benchmarks.page
 
 # Trainings killed at every write, starved, damaged: an hour on two cores. ENDURANCE_ARGS="--sample 9"

@@ -66,20 +66,23 @@ def told(
         for name in peers:
             peer = fastest(rounds, mark) if name == "fastest" else name
             spread = Spread.of(paired(rounds, bound, peer))
-            if spread is None:
-                continue
             form = SYMBOLS[bound.kind]
-            range_told = f" ({spread.low:.3g} to {spread.high:.3g})" if spread.count > 1 else ""
             what = {"wall": "time", "memory": "peak memory"}.get(
                 bound.quantity, bound.quantity.replace("_", " ")
             )
+            told_median, answer = "not measured", "no"
+            if spread is not None:
+                told_median = form.format(spread.median)
+                if spread.count > 1:
+                    told_median += f" ({spread.low:.3g} to {spread.high:.3g})"
+                answer = "yes" if spread.median <= most else "no"
             rows.append(
                 (
                     f"{bound.ours}: {what}",
                     (peer or "") + (", the fastest" if name == "fastest" else ""),
-                    form.format(spread.median) + range_told,
+                    told_median,
                     form.format(most),
-                    "yes" if spread.median <= most else "no",
+                    answer,
                 )
             )
     return rows

@@ -3,15 +3,14 @@
     python -m benchmarks.canonical [NETWORK ...] [--batches 1 32] [--seconds 10]
 
 All have the same weights and the same images, in the plain memory layout, and take turns in one
-process (A B A B ...): forward in evaluation mode under ``inference_mode``, and forward and backward
-in train mode with cross-entropy. The others are those of ``folio verify`` (the extra "verify"),
-made as it makes them. Kept are the milliseconds of every turn; networks of several calls add up.
+process (A B, B A, ...): forward in evaluation mode under ``inference_mode``, and forward and
+backward in train mode with cross-entropy. The others are those of ``folio verify`` (the extra
+"verify"), made as it makes them. Kept are the milliseconds of every turn; networks of several calls
+add up.
 """
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch.nn import functional as F
 from benchmarks.ceiling import hardware
 from benchmarks.results import RESULTS, slug
 from benchmarks.statistics import OURS
+from benchmarks.turns import Step, take_turns
 from torchfolio import create
 from torchfolio.networks.catalogue import find_card
 from torchfolio.verification.criteria import Form, find_criteria
@@ -34,8 +34,7 @@ NETWORKS = (
 )  # fmt: skip
 BATCHES = (1, 32)
 TURN = 0.1  # seconds that a turn takes at least
-LEAST, MOST = 3, 25  # rounds
-Step = Callable[[], Any]
+LEAST, MOST = 11, 25  # rounds
 
 
 def contestants(name: str) -> dict[str, nn.Module]:
@@ -76,28 +75,6 @@ def training(network: nn.Module, images: Tensor) -> Step:
     return step
 
 
-def take_turns(steps: Mapping[str, Step], seconds: float) -> dict[str, list[float]]:
-    """Return the milliseconds of a step of each, of every round.
-
-    Rounds are taken until so many seconds are over, but from ``LEAST`` to ``MOST``; one before them
-    warms up.
-    """
-    found: dict[str, list[float]] = {name: [] for name in steps}
-    began = 0.0
-    for number in range(MOST + 1):
-        if number > LEAST and time.perf_counter() - began > seconds:
-            break
-        for name, step in steps.items():
-            start, count = time.perf_counter(), 0
-            while not count or time.perf_counter() - start < TURN:
-                step()
-                count += 1
-            if number:
-                found[name].append(round(1000 * (time.perf_counter() - start) / count, 3))
-        began = began or time.perf_counter()
-    return found
-
-
 def measure(name: str, batches: list[int], seconds: float) -> list[dict[str, Any]]:
     """Return a row for each batch and way to pass."""
     networks = contestants(name)
@@ -106,7 +83,7 @@ def measure(name: str, batches: list[int], seconds: float) -> list[dict[str, Any
         images = torch.randn(batch, *find_card(name).input)
         for way in (forward, training):
             steps = {title: way(network, images) for title, network in networks.items()}
-            turns = take_turns(steps, seconds)
+            turns = take_turns(steps, TURN, LEAST, MOST, seconds)
             for network in networks.values():
                 network.zero_grad()
             rows.append({"network": name, "pass": way.__name__, "batch": batch, "turns": turns})

@@ -2,22 +2,27 @@
 
     python -m benchmarks.local_response [--rounds N]
 
-Printed are the median milliseconds of a forward pass under ``inference_mode``, and of a forward and
+Kept are the median milliseconds of a forward pass under ``inference_mode``, and of a forward and
 backward pass, in the plain layout and channels-last, and how far values and gradients are from
 torch's own in float64, relative to the largest.
 """
 
 import argparse
+import json
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.ceiling import hardware
+from benchmarks.results import RESULTS, slug
+from benchmarks.turns import take_turns
 from torchfolio.layers.local_response import LocalResponseNorm
 
 SIZE, ALPHA, BETA, K = 5, 1e-4, 0.75, 2.0  # Krizhevsky et al. 2012, Section 3.3
@@ -111,42 +116,50 @@ def distances(norm: Norm, dtype: torch.dtype) -> tuple[float, float]:
     return one, other
 
 
-def take_turns(steps: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Return the median milliseconds of each."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(rounds + 1):  # the first one warms up
-        for name, step in steps.items():
-            start, count = time.perf_counter(), 0
-            while not count or time.perf_counter() - start < TURN:
-                step()
-                count += 1
-            if number:
-                times[name].append(1000 * (time.perf_counter() - start) / count)
-    return {name: statistics.median(each) for name, each in times.items()}
+def rows(rounds: int) -> Iterator[dict[str, Any]]:
+    """Measure each shape, batch, layout and pass."""
+    layouts = {"plain": torch.contiguous_format, "channels-last": torch.channels_last}
+    for layout, kind in layouts.items():
+        for channels, side in SHAPES:
+            for batch in BATCHES:
+                x = torch.randn(batch, channels, side, side).relu()
+                x = x.contiguous(memory_format=kind).requires_grad_()
+                for way in (forward, both):
+                    steps = {name: partial(way, norm, x) for name, norm in WAYS.items()}
+                    turns = take_turns(steps, TURN, rounds, rounds)
+                    times = {name: statistics.median(each) for name, each in turns.items()}
+                    shape = f"{batch}x{channels}x{side}x{side}"
+                    yield {
+                        "shape": shape, "layout": layout, "pass": way.__name__,
+                        "milliseconds": times,
+                    }  # fmt: skip
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=RESULTS.parent / "local_response")
     request = parser.parse_args()
-    for name, norm in WAYS.items():
-        single, double = (distances(norm, kind) for kind in (torch.float32, torch.float64))
-        print(f"{name:10} float32 {single[0]:.1e} {single[1]:.1e}, "
-              f"float64 {double[0]:.1e} {double[1]:.1e}")  # fmt: skip
-    for layout in (torch.contiguous_format, torch.channels_last):
-        for channels, side in SHAPES:
-            for batch in BATCHES:
-                x = torch.randn(batch, channels, side, side).relu()
-                x = x.contiguous(memory_format=layout).requires_grad_()
-                for way in (forward, both):
-                    steps = {name: partial(way, norm, x) for name, norm in WAYS.items()}
-                    found = take_turns(steps, request.rounds)
-                    told = ", ".join(f"{each} {ms:.3g}" for each, ms in found.items())
-                    print(f"{layout} {batch}x{channels}x{side}x{side} {way.__name__}: {told}",
-                          flush=True)  # fmt: skip
+    machine = hardware("cpu")
+    document: dict[str, Any] = {
+        "hardware": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": request.rounds,
+        "distances": {name: distances(norm, torch.float32) for name, norm in WAYS.items()},
+        "rows": [],
+    }
+    print(document["distances"], flush=True)
+    for row in rows(request.rounds):
+        print(row, flush=True)
+        document["rows"].append(row)
+    path = request.out / f"local_response_{slug(machine)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,15 @@ from benchmarks.bounds import told
 from benchmarks.chart import bars
 from benchmarks.process import ROOT
 from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
-from benchmarks.tables import canonical, growth, layouts, load, precisions, schedules
+from benchmarks.tables import (
+    canonical,
+    growth,
+    layouts,
+    load,
+    local_response,
+    precisions,
+    schedules,
+)
 from benchmarks.workloads import all_workloads
 
 FINDINGS = ROOT / "benchmarks" / "findings.md"  # written by hand
@@ -52,6 +60,7 @@ AGAIN = """\
 make bench                                          all workloads of this machine, five rounds
 python -m benchmarks.run lenet_mnist --rounds 5     one of them
 python -m benchmarks.canonical                      our networks beside the same ones of others
+python -m benchmarks.local_response                 local response normalisation beside torch's
 python -m benchmarks.layouts                        steps in each layout and precision
 python -m benchmarks.precision                      whole trainings in float32 and bf16
 python -m benchmarks.schedules time_mnist           schedules of the time to accuracy
@@ -79,6 +88,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
             if (workload, hardware) in gathered:
                 lines += section(gathered[workload, hardware], docs)
     lines += canonical(folder.parent / "canonical")
+    lines += local_response(folder.parent / "local_response")
     lines += layouts(folder.parent / "layouts")
     lines += precisions(folder.parent / "precision")
     lines += schedules(folder.parent / "schedules")

@@ -11,8 +11,15 @@ CANONICAL = """\
 Our networks as `create` makes them beside the same networks of others, with the same weights, in
 float32 and the plain memory layout, in turn in one process: forward in evaluation mode under
 `inference_mode`, and forward and backward in train mode with cross-entropy. Milliseconds of a
-pass, median; *ours / it* is the ratio of the same round, median and quartiles:
-`python -m benchmarks.canonical`.
+pass, median; *ours / it* is the ratio of the same round, median and quartiles. It is *slower* where
+the lower quartile is above 1 and the median above {ALIKE}, *faster* where the upper quartile is
+below 1 and the median below {BELOW}, else *alike*: `python -m benchmarks.canonical`.
+"""
+ALIKE, BELOW = 1.02, 0.98  # ratios between which two are alike, whatever their spread
+LOCAL_RESPONSE = """\
+Ways to write the local response normalisation of AlexNet (2012), in turn; milliseconds of a pass,
+median. `ours` is `torchfolio.layers.local_response`, `torch` is `torch.nn.functional`'s:
+`python -m benchmarks.local_response`.
 """
 LAYOUTS = """\
 Milliseconds of one training step (forward, backward, optimizer), median, the variants in turn:
@@ -50,7 +57,9 @@ GROWTHS = {
 def canonical(folder: Path) -> list[str]:
     """Return the tables of ``benchmarks.canonical``, one for each hardware."""
     lines = (
-        ["## Beside the canonical networks", "", CANONICAL] if any(folder.glob("*.json")) else []
+        ["## Beside the canonical networks", "", CANONICAL.format(ALIKE=ALIKE, BELOW=BELOW)]
+        if any(folder.glob("*.json"))
+        else []
     )
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -59,8 +68,8 @@ def canonical(folder: Path) -> list[str]:
             f"{row['threads']} threads, torch {row['torch']}, {row['began'][:10]}" for row in rows
         )
         lines += [f"{found['hardware']}, {'; '.join(places)}:", "",
-                  "| network | pass | batch | rounds | ours | beside | theirs | ours / it |",
-                  "|" + "---|" * 8]  # fmt: skip
+                  "| network | pass | batch | rounds | ours | beside | theirs | ours / it | ours |",
+                  "|" + "---|" * 9]  # fmt: skip
         for row in rows:
             turns = dict(row["turns"])
             ours = turns.pop(OURS)
@@ -70,9 +79,49 @@ def canonical(folder: Path) -> list[str]:
                 lines.append(
                     f"| {row['network']} | {row['pass']} | {row['batch']} | {ratio.count} | "
                     f"{statistics.median(ours):.4g} | {title} | {statistics.median(theirs):.4g} | "
-                    f"{ratio.median:.3f} ({ratio.lower:.3f} to {ratio.upper:.3f}) |"
+                    f"{ratio.median:.3f} ({ratio.lower:.3f} to {ratio.upper:.3f}) | "
+                    f"{answer(ratio)} |"
                 )
         lines.append("")
+    return lines
+
+
+def answer(ratio: Spread) -> str:
+    """Return in a word how ours stands to another, by the ratios of the same rounds."""
+    if ratio.lower > 1 and ratio.median > ALIKE:
+        return "slower"
+    return "faster" if ratio.upper < 1 and ratio.median < BELOW else "alike"
+
+
+def local_response(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.local_response``, one for each hardware."""
+    files = sorted(folder.glob("*.json"))
+    lines = ["## Local response normalisation", "", LOCAL_RESPONSE] if files else []
+    for path in files:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = list(found["distances"])
+        lines += [
+            f"{found['hardware']}, {found['threads']} threads, torch {found['torch']}, "
+            f"{found['began'][:10]}, {found['rounds']} rounds:",
+            "",
+            "| shape | layout | pass | " + " | ".join(names) + " | ours / torch |",
+            "|" + "---|" * (len(names) + 4),
+        ]
+        for row in found["rows"]:
+            times = row["milliseconds"]
+            cells = [row["shape"], row["layout"], row["pass"]]
+            cells += [f"{times[name]:.3g}" for name in names]
+            lines.append("| " + " | ".join([*cells, f"{times[OURS] / times['torch']:.2f}"]) + " |")
+        far = ", ".join(
+            f"{name} {values:.1e} and {gradients:.1e}"
+            for name, (values, gradients) in found["distances"].items()
+        )
+        lines += [
+            "",
+            "Values and gradients in float32 from torch's in float64, relative to the largest: "
+            f"{far}.",
+            "",
+        ]
     return lines
 
 

@@ -221,10 +221,10 @@ def test_it_is_exported_as_one_file(joined: dict[str, Run], method: str, tmp_pat
         found = run.export(kind, tmp_path / f"合奏{suffix}")
         assert found["torch"] == found["exported"]
         file = Exported(found["file"])
-        # LeNet-5 takes 32 x 32 pictures, the others the digits as they are
+        # LeNet-5 takes pictures of 32 x 32, the other two of 28 x 28
         assert [(each["name"], each["size"]) for each in file.facts["inputs"]] == [
             ("images_32", 32),
-            ("images_8", 8),
+            ("images_28", 28),
         ]
         for row, other in zip(file.predict(pictures), expected, strict=True):
             assert row["prediction"] == other["prediction"]

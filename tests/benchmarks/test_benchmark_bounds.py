@@ -44,8 +44,12 @@ def test_the_fastest_is_the_one_that_reached_the_mark() -> None:
     assert told(ROUNDS, [Bound(0.6, ("fastest",))], 0.95, [])[0][1] == "a, the fastest"
 
 
-def test_who_did_not_run_has_no_row() -> None:
-    assert told(ROUNDS, [Bound(0.6, ("c",)), Bound(0.6, ("a",), ours="d")], None, []) == []
+def test_who_did_not_run_is_told_and_nothing_is_reached() -> None:
+    rows = told(ROUNDS, [Bound(0.6, ("c",)), Bound(0.6, ("a",), ours="d")], None, [])
+    assert [row[1:] for row in rows] == [
+        ("c", "not measured", "0.6", "no"),
+        ("a", "not measured", "0.6", "no"),
+    ]
 
 
 def test_bounds_name_contestants_of_their_workload() -> None:

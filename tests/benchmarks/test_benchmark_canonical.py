@@ -1,11 +1,11 @@
 import json
-import time
 from pathlib import Path
 
-import pytest
 import torch
 
 from benchmarks import canonical
+from benchmarks.statistics import Spread
+from benchmarks.tables import answer
 from benchmarks.tables import canonical as table
 
 
@@ -17,26 +17,6 @@ def test_all_contestants_answer_alike() -> None:
     with torch.inference_mode():
         ours, *theirs = (network.eval()(images) for network in networks.values())
     assert all(torch.allclose(ours, each, atol=1e-5) for each in theirs)
-
-
-def test_contestants_take_turns_and_the_first_round_warms_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(canonical, "TURN", 0.0)
-    called: list[str] = []
-
-    def step(name: str) -> None:
-        called.append(name)
-        time.sleep(0.02 if name == "slow" else 0.001)
-
-    steps = {name: lambda name=name: step(name) for name in ("slow", "quick")}
-    found = canonical.take_turns(steps, 0.0)
-    assert called == ["slow", "quick"] * 4
-    assert len(found["slow"]) == len(found["quick"]) == 3
-    assert min(found["slow"]) >= 20
-    called.clear()
-    canonical.take_turns(steps, 0.3)
-    assert 8 < len(called) <= 2 * 26
 
 
 def test_the_passes_are_what_they_say() -> None:
@@ -70,7 +50,20 @@ def test_rows_add_up_and_the_page_tells_them(tmp_path: Path) -> None:
     ]
     text = "\n".join(table(tmp_path))
     # ratios 0.5, 1 and 0.75; quartiles half way to the extremes
-    line = "| resnet18 | forward | 32 | 3 | 12 | timm 1 | 20 | 0.750 (0.625 to 0.875) |"
+    line = "| resnet18 | forward | 32 | 3 | 12 | timm 1 | 20 | 0.750 (0.625 to 0.875) | faster |"
     assert line in text
     assert text.count("| resnet18 | training | 1 | 3 | 12 |") == 2
     assert table(tmp_path / "none") == []
+
+
+def test_an_answer_needs_both_a_clear_spread_and_a_difference_that_matters() -> None:
+    for ratios, wanted in (
+        ([1.0, 1.0, 1.0], "alike"),
+        ([1.03, 1.04, 1.05], "slower"),
+        ([1.01, 1.015, 1.019], "alike"),  # clear, and of no matter
+        ([0.9, 1.05, 1.2], "alike"),  # large, and not clear
+        ([0.9, 0.95, 0.97], "faster"),
+    ):
+        spread = Spread.of(ratios)
+        assert spread is not None
+        assert answer(spread) == wanted

@@ -13,6 +13,7 @@ from torchfolio.export.writing import write_onnx, write_torch
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.networks.inference import answering
+from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.image_export import Classifier
 
 # A form of each family, the one that asks most of an exporter, as small as it can be built.
@@ -64,7 +65,8 @@ def classifier(
     mean = torch.full((shape[0], 1, 1), 100.0)
     folded = answering(network, torch.zeros(1, *shape))
     inputs = [{"name": "images", "dtype": "uint8", "channels": shape[0], "size": shape[1]}]
-    return Classifier(folded, mean, torch.full_like(mean, 0.02)).eval(), inputs, shape
+    factor = torch.full_like(mean, 0.02)
+    return Classifier(folded, mean, factor, probabilities).eval(), inputs, shape
 
 
 def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:

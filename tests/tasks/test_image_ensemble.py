@@ -118,7 +118,7 @@ def test_a_file_is_decoded_once(
 ) -> None:
     from PIL import Image
 
-    import torchfolio.tasks.image_classifier as home
+    import torchfolio.data.fitting as home
 
     task, _ = joined(tasks, members)
     path = tmp_path / "a.png"
