@@ -2,8 +2,9 @@
 
 Shell blocks go through the command in this process, which spares the imports. Trainings that do not
 say how long they take get one epoch, only those of the README write a report, and those of the
-networks' pages get a part of the digits: some networks are large. Commands that need what a test has not, a network or data that would be downloaded, are passed over. ``folio
-verify`` has tests of its own.
+networks' pages get a part of the digits: some networks are large. Commands that need what a test
+has not, a network or data that would be downloaded, are passed over. ``folio verify`` has tests of
+its own.
 """
 
 import re
