@@ -8,12 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tools.exported import FACTS, Shape, classifier, images
 from torchfolio.export.engines import OnnxEngine, TorchEngine
 from torchfolio.export.writing import write_onnx, write_torch
-from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
-from torchfolio.networks.inference import answering
-from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.image_export import Classifier
 
 # A form of each family, the one that asks most of an exporter, as small as it can be built.
@@ -43,41 +41,12 @@ IN_TORCH = ("resnet20", "capsnet")
 NEAR = 2e-5  # of a probability
 
 
-def trained(name: str, **arguments: Any) -> tuple[nn.Module, tuple[int, int, int]]:
-    """Build a network for small images, with statistics and weights as a training leaves them."""
+def small(name: str, **arguments: Any) -> tuple[Classifier, list[dict[str, Any]], Shape]:
+    """Return what is exported of a network for the least pictures, its input, and their shape."""
     shape = find_card(name).min_input
     if shape == (1, 1, 1):
         shape = (1, 8, 8)
-    torch.manual_seed(0)
-    network = build(name, num_classes=7, image_size=shape[1:], **arguments)
-    draw = torch.Generator().manual_seed(1)
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            layer.running_mean.normal_(0, 0.2, generator=draw)
-            layer.running_var.uniform_(0.5, 2, generator=draw)
-        if isinstance(layer, nn.Linear) and not layer.weight.any():  # a first weight of zero
-            nn.init.normal_(layer.weight, std=0.1, generator=draw)
-        if isinstance(layer, nn.Linear | nn.Conv2d) and name.startswith("maxout"):
-            nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5, generator=draw)
-    return network.eval(), shape
-
-
-def classifier(
-    name: str, **arguments: Any
-) -> tuple[Classifier, list[dict[str, Any]], tuple[int, int, int]]:
-    """Return what is exported of a network, its input, and the input's shape."""
-    network, shape = trained(name, **arguments)
-    mean = torch.full((shape[0], 1, 1), 100.0)
-    folded = answering(network, torch.zeros(1, *shape))
-    inputs = [{"name": "images", "dtype": "uint8", "channels": shape[0], "size": shape[1]}]
-    factor = torch.full_like(mean, 0.02)
-    return Classifier(folded, mean, factor, probabilities).eval(), inputs, shape
-
-
-def images(count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    return np.random.default_rng(count).integers(0, 256, (count, *shape), np.uint8)
+    return *classifier(name, shape, **arguments), shape
 
 
 @torch.no_grad()
@@ -85,18 +54,15 @@ def expected(network: nn.Module, array: np.ndarray) -> np.ndarray:
     return network(torch.from_numpy(array)).numpy()
 
 
-FACTS = {"output": "probabilities"}
-
-
 @pytest.mark.parametrize("name", QUICK)
 def test_onnxruntime_says_what_a_network_of_each_family_says(name: str, tmp_path: Path) -> None:
-    assert_alike_in_onnx(tmp_path / "network.onnx", *classifier(name, **QUICK[name]))
+    assert_alike_in_onnx(tmp_path / "network.onnx", *small(name, **QUICK[name]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_onnxruntime_says_what_other_forms_say(name: str, tmp_path: Path) -> None:
-    assert_alike_in_onnx(tmp_path / "network.onnx", *classifier(name))
+    assert_alike_in_onnx(tmp_path / "network.onnx", *small(name))
 
 
 def assert_alike_in_onnx(
@@ -120,7 +86,7 @@ def assert_alike_in_onnx(
     "name", [pytest.param(n, marks=[] if n in IN_TORCH else pytest.mark.slow) for n in QUICK]
 )
 def test_a_program_of_torch_says_what_the_network_says(name: str, tmp_path: Path) -> None:
-    network, inputs, shape = classifier(name, **QUICK[name])
+    network, inputs, shape = small(name, **QUICK[name])
     file = tmp_path / "network.pt2"
     write_torch(network, inputs, FACTS, file)
     engine = TorchEngine(file)
@@ -152,10 +118,10 @@ class Pair(Together):
 
 @pytest.mark.parametrize("kind", [Together, Pair])
 def test_several_inputs_share_the_size_of_the_batch(kind: Any, tmp_path: Path) -> None:
-    small, takes, shape = classifier("lenet_caffe")
-    large, also, other = classifier("resnet20", depth=8)
+    tiny, takes, shape = small("lenet_caffe")
+    large, also, other = small("resnet20", depth=8)
     inputs = [takes[0] | {"name": "a"}, also[0] | {"name": "b"}]
-    network = kind([small, large]).eval()
+    network = kind([tiny, large]).eval()
     write_onnx(network, inputs, FACTS, tmp_path / "both.onnx")
     write_torch(network, inputs, FACTS, tmp_path / "both.pt2")
     for engine in (
@@ -171,7 +137,7 @@ def test_several_inputs_share_the_size_of_the_batch(kind: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize("write", [write_onnx, write_torch])
 def test_a_file_names_no_place_of_this_machine(write: Any, tmp_path: Path) -> None:
-    network, inputs, _ = classifier("lenet_caffe")
+    network, inputs, _ = small("lenet_caffe")
     write(network, inputs, FACTS, tmp_path / "file")
     content = (tmp_path / "file").read_bytes()
     assert b"site-packages" not in content
@@ -179,7 +145,7 @@ def test_a_file_names_no_place_of_this_machine(write: Any, tmp_path: Path) -> No
 
 
 def test_nothing_is_printed_or_warned_of(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    network, inputs, _ = classifier("lenet5")
+    network, inputs, _ = small("lenet5")
     write_onnx(network, inputs, FACTS, tmp_path / "a.onnx")
     write_torch(network, inputs, FACTS, tmp_path / "a.pt2")
     TorchEngine(tmp_path / "a.pt2")

@@ -1,0 +1,88 @@
+"""docs/exactness.md: of the whole catalogue, and as the results say."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import exactness
+from torchfolio.networks.catalogue import cards
+
+WRITE = "python -m tools.exactness run --missing"
+
+
+def rows_of_the_page() -> dict[str, list[str]]:
+    """The cells of each row by the network's name, read off the page."""
+    lines = exactness.PAGE.read_text(encoding="utf-8").splitlines()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "|" in line
+    ]
+    return {cells[0].strip("` "): cells for cells in rows if cells[0].strip().startswith("`")}
+
+
+def test_the_page_names_every_network_with_the_numbers_of_its_card() -> None:
+    rows = rows_of_the_page()
+    assert list(rows) == list(cards()), WRITE
+    for name, card in cards().items():
+        _, parameters, macs, shape, beside, *differences, onnx, _, _ = rows[name]
+        assert parameters == f"{card.parameters:,}", name
+        assert macs == f"{card.macs:,}", name
+        assert shape == "x".join(map(str, card.input)), name
+        assert beside, name
+        assert 0 <= float(differences[0]) <= 1e-5, name
+        assert 0 <= float(differences[1]) <= 1e-10, name
+        assert 0 <= float(onnx) <= 1e-4, name  # what an export may differ by
+
+
+def test_the_page_says_that_all_agree_and_is_as_the_results_say() -> None:
+    rows = exactness.read()
+    assert [row["name"] for row in rows if not row["passed"] or row["failures"]] == []
+    text = exactness.PAGE.read_text(encoding="utf-8")
+    assert f"{len(cards())} of {len(cards())} networks agree." in text
+    assert text == exactness.page(rows), "python -m tools.exactness write"
+
+
+def row(name: str, **changes: Any) -> dict[str, Any]:
+    card = cards()[name]
+    return {
+        "name": name, "passed": True, "reference": "a 1; b 2", "notes": [], "failures": [],
+        "max_difference": 2e-6, "tolerance": 1e-5, "max_difference_float64": 0.0,
+        "tolerance_float64": 1e-10, "parameters": card.parameters, "macs": card.macs,
+        "onnx_difference": 3e-7, "seconds": 1.5, "memory_mib": 1200, "date": "2026-11-27",
+        "machine": "Abacus, 2 cores", "threads": 2, "versions": {"torchfolio": "1", "torch": "2"},
+    } | changes  # fmt: skip
+
+
+def test_what_is_missing_or_fails_is_told() -> None:
+    bad = row("resnet18", passed=False, failures=["wrong"], notes=["not compared with b"])
+    text = exactness.page([row("mlp"), bad | {"max_difference": None, "date": "2026-11-28"}])
+    assert f"1 of {len(cards())} networks agree." in text
+    assert "Not verified yet: `softmax_regression`, `mlp_plain`, `mlp_bn`," in text
+    assert "These do not: `resnet18`." in text
+    line = (
+        "| `mlp` | 203,530 | 203,264 | 1x28x28 | a 1<br>b 2 | 2.0e-06 | 0 | 3.0e-07 | 2 | 1,200 |"
+    )
+    assert line in text
+    assert "a 1<br>b 2 | not finite | 0 |" in text
+    assert "- `resnet18`: not compared with b" in text
+    assert "- Abacus, 2 cores, 2 threads; torch 2, torchfolio 1; 2026-11-27 (1)" in text
+    assert "## [ResNet](networks/resnet.md)" in text
+
+
+def test_a_row_comes_from_the_command_and_replaces_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exactness, "RESULTS", tmp_path / "exactness.json")
+    exactness.add(row("mlp"))
+    exactness.add(row("softmax_regression", max_difference=1.0))
+    found = exactness.verified("softmax_regression")
+    assert found["seconds"] > 0
+    exactness.add(found)
+    one, other = json.loads((tmp_path / "exactness.json").read_text(encoding="utf-8"))
+    assert (other["name"], one["name"]) == ("softmax_regression", "mlp")
+    assert other["passed"]
+    assert other["macs"] == 7_840
+    assert 0 <= other["onnx_difference"] <= 1e-6
+    assert 0 <= other["max_difference"] <= 1e-5
+    assert exactness.read() == [other, one]

@@ -1,0 +1,188 @@
+"""Verify networks, each in a process of its own, and write docs/exactness.md.
+
+    python -m tools.exactness run [NETWORK ...] [--missing]
+    python -m tools.exactness write
+
+A network is a name, a part of names or a shell pattern; all of them unless given, and with
+``--missing`` those that have no row yet. What ``folio verify NETWORK --json`` printed goes to
+``docs/results/exactness.json``, with the time and the memory that it took, the machine and the
+versions. Several calls add up.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.process import measure
+from tools.origin import in_words, machine
+from torchfolio.cli.verify import chosen
+from torchfolio.networks.catalogue import Card, cards, find_card
+from torchfolio.verification.departures import DEPARTURES
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results" / "exactness.json"
+PAGE = ROOT / "docs" / "exactness.md"
+LIMIT = 3600.0  # seconds for one network
+Row = dict[str, Any]
+
+INTRODUCTION = """\
+# Exactness
+
+Every network of the catalogue beside its canonical implementation, or, where none can be installed,
+beside our own calculation of its paper: what `folio verify` found. The [guide](guides/verify.md)
+says what is compared, and lists the mistakes that must be caught.
+
+- *parameters*: trained and frozen ones, no buffers.
+- *multiply-adds*: of one image of the paper's size in evaluation mode, as torch's `flop_counter`
+  counts them. What runs in training alone is not counted: the auxiliary heads of GoogLeNet, the
+  decoder of CapsNet.
+- *float32*, *float64*: the largest difference of any layer's input or output, of the outputs, of
+  any gradient or of any buffer, in evaluation and train mode, relative to the largest value there.
+  At most {tolerance:.0e} and {tolerance_float64:.0e} are allowed.
+- *ONNX*: the largest difference between a probability by the network, with weights as a training
+  leaves them, and by onnxruntime from its [exported](guides/export.md) file, at the paper's size,
+  batches of one and of three.
+- *s*, *MiB*: how long the command took, with its imports, and the largest memory that it held.
+
+`python -m tools.exactness run` makes the rows anew, `python -m tools.exactness write` this page.
+"""
+COLUMNS = ("network", "parameters", "multiply-adds", "at", "laid beside", "float32", "float64",
+           "ONNX", "s", "MiB")  # fmt: skip
+
+
+def main() -> None:
+    """Read the request."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["run", "write"])
+    parser.add_argument("networks", nargs="*")
+    parser.add_argument("--missing", action="store_true", help="only those without a row")
+    request = parser.parse_args()
+    if request.what == "run":
+        known = {row["name"] for row in read()} if request.missing else set()
+        for name in chosen(tuple(request.networks)):
+            if name not in known:
+                add(verified(name))
+    if not (rows := read()):
+        sys.exit("There are no rows yet: python -m tools.exactness run")
+    PAGE.write_text(page(rows), encoding="utf-8")
+
+
+def verified(name: str) -> Row:
+    """Verify one network; return what the command printed, and what it took."""
+    command = [sys.executable, "-m", "torchfolio", "verify", name, "--json", "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        run = measure(command, {}, Path(folder), LIMIT)
+    if not isinstance(run["output"], list):
+        sys.exit(f"{name} could not be verified: {run['errors']}")
+    (found,) = run["output"]
+    del found["layers"]
+    memory = run["memory"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = measure([sys.executable, "-m", "tools.exported", name], {}, Path(folder), LIMIT)
+    if not isinstance(file["output"], dict):
+        sys.exit(f"{name} could not be exported: {file['errors']}")
+    row = {
+        **found,
+        "onnx_difference": file["output"]["difference"],
+        "seconds": round(run["wall"], 1),
+        "memory_mib": None if memory is None else round(memory / 2**20),
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "versions": {each: version(each) for each in ("torchfolio", "torch")},
+    }
+    word = "passed" if row["passed"] else f"FAILED: {row['failures']}"
+    print(f"{name}: {word}, {row['seconds']:g} s, {row['memory_mib']} MiB", flush=True)
+    return row
+
+
+def read() -> list[Row]:
+    """Return the rows so far, in the catalogue's order."""
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    order = list(cards())
+    return sorted(
+        (row for row in rows if row["name"] in order), key=lambda r: order.index(r["name"])
+    )
+
+
+def add(row: Row) -> None:
+    """Put a row in the place of the one before."""
+    rows = [each for each in read() if each["name"] != row["name"]] + [row]
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def page(rows: list[Row]) -> str:
+    """Return the page."""
+    passed = [row for row in rows if row["passed"]]
+    lines = [INTRODUCTION.format(**rows[0]), f"{len(passed)} of {len(cards())} networks agree."]
+    if missing := [name for name in cards() if name not in {row["name"] for row in rows}]:
+        lines.append(f"Not verified yet: {', '.join(f'`{name}`' for name in missing)}.")
+    if failed := [row["name"] for row in rows if not row["passed"]]:
+        lines.append(f"These do not: {', '.join(f'`{name}`' for name in failed)}.")
+    origins = Counter(in_words(row) for row in rows)
+    lines += ["Measured on:", "", *(f"- {each} ({count})" for each, count in origins.items()), ""]
+    for family in dict.fromkeys(card.family for card in cards().values()):
+        found = [row for row in rows if find_card(row["name"]).family == family]
+        if found:
+            lines += section(family, found)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def section(family: str, rows: list[Row]) -> list[str]:
+    """Return the section of one family."""
+    planted = [each for each in DEPARTURES if any(find_card(n).family == family for n in each.on)]
+    lines = [
+        f"## {heading(find_card(rows[0]['name']))}",
+        "",
+        f"{len(planted)} planted [mistakes](guides/verify.md#departures-that-it-must-catch) of "
+        "this family are caught.",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * len(COLUMNS),
+    ]
+    notes: dict[str, None] = {}
+    for row in rows:
+        card = find_card(row["name"])
+        cells = [
+            f"`{card.name}`",
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            "x".join(map(str, card.input)),
+            row["reference"].replace("; ", "<br>"),
+            difference(row["max_difference"]),
+            difference(row["max_difference_float64"]),
+            difference(row["onnx_difference"]),
+            f"{row['seconds']:.0f}",
+            "" if row["memory_mib"] is None else f"{row['memory_mib']:,}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+        notes |= dict.fromkeys(f"`{card.name}`: {note}" for note in row["notes"])
+    return [*lines, "", *(f"- {note}" for note in notes), *([""] if notes else [])]
+
+
+def heading(card: Card) -> str:
+    """Return the title of a family's page, as a link to it; without one, the family's name."""
+    for stem in (card.family, card.builder.partition(":")[0]):
+        file = PAGE.parent / "networks" / f"{stem}.md"
+        if file.is_file():
+            title = file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+            return f"[{title}](networks/{stem}.md)"
+    return card.family
+
+
+def difference(value: float | None) -> str:
+    """Return a difference in words; nothing where it could not be told."""
+    return "not finite" if value is None else "0" if value == 0 else f"{value:.1e}"
+
+
+if __name__ == "__main__":
+    main()
