@@ -31,10 +31,7 @@ class EnsembleOptions:
 
 @dataclass
 class EnsembleBatch(Batch):
-    """A batch of images for each input, as :meth:`Pictures.fitted` returns it, and labels (batch,).
-
-    A label is -1 where it is not known.
-    """
+    """A batch of images for each input (:meth:`Pictures.fitted`), and labels (batch,)."""
 
     images: list[Tensor]
     labels: Tensor
@@ -119,8 +116,7 @@ class ImageEnsemble(ImageClassifier):
     def predict(self, parts: Parts, batch: EnsembleBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean log-loss."""
         found = self.class_probabilities(parts, batch.images)
-        known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
-        return found, F.nll_loss(found.clamp_min(LEAST).log(), known)
+        return found, F.nll_loss(found.clamp_min(LEAST).log(), batch.labels)
 
     def evaluate(
         self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
