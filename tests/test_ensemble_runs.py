@@ -321,13 +321,51 @@ def test_the_same_members_give_the_same_ensemble(
     assert again.metrics["metrics"] == joined["stack"].metrics["metrics"]
 
 
-def test_an_ensemble_is_not_resumed(
-    joined: dict[str, Run], capsys: pytest.CaptureFixture[str]
+def test_an_ensemble_stopped_while_it_was_measured_is_resumed_to_the_same_end(
+    members: list[Run],
+    joined: dict[str, Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert folio(["resume", str(joined["mean"].path)]) == 2
-    shown = capsys.readouterr().err
-    assert "is an ensemble: its members are trained, and there is nothing to go on with" in shown
-    assert "'folio evaluate" in shown
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    out, whole = tmp_path / "停 stopped", joined["stack"]
+    command = ["ensemble", *(str(run.path) for run in members), "--method", "stack"]
+    command += ["--device", "cpu", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr("torchfolio.tasks.image_ensemble.ImageEnsemble.evaluate", stop)
+        assert folio(command) == 1
+    assert f"whole and saved. 'folio resume {out}' measures it" in capsys.readouterr().err
+    assert not (out / "metrics.json").exists()
+    assert folio(command) == 2
+    assert f"go on with 'folio resume {out}'" in capsys.readouterr().err
+    assert folio(["compare", str(out), str(members[0].path)]) == 2
+    assert f"is not finished: it has no metrics.json. 'folio resume {out}'" in (
+        capsys.readouterr().err
+    )
+    assert folio(["resume", str(out), "--json", "--device", "cpu"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["metrics"] == whole.metrics["metrics"]
+    assert document["digest"] == whole.metrics["digest"]
+    found = Run(out)
+    assert found.metrics["training"] == whole.metrics["training"]
+    assert found.metrics["details"]["ensemble"] == whole.metrics["details"]["ensemble"]
+    assert told(found)[0] == told(whole)[0]
+    assert (out / "report.html").is_file()
+    assert len(compare_runs([out, members[0].path], device="cpu", speed=False).pairs) == 1
+
+
+def test_a_finished_ensemble_is_only_measured_again(joined: dict[str, Run], tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(joined["weighted"].path, tmp_path / "again"))
+    before = contents(moved)
+    Run(moved).resume(report=False, device="cpu")
+    changed = {name for name, each in contents(moved).items() if each != before.get(name)}
+    assert changed <= {"metrics.json", "log.txt"}  # the run's name, the speed of this moment
+    kept = ("metrics", "baseline", "digest", "training", "split", "examples")
+    again, once = Run(moved).metrics, joined["weighted"].metrics
+    assert [again[key] for key in kept] == [once[key] for key in kept]
 
 
 def test_what_cannot_be_a_member_is_refused(
@@ -414,5 +452,6 @@ def test_without_test_data_what_was_fitted_is_not_measured_on_its_own_data(
     assert folio(["ensemble", *paths, *flags, "weighted", "--out", str(tmp_path / "a")]) == 0
     assert "no examples were held out: nothing was measured" in capsys.readouterr().out
     assert Run(tmp_path / "a").metrics["metrics"] == {}
+    assert Run(tmp_path / "a").resume(report=False, device="cpu").metrics["metrics"] == {}
     assert folio(["ensemble", *paths, *flags, "mean", "--out", str(tmp_path / "b")]) == 0
     assert Run(tmp_path / "b").metrics["split"] == "val"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
+from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.readers import find_reader, open_dataset
@@ -258,16 +259,18 @@ class Run:
 
         ``device`` goes on elsewhere than the training began; on another kind of device the
         weights at its end are no longer those of a training left alone. So it is with another
-        number of processes. An ensemble has no training to go on with: a ``RequestError``.
+        number of processes. An ensemble has no training, and is only evaluated again.
         """
-        if not find_task(self.recipe.task["name"]).trained:
-            raise RequestError(
-                f"{self.path} is an ensemble: its members are trained, and there is nothing to go "
-                f"on with. 'folio evaluate {self.path}' measures it."
-            )
         with joined() as world, self.folder.locked() if world.main else nullcontext():
             watcher = (watcher if world.main else None) or Monitor()
             world.wait()  # until the run is locked
+            if not find_task(self.recipe.task["name"]).trained:
+                if world.main:
+                    dataset, splits = data_of(self.folder)
+                    place = device or self.recipe.training.device
+                    self.measure(dataset, splits.indices, place, say=watcher.say, report=report)
+                world.wait()
+                return self
             with world.in_turn():
                 start = reopen(self.folder)
             if device is not None:
@@ -307,12 +310,34 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        split = "test" if len(splits["test"]) else "val"
+        split = start.task.own_split(splits)
         facts = {"digest": last, "training": training}
         with explained(loop.options, lambda: loop.progress.update):
             self.conclude(
                 start.dataset, splits, split, facts, loop.options.device, say=say, report=report
             )
+
+    def measure(
+        self,
+        dataset: Dataset,
+        splits: dict[str, Indices],
+        device: str,
+        *,
+        say: Callable[[str], None],
+        report: bool,
+    ) -> None:
+        """Measure what has no training of its own, an ensemble; write what its run ends with."""
+        task, parts = self.load()
+        training = {"seconds": task.state["seconds"]}
+        facts = {"digest": digest(Loop.tensors(parts)), "training": training}
+        try:
+            split = task.own_split(splits)
+            self.conclude(dataset, splits, split, facts, device, say=say, report=report)
+        except KeyboardInterrupt:
+            raise FolioError(
+                "Stopped by Ctrl-C while measuring; the ensemble is whole and saved. "
+                f"'folio resume {self.path}' measures it."
+            ) from None
 
     def complete(
         self, dataset: Dataset, validation: Indices, device: str, say: Callable[[str], None]

@@ -139,7 +139,8 @@ class Task(ABC):
     Options: ClassVar[type] = NoOptions
     AnswerOptions: ClassVar[type] = NoOptions
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
-    trained: ClassVar[bool] = True  # by a training of its own; an ensemble's members were before
+    # Whether it has a training; an ensemble's members had theirs, of ``state["seconds"]`` together.
+    trained: ClassVar[bool] = True
     # Whether a batch is one step, computed from the batch's tensors alone (a CUDA graph can be).
     one_step: ClassVar[bool] = False
     # The metric that chooses the best weights, unless another is named; None: the last are used.
@@ -236,6 +237,10 @@ class Task(ABC):
         Returns what was decided and why, one line each; without a line nothing was.
         """
         return []
+
+    def own_split(self, splits: Mapping[str, Indices]) -> str:
+        """Return the split that a run's own figures are of: "test", or "val" where it is empty."""
+        return "test" if len(splits["test"]) else "val"
 
     @abstractmethod
     def evaluate(

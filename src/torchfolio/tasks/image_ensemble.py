@@ -12,7 +12,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.options import option, read_options
 from torchfolio.tasks.base import Batch, Context, Evaluation, Parts
-from torchfolio.tasks.combination import LEAST, combination
+from torchfolio.tasks.combination import FITTED, LEAST, combination
 from torchfolio.tasks.image_classification import ImageClassification, ImageOptions
 from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.pictures import Pictures
@@ -47,8 +47,8 @@ class ImageEnsemble(ImageClassifier):
     """Classifiers of the same pictures, whose probabilities become one by a combination.
 
     ``state`` holds, beside "classes" and "train_counts", the "members": of each its "name", its
-    whole "recipe", and the "state" of its task. The parts are "member_1", "member_2" ... and
-    "combination" (:mod:`torchfolio.tasks.combination`).
+    whole "recipe", and the "state" of its task; and "seconds", how long all were trained. The parts
+    are "member_1", "member_2" ... and "combination" (:mod:`torchfolio.tasks.combination`).
     """
 
     name = "image-ensemble"
@@ -117,6 +117,10 @@ class ImageEnsemble(ImageClassifier):
         """Return the probability of each class (batch, classes), and the mean log-loss."""
         found = self.class_probabilities(parts, batch.images)
         return found, F.nll_loss(found.clamp_min(LEAST).log(), batch.labels)
+
+    def own_split(self, splits: Mapping[str, Indices]) -> str:
+        """Return the test split, even an empty one where validation data were fitted on."""
+        return "test" if self.options.method in FITTED else super().own_split(splits)
 
     def evaluate(
         self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
