@@ -368,6 +368,30 @@ def test_a_finished_ensemble_is_only_measured_again(joined: dict[str, Run], tmp_
     assert [again[key] for key in kept] == [once[key] for key in kept]
 
 
+def test_what_is_of_one_network_names_the_members(
+    joined: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(joined["mean"].path)
+    picture = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(picture)
+    named = "that is of one network. Name the run of a member, here lenet5, softmax_regression, mlp"
+    vectors, drawn, further = (str(tmp_path / name) for name in ("v.npz", "drawn", "further"))
+    for words, message in (
+        (["features", run, str(picture), "--out", vectors], f"has no features: {named}"),
+        (["explain", run, str(picture), "--out", drawn], f"is not explained: {named}"),
+        (["train", "lenet5", "digits", "--weights", run, "--out", further], "of several parts"),
+        (["features", "lenet5", str(picture), "--weights", run], "of several parts"),
+    ):
+        assert folio(words) == 2
+        assert message in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
+    parts = r"of several parts \(member_1, member_2, member_3, combination\), .* run of a member"
+    with pytest.raises(RequestError, match=parts):
+        torchfolio.create("lenet5", weights=run)
+    with pytest.raises(RequestError, match=r"no single network but member_1, .* run of a member"):
+        _ = joined["mean"].network
+
+
 def test_what_cannot_be_a_member_is_refused(
     members: list[Run], joined: dict[str, Run], tmp_path: Path
 ) -> None:

@@ -209,8 +209,17 @@ class Run:
 
     @property
     def network(self) -> nn.Module:
-        """The trained network with its best weights, in evaluation mode."""
-        return self.load()[1].network
+        """The trained network with its best weights, in evaluation mode.
+
+        An ensemble has several: a ``RequestError``.
+        """
+        _, parts = self.load()
+        if "network" not in parts:
+            raise RequestError(
+                f"{self.path} has no single network but {', '.join(parts)}, as load()[1] returns "
+                "them. The run of a member has one."
+            )
+        return parts.network
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -150,6 +150,21 @@ class ImageEnsemble(ImageClassifier):
         members = [each.task.exported(Parts(network=each.network)) for each in self.members(parts)]
         return ExportedEnsemble(members, self.places, parts.combination).eval()
 
+    # What is of one network
+
+    def vectors(self, *_: Any, **__: Any) -> NoReturn:
+        raise self.of_one("has no features")
+
+    def explain(self, *_: Any, **__: Any) -> NoReturn:
+        raise self.of_one("is not explained")
+
+    def of_one(self, lack: str) -> RequestError:
+        """Return the error for what each member has, and an ensemble has not."""
+        names = ", ".join(member["name"] for member in self.state["members"])
+        return RequestError(
+            f"An ensemble {lack}: that is of one network. Name the run of a member, here {names}."
+        )
+
     # What only a training needs
 
     def prepare(self, *_: Any, **__: Any) -> NoReturn:
