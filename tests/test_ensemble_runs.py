@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -221,10 +222,10 @@ def test_it_is_exported_as_one_file(joined: dict[str, Run], method: str, tmp_pat
         found = run.export(kind, tmp_path / f"合奏{suffix}")
         assert found["torch"] == found["exported"]
         file = Exported(found["file"])
-        # LeNet-5 takes 32 x 32 pictures, the others the digits as they are
+        # LeNet-5 takes 32 x 32 pictures, the others 28 x 28
         assert [(each["name"], each["size"]) for each in file.facts["inputs"]] == [
             ("images_32", 32),
-            ("images_8", 8),
+            ("images_28", 28),
         ]
         for row, other in zip(file.predict(pictures), expected, strict=True):
             assert row["prediction"] == other["prediction"]
@@ -427,7 +428,13 @@ def test_runs_on_other_splits_classes_or_data_are_refused(
     assert "lenet5 and seeded divide the data differently" in shown
     assert "by seed 0" in shown
     assert "by seed 1" in shown
-    assert "with the same --seed, --val-split, --test-split" in shown
+    assert (
+        "Train all members with the same --split-seed (which is --seed unless given), --val-split, "
+        "--test-split, --fold and --duplicates."
+    ) in shown
+    alike = trained("softmax_regression", tmp_path / "alike", seed=1, split_seed=0)
+    command = ["ensemble", one, str(alike.path), "--no-report", "--device", "cpu"]
+    assert folio([*command, "--out", str(tmp_path / "both")]) == 0
     renamed = Path(shutil.copytree(members[1].path, tmp_path / "renamed"))
     described = json.loads((renamed / "data.json").read_text(encoding="utf-8"))
     described["classes"][0] = "nought"
@@ -448,6 +455,19 @@ def test_runs_on_other_splits_classes_or_data_are_refused(
     shutil.rmtree(tmp_path / "photos" / "1")
     with pytest.raises(FolioError, match="have changed since the run began"):
         torchfolio.ensemble([other, again], out=tmp_path / "gone")
+
+
+def test_repeats_of_one_split_make_an_ensemble(tmp_path: Path) -> None:
+    whole = torchfolio.train(
+        "softmax_regression", "digits", repeats=2, epochs=1, out=tmp_path / "whole", **SETTINGS
+    )
+    run = torchfolio.ensemble(
+        [each.path for each in whole.runs], out=tmp_path / "deep", device="cpu", report=False
+    )
+    assert [each["name"] for each in run.load()[0].state["members"]] == ["repeat-1", "repeat-2"]
+    assert run.recipe.network["name"] == "2 softmax_regression"
+    one, other = (each.network.state_dict()["1.weight"] for each in whole.runs)
+    assert not torch.equal(one, other)  # from two seeds
 
 
 def test_without_validation_data_nothing_can_be_fitted(tmp_path: Path) -> None:

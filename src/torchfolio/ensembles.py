@@ -118,8 +118,8 @@ def require_alike(names: list[str], runs: list[Run]) -> None:
             raise RequestError(
                 f"{both} divide the data differently, so that one was trained on what the other is "
                 f"tested on. {names[0]}: {first['split']['rule']} {name}: {other['split']['rule']} "
-                "Train all members with the same --seed, --val-split, --test-split and "
-                "--duplicates."
+                "Train all members with the same --split-seed (which is --seed unless given), "
+                "--val-split, --test-split, --fold and --duplicates."
             )
 
 
