@@ -466,8 +466,18 @@ def test_repeats_of_one_split_make_an_ensemble(tmp_path: Path) -> None:
     )
     assert [each["name"] for each in run.load()[0].state["members"]] == ["repeat-1", "repeat-2"]
     assert run.recipe.network["name"] == "2 softmax_regression"
-    one, other = (each.network.state_dict()["1.weight"] for each in whole.runs)
+    one, other = (each.network.state_dict()["linear.weight"] for each in whole.runs)
     assert not torch.equal(one, other)  # from two seeds
+
+
+def test_a_stack_of_too_many_classes_is_refused_before_any_work(
+    members: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchfolio.training.combining.MOST", 199)
+    monkeypatch.setattr("torchfolio.ensembles.data_of", lambda *_: pytest.fail("data were read"))
+    with pytest.raises(RequestError, match=r"2 members and 10 classes has 200 coefficients"):
+        torchfolio.ensemble(members[:2], method="stack", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_validation_data_nothing_can_be_fitted(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torchfolio.tasks.combination import FITTED, combination
 from torchfolio.tasks.image_classification_report import class_probabilities
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.image_ensemble import EnsembleOptions, ImageEnsemble, part_name
-from torchfolio.training.combining import fit
+from torchfolio.training.combining import fit, require_small
 from torchfolio.training.device import resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.options import TrainingOptions
@@ -46,8 +46,9 @@ def ensemble(
     validation split alone. ``out`` is the folder of the new run (``runs/ensemble-<data>-<n>``
     unless given).
 
-    Raises ``RequestError`` for runs that cannot go together, and where there are no validation
-    data to fit on; ``FolioError`` where the data cannot be read any more.
+    Raises ``RequestError`` for runs that cannot go together, for a stack of too many classes, and
+    where there are no validation data to fit on; ``FolioError`` where the data cannot be read any
+    more.
     """
     options = read_options(EnsembleOptions, {"method": method}, "the settings")
     place = resolve_device(TrainingOptions(device=device))
@@ -56,6 +57,7 @@ def ensemble(
     members = opened(runs)
     names = distinct([run.name for run in members])
     require_alike(names, members)
+    require_small(options.method, len(members), len(members[0].folder.data()["classes"]))
     dataset, splits = data_of(members[0].folder)
     joint = combination(options.method, len(members), len(dataset.classes))
     if options.method in FITTED:
