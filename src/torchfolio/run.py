@@ -589,7 +589,8 @@ class Run:
         there is none, else its training split), or on other data with the same classes, ``check``;
         where the file answers otherwise than the run, that is a ``FolioError`` and there is no
         file. Keys: "file", "format", "metric", "torch", "exported", "difference" (the largest of
-        two probabilities), "split", "examples". Computed in float32, on the CPU.
+        two probabilities), "rounded" (answers that are others by rounding alone), "split",
+        "examples". Computed in float32, on the CPU.
         """
         from torchfolio.export.exporting import export, facts_of, target_of
 

@@ -347,6 +347,16 @@ def test_other_data_take_the_labels_of_the_run() -> None:
         task.adapt(other)
 
 
+def test_labels_that_change_are_told_with_their_distance_from_the_threshold() -> None:
+    task = prepared(labelled(6))
+    task.state["thresholds"] = [0.5, 0.25, 0.5]
+    ours = np.array([[0.75, 0.25, 0.5], [0.75, 0.5, 0.25], [0.0, 0.0, 0.625]], np.float32)
+    theirs = np.array([[0.75, 0.125, 0.5], [0.5, 0.25, 0.0], [0.9, 0.0, 0.4]], np.float32)
+    changed, margins = task.changed(ours, theirs)
+    assert changed.tolist() == [True, False, True]
+    assert margins.tolist() == [0, 0, 0.5]  # at its threshold; none; two labels, 0.5 and 0.125
+
+
 def test_pairs_come_label_by_label_in_turn() -> None:
     order = np.array([[0.1, 0.9], [0.2, 0.3], [0.3, 0.2], [0.4, 0.35]])
     every = np.ones((4, 2), bool)

@@ -354,6 +354,16 @@ class Task(ABC):
         """
         raise RequestError(f"Runs of the task {self.name} cannot be exported.")
 
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """Return which answers are others by other outputs, and how clearly ours were given.
+
+        Both (examples,). The second is how far apart ``outputs`` put what decides between the two
+        answers: two probabilities, or one and its threshold; 0 where the answers are the same.
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""
         return {}

@@ -72,6 +72,12 @@ class ImageClassifier(ClassRows, PictureTask):
         assert dataset.labels is not None
         return "accuracy", float((outputs.argmax(1) == dataset.labels[indices]).mean())
 
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        rows, ours, theirs = np.arange(len(outputs)), outputs.argmax(1), others.argmax(1)
+        return ours != theirs, outputs[rows, ours] - outputs[rows, theirs]
+
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
         classes = self.state["classes"]

@@ -214,6 +214,13 @@ class MultilabelClassification(LabelRows, PictureTraining):
         given = outputs >= self.thresholds
         return "subset_accuracy", float((given == dataset.targets[indices]).all(1).mean())
 
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        distance = np.abs(outputs - self.thresholds)
+        other = (outputs >= self.thresholds) != (others >= self.thresholds)
+        return other.any(1), np.where(other, distance, 0).max(1)
+
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.targets is not None
         classes = self.state["classes"]
