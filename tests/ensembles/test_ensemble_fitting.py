@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from torchfolio.ensembles.fitting import fit, fit_stack, fit_weights, require_small
 from torchfolio.errors import RequestError
 from torchfolio.tasks.combination import LEAST, Mean, Stack, Vote, Weighted
-from torchfolio.training.combining import fit, fit_stack, fit_weights, require_small
 
 
 def drawn(

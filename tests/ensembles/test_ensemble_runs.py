@@ -473,8 +473,10 @@ def test_repeats_of_one_split_make_an_ensemble(tmp_path: Path) -> None:
 def test_a_stack_of_too_many_classes_is_refused_before_any_work(
     members: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torchfolio.training.combining.MOST", 199)
-    monkeypatch.setattr("torchfolio.ensembles.data_of", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr("torchfolio.ensembles.fitting.MOST", 199)
+    monkeypatch.setattr(
+        "torchfolio.ensembles.making.data_of", lambda *_: pytest.fail("data were read")
+    )
     with pytest.raises(RequestError, match=r"2 members and 10 classes has 200 coefficients"):
         torchfolio.ensemble(members[:2], method="stack", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

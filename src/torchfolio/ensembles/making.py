@@ -12,6 +12,7 @@ from torch import nn
 from torchfolio.checkpoint import write_text
 from torchfolio.comparison import distinct
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.ensembles.fitting import fit, require_small
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options
 from torchfolio.run import Run, numbered_folder
@@ -19,7 +20,6 @@ from torchfolio.tasks.combination import FITTED, combination
 from torchfolio.tasks.image_classification_report import class_probabilities
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.image_ensemble import EnsembleOptions, ImageEnsemble, part_name
-from torchfolio.training.combining import fit, require_small
 from torchfolio.training.device import resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.options import TrainingOptions
