@@ -380,7 +380,7 @@ class Run:
         task, parts, context = self.ready(device, say, report)
         if len(splits[split]):
             say(f"evaluating {len(splits[split]):,} {split} examples")
-            evaluation = task.evaluate(parts, dataset, splits[split], splits["train"], context)
+            evaluation = task.evaluate(parts, dataset, splits[split], context)
         else:
             say("no examples are held out, so nothing is measured")
             evaluation = Evaluation({}, {}, [], [])
@@ -461,12 +461,11 @@ class Run:
         task, parts, context = self.ready(device, say, report)
         if data is None:
             dataset, splits = data_of(self.folder)
-            given = splits.indices
-            train, split = given["train"], split or "test"
+            given, split = splits.indices, split or "test"
             name = f"split-{split}"
         else:
             dataset = self.other(task, data, **reading)
-            given, train = dataset.given, np.zeros(0, np.int64)
+            given = dataset.given
             name = free_name(self.path / "evaluations", dataset.name)
             if split is None and len(given.get("test", ())):
                 split = "test"
@@ -477,7 +476,7 @@ class Run:
             raise RequestError(f"The {split} split of {dataset.path} holds no examples.")
         say(f"measuring {len(indices):,} examples: {split or 'all'} of {dataset.path}")
         target = self.path / "evaluations" / name
-        evaluation = task.evaluate(parts, dataset, indices, train, context)
+        evaluation = task.evaluate(parts, dataset, indices, context)
         old = self.folder.metrics() if (self.path / "metrics.json").is_file() else {}
         result = self.result(evaluation, dataset, split or "all", len(indices))
         result |= {"digest": old.get("digest"), "training": old.get("training", {})}

@@ -259,14 +259,14 @@ def test_thresholds_are_chosen_on_the_examples_given_and_used_for_all() -> None:
     assert lines[0] == "thresholds chosen on 40 validation pictures, for the best F1"
     assert lines[1] == "threshold 0.5 for 'people': fewer than 5 validation pictures have it"
     assert len(lines) == 2
-    found = task.evaluate(parts, data, np.arange(40, 60), np.arange(0), context())
+    found = task.evaluate(parts, data, np.arange(40, 60), context())
     assert found.metrics["macro_f1"]["value"] == 1
     assert [row["threshold"] for row in found.details["per_label"]] == task.thresholds.tolist()
     assert not any("chosen on these very" in each for each in found.details["notes"])
-    same = task.evaluate(parts, data, np.arange(40), np.arange(0), context())
+    same = task.evaluate(parts, data, np.arange(40), context())
     assert any("chosen on these very examples" in each for each in same.details["notes"])
     fresh = prepared(data, normalize="none")
-    bare = fresh.evaluate(parts, data, np.arange(40, 60), np.arange(0), context())
+    bare = fresh.evaluate(parts, data, np.arange(40, 60), context())
     assert any("every one is 0.5" in each for each in bare.details["notes"])
     assert bare.metrics["macro_f1"]["value"] == 0  # nothing reaches 0.5
 

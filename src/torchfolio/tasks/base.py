@@ -244,7 +244,7 @@ class Task(ABC):
 
     @abstractmethod
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"
+        self, parts: Parts, dataset: Dataset, split: Indices, context: "Context"
     ) -> Evaluation:
         """Measure one split fully: metrics with intervals, baseline, predictions, pictures."""
 

@@ -60,7 +60,7 @@ class ImageClassifier(ClassRows, PictureTask):
         return ClassMeter()
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.image_classification_report import evaluate
 

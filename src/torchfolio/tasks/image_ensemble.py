@@ -123,7 +123,7 @@ class ImageEnsemble(ImageClassifier):
         return "test" if self.options.method in FITTED else super().own_split(splits)
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.image_ensemble_report import evaluate
 

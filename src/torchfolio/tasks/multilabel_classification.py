@@ -199,7 +199,7 @@ class MultilabelClassification(LabelRows, PictureTraining):
         return np.array(self.state.get("thresholds", [MIDDLE] * len(self.state["classes"])))
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.multilabel_report import evaluate
 
