@@ -12,9 +12,10 @@ from PIL import Image
 from pyarrow import parquet
 
 import torchfolio
+from torchfolio.checkpoint import read_tensors, write_tensors
 from torchfolio.cli.app import run as folio
 from torchfolio.data.readers import open_dataset
-from torchfolio.errors import RequestError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.features import network_features
 from torchfolio.run import Run
 
@@ -246,6 +247,56 @@ def test_a_network_with_the_weights_of_a_run_prepares_as_the_run(
     assert found.preparation.endswith("resized by: pad), 1 channel(s), normalised as in the run")
     vectors = torch.from_numpy(np.stack([row["vector"] for row in found]))
     torch.testing.assert_close(vectors, by_hand(trained, pictures))
+
+
+def test_a_file_of_exported_weights_tells_how_its_run_prepared_pictures(
+    trained: Run, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "权 weights.safetensors"
+    trained.export("safetensors", file)
+    found = network_features("lenet5", pictures, weights=file, device="cpu")
+    assert found.preparation == (
+        "32 x 32 pixels (resized by: pad), 1 channel(s), normalised as in the run"
+    )
+    vectors = torch.from_numpy(np.stack([row["vector"] for row in found]))
+    torch.testing.assert_close(vectors, by_hand(trained, pictures))
+    words = ["features", "lenet5", str(pictures[0]), "--weights", str(file)]
+    assert folio([*words, "--out", str(tmp_path / "v.npz")]) == 0
+    assert "normalised as in the run" in capsys.readouterr().out
+    other = network_features("lenet5", [], weights=file, normalize="none", device="cpu")
+    assert other.preparation.endswith("pixels from 0 to 1, not normalised")
+
+
+def test_exported_weights_tell_the_settings_of_their_network(
+    pictures: list[Path], tmp_path: Path
+) -> None:
+    run = torchfolio.train(
+        "mlp_bn", "digits", out=tmp_path / "run", set={"widths": [20]}, normalize="pixel-mean",
+        **SETTINGS,
+    )  # fmt: skip
+    file = run.export("safetensors")["file"]
+    found = network_features("mlp_bn", pictures, weights=file, device="cpu")
+    for mine, theirs in zip(found, run.features(pictures, device="cpu"), strict=True):
+        np.testing.assert_allclose(mine["vector"], theirs["vector"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": None}, r"The facts in .*w\.safetensors are damaged .* Export it again"),
+        ({"inputs": []}, r"The facts in .*w\.safetensors are damaged .* Export it again"),
+        ({"format_version": 2}, "has format version 2; this release reads 1"),
+    ],
+)
+def test_damaged_facts_of_weights_are_named(
+    change: dict[str, Any], message: str, trained: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "w.safetensors"
+    trained.export("safetensors", file)
+    tensors, header = read_tensors(file)
+    write_tensors(file, tensors, {"torchfolio": header["torchfolio"] | change})
+    with pytest.raises(FolioError, match=message):
+        network_features("lenet5", [], weights=file, device="cpu")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from torchfolio.ensembles import ensemble
+    from torchfolio.ensembles.making import ensemble
     from torchfolio.errors import FolioError, RequestError
     from torchfolio.folds.folder import Folds
     from torchfolio.folds.training import train
@@ -33,7 +33,7 @@ _HOMES = {
     "RequestError": "torchfolio.errors",
     "Run": "torchfolio.run",
     "create": "torchfolio.run",
-    "ensemble": "torchfolio.ensembles",
+    "ensemble": "torchfolio.ensembles.making",
     "list_networks": "torchfolio.networks.catalogue",
     "open_data": "torchfolio.run",
     "train": "torchfolio.folds.training",

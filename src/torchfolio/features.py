@@ -29,7 +29,7 @@ from torchfolio.tasks.image_features import Vectors, vectors
 from torchfolio.tasks.image_preparation import FITTED, choose_size, fixed_normalisation
 from torchfolio.tasks.pictures import PictureOptions, Pictures
 from torchfolio.training.device import configure, resolve_device
-from torchfolio.training.folder import RunFolder
+from torchfolio.training.given import preparation
 from torchfolio.training.measure import measuring_batch
 from torchfolio.training.options import TrainingOptions
 
@@ -48,9 +48,10 @@ def network_features(
     """Return what a layer of a network with given weights finds in pictures, a vector each.
 
     ``weights`` is a weight file, a run folder, or "imagenet". Unless given, ``image_size`` and
-    ``normalize`` are as in the run, else the card's usual size and, for ``imagenet``, ImageNet's
-    normalisation; of a weight file ``normalize`` has to be given (imagenet, none or LOW:HIGH), as
-    the file does not tell it. Raises ``RequestError`` where weights are missing or do not fit.
+    ``normalize`` are as in the run (a file of ``folio export`` tells them too), else the card's
+    usual size and, for ``imagenet``, ImageNet's normalisation; of other weight files ``normalize``
+    has to be given (imagenet, none or LOW:HIGH), as they do not tell it. Raises ``RequestError``
+    where weights are missing or do not fit.
     """
     card = find_card(network)
     if weights is None:
@@ -65,9 +66,7 @@ def network_features(
         normalize = normalize or "imagenet"
     else:
         tensors = read_weights(weights)
-        if (Path(weights) / "recipe.toml").is_file():
-            folder = RunFolder.open(weights)
-            state, arguments = folder.preprocessing(), folder.recipe().network.get("set", {})
+        state, arguments = preparation(weights)
     channels = channels or state.get("channels") or input_channels(card, tensors, arguments)
     given = {"image_size": image_size, "channels": channels, "normalize": normalize}
     pictures, normalised = prepared(card, state, given)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
+from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.readers import find_reader, open_dataset
@@ -208,8 +209,17 @@ class Run:
 
     @property
     def network(self) -> nn.Module:
-        """The trained network with its best weights, in evaluation mode."""
-        return self.load()[1].network
+        """The trained network with its best weights, in evaluation mode.
+
+        An ensemble has several: a ``RequestError``.
+        """
+        _, parts = self.load()
+        if "network" not in parts:
+            raise RequestError(
+                f"{self.path} has no single network but {', '.join(parts)}, as load()[1] returns "
+                "them. The run of a member has one."
+            )
+        return parts.network
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -258,16 +268,18 @@ class Run:
 
         ``device`` goes on elsewhere than the training began; on another kind of device the
         weights at its end are no longer those of a training left alone. So it is with another
-        number of processes. An ensemble has no training to go on with: a ``RequestError``.
+        number of processes. An ensemble has no training, and is only evaluated again.
         """
-        if not find_task(self.recipe.task["name"]).trained:
-            raise RequestError(
-                f"{self.path} is an ensemble: its members are trained, and there is nothing to go "
-                f"on with. 'folio evaluate {self.path}' measures it."
-            )
         with joined() as world, self.folder.locked() if world.main else nullcontext():
             watcher = (watcher if world.main else None) or Monitor()
             world.wait()  # until the run is locked
+            if not find_task(self.recipe.task["name"]).trained:
+                if world.main:
+                    dataset, splits = data_of(self.folder)
+                    place = device or self.recipe.training.device
+                    self.measure(dataset, splits.indices, place, say=watcher.say, report=report)
+                world.wait()
+                return self
             with world.in_turn():
                 start = reopen(self.folder)
             if device is not None:
@@ -307,12 +319,34 @@ class Run:
             "monitor": loop.monitor,
             "best_value": loop.progress.best_value,
         }
-        split = "test" if len(splits["test"]) else "val"
+        split = start.task.own_split(splits)
         facts = {"digest": last, "training": training}
         with explained(loop.options, lambda: loop.progress.update):
             self.conclude(
                 start.dataset, splits, split, facts, loop.options.device, say=say, report=report
             )
+
+    def measure(
+        self,
+        dataset: Dataset,
+        splits: dict[str, Indices],
+        device: str,
+        *,
+        say: Callable[[str], None],
+        report: bool,
+    ) -> None:
+        """Measure what has no training of its own, an ensemble; write what its run ends with."""
+        task, parts = self.load()
+        training = {"seconds": task.state["seconds"]}
+        facts = {"digest": digest(Loop.tensors(parts)), "training": training}
+        try:
+            split = task.own_split(splits)
+            self.conclude(dataset, splits, split, facts, device, say=say, report=report)
+        except KeyboardInterrupt:
+            raise FolioError(
+                "Stopped by Ctrl-C while measuring; the ensemble is whole and saved. "
+                f"'folio resume {self.path}' measures it."
+            ) from None
 
     def complete(
         self, dataset: Dataset, validation: Indices, device: str, say: Callable[[str], None]
@@ -346,7 +380,7 @@ class Run:
         task, parts, context = self.ready(device, say, report)
         if len(splits[split]):
             say(f"evaluating {len(splits[split]):,} {split} examples")
-            evaluation = task.evaluate(parts, dataset, splits[split], splits["train"], context)
+            evaluation = task.evaluate(parts, dataset, splits[split], context)
         else:
             say("no examples are held out, so nothing is measured")
             evaluation = Evaluation({}, {}, [], [])
@@ -427,12 +461,11 @@ class Run:
         task, parts, context = self.ready(device, say, report)
         if data is None:
             dataset, splits = data_of(self.folder)
-            given = splits.indices
-            train, split = given["train"], split or "test"
+            given, split = splits.indices, split or "test"
             name = f"split-{split}"
         else:
             dataset = self.other(task, data, **reading)
-            given, train = dataset.given, np.zeros(0, np.int64)
+            given = dataset.given
             name = free_name(self.path / "evaluations", dataset.name)
             if split is None and len(given.get("test", ())):
                 split = "test"
@@ -443,7 +476,7 @@ class Run:
             raise RequestError(f"The {split} split of {dataset.path} holds no examples.")
         say(f"measuring {len(indices):,} examples: {split or 'all'} of {dataset.path}")
         target = self.path / "evaluations" / name
-        evaluation = task.evaluate(parts, dataset, indices, train, context)
+        evaluation = task.evaluate(parts, dataset, indices, context)
         old = self.folder.metrics() if (self.path / "metrics.json").is_file() else {}
         result = self.result(evaluation, dataset, split or "all", len(indices))
         result |= {"digest": old.get("digest"), "training": old.get("training", {})}
@@ -555,7 +588,8 @@ class Run:
         there is none, else its training split), or on other data with the same classes, ``check``;
         where the file answers otherwise than the run, that is a ``FolioError`` and there is no
         file. Keys: "file", "format", "metric", "torch", "exported", "difference" (the largest of
-        two probabilities), "split", "examples". Computed in float32, on the CPU.
+        two probabilities), "rounded" (answers that are others by rounding alone), "split",
+        "examples". Computed in float32, on the CPU.
         """
         from torchfolio.export.exporting import export, facts_of, target_of
 

@@ -122,6 +122,8 @@ def test_bad_rows_are_told_by_line(folder: Path) -> None:
     file = write(folder, PLAIN + "img/9.png,dog\nimg/3.png,\n")
     dataset = open_dataset(file)
     assert len(dataset) == 3
+    assert dataset.labels is not None
+    assert set(dataset.labels) <= set(range(len(dataset.classes)))  # none that is not known
     assert {(each.path, each.problem) for each in dataset.problems} == {
         ("img/9.png", "no such file (line 6 of labels.csv)"),
         ("img/3.png", "no class (line 7 of labels.csv)"),

@@ -44,6 +44,13 @@ def test_data_without_splits_are_all_train(tmp_path: Path, keys: tuple[str, str]
     assert {name: len(rows) for name, rows in open_dataset(tmp_path).given.items()} == {"train": 4}
 
 
+def test_a_label_below_zero_is_a_class_like_any_other(tmp_path: Path) -> None:
+    dataset = open_dataset(save(tmp_path, GREY, np.array([-1, 3, -1, 3])))
+    assert dataset.classes == ("-1", "3")
+    assert dataset.labels is not None
+    assert dataset.labels.tolist() == [0, 1, 0, 1]
+
+
 def save(
     folder: Path, images: np.ndarray, labels: np.ndarray | None = None, **more: object
 ) -> Path:

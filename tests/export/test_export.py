@@ -18,15 +18,13 @@ import torchfolio
 from torchfolio import FolioError, RequestError, Run
 from torchfolio.checkpoint import read_tensors
 from torchfolio.cli.app import run as folio
-from torchfolio.data.dataset import Dataset
 from torchfolio.data.readers import open_dataset
 from torchfolio.export.check import ONE_BY_ONE, Held, check
 from torchfolio.export.engines import OnnxEngine
 from torchfolio.export.exported import Exported
 from torchfolio.networks.build import build
 from torchfolio.tasks.base import Task
-from torchfolio.tasks.image_classification import ImageClassification
-from torchfolio.tasks.image_classifier import share_right
+from torchfolio.tasks.image_classification import ImageClassification, ImageOptions
 
 SETTINGS: dict[str, Any] = {
     "device": "cpu", "threads": 1, "workers": 0, "report": False, "epochs": 1
@@ -264,8 +262,7 @@ def test_weights_that_are_others_fail(
     assert list(tmp_path.iterdir()) == []
 
 
-def accuracy(outputs: np.ndarray, dataset: Dataset, indices: np.ndarray) -> tuple[str, float]:
-    return "accuracy", share_right(outputs, dataset, indices)
+CLASSIFIER = ImageClassification(ImageOptions(), {"classes": [str(each) for each in range(10)]})
 
 
 def held(count: int) -> Held:
@@ -280,7 +277,7 @@ def test_examples_are_asked_in_batches_and_a_few_one_by_one() -> None:
         asked.append((indices.tolist(), at_once))
         return np.full((len(indices), 10), 0.1, np.float32)
 
-    found = check(ask, ask, held(100), 7, "file", accuracy)
+    found = check(ask, ask, held(100), 7, "file", CLASSIFIER)
     assert asked[:2] == [(list(range(100)), 7)] * 2
     alone, at_once = asked[2]
     assert at_once == 1
@@ -303,20 +300,73 @@ def test_a_difference_in_any_way_of_asking_fails(where: str, value: float) -> No
         return found
 
     with pytest.raises(FolioError, match="does not answer as the run does"):
-        check(run, file, held(20), 7, "file", accuracy)
+        check(run, file, held(20), 7, "file", CLASSIFIER)
 
 
-def test_an_accuracy_that_moves_fails_however_near_the_probabilities_are() -> None:
+def close(margin: float, moved: float) -> tuple[Any, Any]:
+    """A run that is surer of a nought than of a one by a margin, and a file that moves the one up.
+
+    The probabilities of both are multiples of 2**-20, so that the margin is what it is said to be.
+    """
+
     def run(indices: np.ndarray, at_once: int) -> np.ndarray:
-        return np.full((len(indices), 10), 0.1, np.float32)  # the first class wins
+        found = np.full((len(indices), 10), 2**-10, np.float32)
+        found[:, 0], found[:, 1] = 0.5 + margin, 0.5
+        return found
 
     def file(indices: np.ndarray, at_once: int) -> np.ndarray:
         found = run(indices, at_once)
-        found[:, 1] += 1e-6
+        found[:, 1] += moved
         return found
 
-    with pytest.raises(FolioError, match="does not answer as the run does"):
-        check(run, file, held(1), 7, "file", accuracy)  # a nought
+    return run, file
+
+
+@pytest.mark.parametrize("margin", [0, 2**-20, 2**-17])  # 2**-17 is 7.6e-6: below EDGE
+def test_an_answer_that_rounding_decides_does_not_fail_and_is_counted(margin: float) -> None:
+    found = check(*close(margin, margin + 2**-20), held(1), 7, "file", CLASSIFIER)  # a nought
+    assert (found.torch, found.exported, found.rounded) == (1, 0, 1)
+    same = check(*close(margin, 0), held(1), 7, "file", CLASSIFIER)
+    assert (same.torch, same.exported, same.rounded) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("margin", [2**-16, 2**-14])  # 1.5e-5 and 6.1e-5: above EDGE
+def test_an_accuracy_that_moves_fails_however_near_the_probabilities_are(margin: float) -> None:
+    with pytest.raises(
+        FolioError,
+        match=r"does not answer as the run does, on 1 val examples: accuracy 1\.000000 by the run, "
+        rf"0\.000000 by the file; 1 other answer, where the run's is ahead by up to {margin:.2g} "
+        r"\(1e-05 would be rounding\); probabilities differ by up to",
+    ):
+        check(*close(margin, margin + 2**-20), held(1), 7, "file", CLASSIFIER)
+
+
+def test_the_rounding_of_some_answers_excuses_no_others() -> None:
+    """Of ten digits the first, a nought, is a matter of rounding; a one is plainly another."""
+    run, _ = close(2**-20, 0)
+
+    def file(indices: np.ndarray, at_once: int) -> np.ndarray:
+        found = run(indices, at_once)
+        found[0, 1] += 2**-19
+        return found
+
+    found = check(run, file, held(10), 7, "file", CLASSIFIER)
+    assert (found.torch, found.exported, found.rounded) == (0.1, 0, 1)
+
+    def clear(indices: np.ndarray, at_once: int) -> np.ndarray:
+        found = run(indices, at_once)
+        found[1, :2] = 0.5, 0.5 + 2**-15
+        return found
+
+    def off(indices: np.ndarray, at_once: int) -> np.ndarray:
+        found = file(indices, at_once)
+        found[1, :2] = 0.5 + 2**-20, 0.5
+        return found
+
+    with pytest.raises(
+        FolioError, match=r"accuracy 0\.200000 by the run, 0\.000000 by the file; 2 ot"
+    ):
+        check(clear, off, held(10), 7, "file", CLASSIFIER)
 
 
 def test_a_run_that_diverged_is_told_from_a_wrong_file() -> None:
@@ -324,7 +374,7 @@ def test_a_run_that_diverged_is_told_from_a_wrong_file() -> None:
         return np.full((len(indices), 10), np.nan, np.float32)
 
     with pytest.raises(FolioError, match="its training diverged"):
-        check(run, run, held(4), 2, "file", accuracy)
+        check(run, run, held(4), 2, "file", CLASSIFIER)
 
 
 # Requests and errors
@@ -382,7 +432,9 @@ def test_a_task_without_export_says_so() -> None:
         kinds = ("dreams",)
         parts = prepare = load = steps = predict = meter = evaluate = answer = None  # type: ignore[assignment]
 
-    for call in (lambda task: task.export_inputs(), lambda task: task.exported({})):
+    calls = [lambda task: task.export_inputs(), lambda task: task.exported({})]
+    calls += [lambda task: task.checked(None, None, None), lambda task: task.changed(None, None)]
+    for call in calls:
         with pytest.raises(RequestError, match="Runs of the task dreaming cannot be exported"):
             call(Dream(None))
 
@@ -422,7 +474,10 @@ def test_the_command_prints_the_figures(
     document = json.loads(told.out)
     assert document["file"] == str(file)
     assert file.is_file()
-    assert document.keys() >= {"metric", "torch", "exported", "difference", "split", "examples"}
+    assert document.keys() >= {
+        "metric", "torch", "exported", "difference", "rounded", "split", "examples",
+    }  # fmt: skip
+    assert document["rounded"] == 0
     assert "checking it on 270 val examples" in told.err
     assert folio(["export", str(trained.path), "--format", "safetensors", "--quiet"]) == 0
     told = capsys.readouterr()

@@ -139,7 +139,30 @@ def test_the_help_of_a_file_has_the_flags_of_its_task(
     assert "How many classes to name, with probabilities. [default: 3]" in capsys.readouterr().out
 
 
-def test_torch_is_not_imported(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def further(folder: Path) -> Path:
+    """Beside the run on photographs, one of several labels and an ensemble, and their files."""
+    photos = sorted((folder / "photos").rglob("*.jpg"))
+    rows = [
+        f"{path.relative_to(folder)},{int(path.parent.name == 'bee')},{number % 2}"
+        for number, path in enumerate(photos)
+    ]
+    (folder / "labels.csv").write_text("\n".join(["path,bee,odd", *rows]), encoding="utf-8")
+    labels = torchfolio.train(
+        "softmax_regression", folder / "labels.csv", out=folder / "labels", image_size=28,
+        **SETTINGS,
+    )  # fmt: skip
+    torchfolio.train("lenet5", folder / "photos", out=folder / "lenet", **SETTINGS)
+    both = torchfolio.ensemble(
+        [folder / "run", folder / "lenet"], out=folder / "both", device="cpu", report=False
+    )
+    labels.export("onnx", folder / "labels.onnx")
+    both.export("onnx", folder / "both.onnx")
+    return folder
+
+
+@pytest.mark.parametrize(("file", "run"), [("net", "run"), ("labels", "labels"), ("both", "both")])
+def test_torch_is_not_imported(file: str, run: str, further: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from torchfolio.cli.app import run\n"
@@ -148,13 +171,21 @@ def test_torch_is_not_imported(folder: Path) -> None:
         "assert not loaded, loaded\n"
         "sys.exit(status)\n"
     )
-    for out in (["--json"], ["--pictures", str(folder / "drawn"), "--out", str(folder / "o.csv")]):
+    photos = further / "photos"
+    for out in (
+        ["--json"],
+        ["--pictures", str(tmp_path / "drawn"), "--out", str(tmp_path / "o.csv")],
+    ):
         done = subprocess.run(
-            [sys.executable, "-c", code, str(folder / "net.onnx"), str(folder / "photos"), *out],
+            [sys.executable, "-c", code, str(further / f"{file}.onnx"), str(photos), *out],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-    assert len(list((folder / "drawn").iterdir())) == 48
+        if out == ["--json"]:
+            mine = json.loads(done.stdout)
+            theirs = list(Run(further / run).predict([row["input"] for row in mine]))
+            assert [row["prediction"] for row in mine] == [row["prediction"] for row in theirs]
+    assert len(list((tmp_path / "drawn").iterdir())) == 48
 
 
 def test_python_takes_paths_and_arrays_and_keeps_their_order(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torchfolio.checkpoint import write_tensors
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.export.exported import Exported
-from torchfolio.export.facts import KEY, format_of, read_facts
+from torchfolio.export.facts import KEY, facts_of_weights, format_of, read_facts
 
 TAKES = {
     "name": "images", "dtype": "uint8", "channels": 1, "size": 8, "depth": 8, "resize": "crop",
@@ -49,6 +49,16 @@ def test_facts_are_found_in_an_archive_and_in_a_header(tmp_path: Path) -> None:
     assert read_facts(tmp_path / "a.pt2", "torch") == FACTS
     write_tensors(tmp_path / "a.safetensors", {"w": torch.ones(2)}, {KEY: FACTS})
     assert read_facts(tmp_path / "a.safetensors", "safetensors") == FACTS
+    assert facts_of_weights(tmp_path / "a.safetensors") == FACTS
+
+
+def test_weights_of_others_have_no_facts(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "a.pth")
+    write_tensors(tmp_path / "a.safetensors", {"w": torch.ones(2)}, {"format_version": 1})
+    write_tensors(tmp_path / "bare.safetensors", {"w": torch.ones(2)})
+    (tmp_path / "short").write_bytes(b"{")
+    for file in (*tmp_path.iterdir(), tmp_path, tmp_path / "none"):
+        assert facts_of_weights(file) == {}
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".safetensors"])

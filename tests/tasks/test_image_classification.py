@@ -146,12 +146,12 @@ def test_the_meter_agrees_with_scikit_learn() -> None:
 
 def test_other_data_take_the_classes_of_the_run() -> None:
     task = prepared(pictures(6))
-    other = pictures(4, labels=[0, 1, 1, -1])
+    other = pictures(4, labels=[0, 1, 1, 0])
     other.classes = ("owl", "dog")
     adapted = task.adapt(other)
     assert adapted.classes == CLASSES
     assert adapted.labels is not None
-    assert adapted.labels.tolist() == [2, 1, 1, -1]
+    assert adapted.labels.tolist() == [2, 1, 1, 2]
     other.classes = ("owl", "dgo")
     with pytest.raises(RequestError, match=r"no class of this run named 'dgo'.*dog"):
         task.adapt(other)

@@ -14,6 +14,7 @@ from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.image_classification import ImageClassification
+from torchfolio.tasks.image_classification_report import pictures_sections
 from torchfolio.tasks.image_ensemble import EnsembleOptions, ImageEnsemble, part_name
 from torchfolio.tasks.registry import find_task
 
@@ -118,7 +119,7 @@ def test_a_file_is_decoded_once(
 ) -> None:
     from PIL import Image
 
-    import torchfolio.data.fitting as home
+    import torchfolio.tasks.picture_task as home
 
     task, _ = joined(tasks, members)
     path = tmp_path / "a.png"
@@ -127,14 +128,33 @@ def test_a_file_is_decoded_once(
 
     def counted(*given: Any) -> Any:
         seen.append(given)
-        return decode(*given)
+        return opened(*given)
 
-    decode = home.decode
-    monkeypatch.setattr(home, "decode", counted)
+    opened = home.opened
+    monkeypatch.setattr(home, "opened", counted)
     found = task.read(path)
     assert len(seen) == 1
     for picture, own in zip(found, task.inputs, strict=True):
         assert torch.equal(picture, own.read(path))
+
+
+def test_what_each_member_draws_of_itself_has_its_name() -> None:
+    torch.manual_seed(0)
+    data = pictures(12, side=17, channels=1)
+    own = prepared(data, "capsnet", image_size=17, normalize="0:1")
+    state = {
+        "classes": list(CLASSES),
+        "train_counts": [4, 4, 4],
+        "members": [member("first", own, "capsnet"), member("第二", own, "capsnet")],
+    }
+    task = ImageEnsemble(EnsembleOptions(), state)
+    parts = Parts({name: part.eval() for name, part in task.rebuilt({"name": "two"}).items()})
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 12)
+    sections = pictures_sections(task, parts, data, np.arange(12), probabilities, CONTEXT)
+    assert [each.title for each in sections] == ["Pictures", "Drawn by first", "Drawn by 第二"]
+    titles = [block.title for section in sections for block in section.blocks]
+    assert "Right answers drawn again, first" in titles
+    assert len(set(titles)) == len(titles)
 
 
 @pytest.mark.parametrize("method", ["mean", "weighted", "vote", "stack"])

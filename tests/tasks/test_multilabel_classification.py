@@ -259,14 +259,14 @@ def test_thresholds_are_chosen_on_the_examples_given_and_used_for_all() -> None:
     assert lines[0] == "thresholds chosen on 40 validation pictures, for the best F1"
     assert lines[1] == "threshold 0.5 for 'people': fewer than 5 validation pictures have it"
     assert len(lines) == 2
-    found = task.evaluate(parts, data, np.arange(40, 60), np.arange(0), context())
+    found = task.evaluate(parts, data, np.arange(40, 60), context())
     assert found.metrics["macro_f1"]["value"] == 1
     assert [row["threshold"] for row in found.details["per_label"]] == task.thresholds.tolist()
     assert not any("chosen on these very" in each for each in found.details["notes"])
-    same = task.evaluate(parts, data, np.arange(40), np.arange(0), context())
+    same = task.evaluate(parts, data, np.arange(40), context())
     assert any("chosen on these very examples" in each for each in same.details["notes"])
     fresh = prepared(data, normalize="none")
-    bare = fresh.evaluate(parts, data, np.arange(40, 60), np.arange(0), context())
+    bare = fresh.evaluate(parts, data, np.arange(40, 60), context())
     assert any("every one is 0.5" in each for each in bare.details["notes"])
     assert bare.metrics["macro_f1"]["value"] == 0  # nothing reaches 0.5
 
@@ -345,6 +345,16 @@ def test_other_data_take_the_labels_of_the_run() -> None:
     other.classes = ("peple", "beach")
     with pytest.raises(RequestError, match=r"no label of this run named 'peple'.*people"):
         task.adapt(other)
+
+
+def test_labels_that_change_are_told_with_their_distance_from_the_threshold() -> None:
+    task = prepared(labelled(6))
+    task.state["thresholds"] = [0.5, 0.25, 0.5]
+    ours = np.array([[0.75, 0.25, 0.5], [0.75, 0.5, 0.25], [0.0, 0.0, 0.625]], np.float32)
+    theirs = np.array([[0.75, 0.125, 0.5], [0.5, 0.25, 0.0], [0.9, 0.0, 0.4]], np.float32)
+    changed, margins = task.changed(ours, theirs)
+    assert changed.tolist() == [True, False, True]
+    assert margins.tolist() == [0, 0, 0.5]  # at its threshold; none; two labels, 0.5 and 0.125
 
 
 def test_pairs_come_label_by_label_in_turn() -> None:

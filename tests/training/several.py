@@ -19,6 +19,7 @@ from toys import (
     weights,
 )
 
+from torchfolio import create
 from torchfolio.checkpoint import digest, pack, read_tensors, unpack, write_tensors
 from torchfolio.errors import RequestError
 from torchfolio.training.loop import Loop
@@ -130,6 +131,20 @@ def thawed(world: Processes) -> Loop:
     return row_loop(Regression(), world=world, epochs=3, unfreeze=1, ema=0.9)
 
 
+def head_alone(world: Processes, folder: Path) -> dict[str, Any]:
+    """Train a new head on given weights, whose features one process computes once."""
+    taught = folder / "taught.safetensors"
+    if world.main:
+        torch.manual_seed(1)
+        write_tensors(taught, create("lenet5").state_dict())
+    world.wait()
+    settings = QUICK | {"weights": str(taught), "transfer": "head", "augment": "none"}
+    start = prepare("lenet5", "digits", settings | {"epochs": 2, "batch_size": 256})
+    loop = make_loop(start, world=world)
+    lines = [line for line in start.lines if line.startswith("features")]
+    return trained(loop) | {"lines": lines, "kept": loop.features is not None}
+
+
 def refusals(world: Processes) -> list[str]:
     """What --sharded does not go together with, in the words of the errors."""
     said = []
@@ -181,6 +196,7 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "lbfgs": trained(row_loop(optimizers=lbfgs, world=world, batch_size=40, epochs=3)),
         "frozen": trained(row_loop(Regression(half_frozen), world=world, epochs=2)),
         "thawed": trained(thawed(world)),
+        "head alone": head_alone(world, folder),
         "normed": trained(digits(world, "mlp_bn", epochs=1, batch_size=256, image_size=28)),
         "adversaries": trained(row_loop(Adversaries(), world=world, epochs=2, accumulate=2)),
         "critics": trained(row_loop(Critics(), world=world, epochs=1)),

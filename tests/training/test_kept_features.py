@@ -18,7 +18,6 @@ from torchfolio.tasks.image_classification import ImageClassification
 from torchfolio.training.estimate import estimate
 from torchfolio.training.features import Features, cut, resolve_features
 from torchfolio.training.loop import Loop
-from torchfolio.training.processes import Processes
 from torchfolio.training.recording import Monitor
 from torchfolio.training.start import Start, make_loop, prepare
 from torchfolio.training.transfer import freeze
@@ -356,10 +355,9 @@ def test_a_run_has_the_choice_in_its_recipe_and_the_same_figures(
         assert torch.equal(value, taught[name]) != name.startswith("output."), name
 
 
-def test_the_rule_has_its_say_in_several_processes_too(source: Path) -> None:
+def test_one_process_alone_keeps_features(source: Path) -> None:
+    """What several do: test_processes.py."""
     settings = QUICK | {"weights": str(source), "transfer": "head", "augment": "none"}
     settings.pop("report")
-    start = prepare("lenet5", "digits", settings)
-    loop = make_loop(start)
+    loop = make_loop(prepare("lenet5", "digits", settings))
     assert isinstance(loop.features, Features)
-    assert loop.world.size == Processes().size == 1

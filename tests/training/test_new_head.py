@@ -78,6 +78,32 @@ def test_other_classes_of_the_same_number_have_a_new_head_too(source: Run) -> No
         assert any("loaded: 10 of" in line for line in start.lines) == kept
 
 
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_a_file_of_exported_weights_tells_as_much_as_its_run(kind: str, tmp_path: Path) -> None:
+    data = write(tmp_path / "data", ["ant", "bee"])
+    run, _ = trained("lenet5", data, tmp_path / "run", normalize="0:2")
+    file = tmp_path / "权.weights"
+    run.export("safetensors", tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").rename(file)  # what it is follows from its content
+    settings = QUICK | {"weights": str(run.path if kind == "folder" else file)}
+    taught = run.network.state_dict()["output.weight"]
+    for classes, kept in (("ant bee", True), ("cat dog", False)):
+        folder = write(tmp_path / classes, classes.split())
+        start = prepare("lenet5", folder, settings)
+        network = make_parts(start).network
+        assert torch.equal(network.output.weight, taught) == kept
+        new = "new head (output) for 2 classes: cat, dog; that of the weights is for 2: ant, bee"
+        assert (new in start.lines) != kept
+        assert (
+            "normalised as the run that the weights come from (--normalize overrules)"
+            in start.lines
+        )
+        assert start.task.state["mean"].flatten().tolist() == [0.0]  # of 0:2, black is 0
+        assert start.task.state["std"].flatten().tolist() == [0.5]
+    asked = prepare("lenet5", data, settings | {"normalize": "none"})
+    assert asked.task.state["std"].flatten().tolist() == [1.0]
+
+
 def test_pictures_get_the_channels_and_the_size_of_the_run(tmp_path: Path) -> None:
     colours = write(tmp_path / "colours", ["ant", "bee"], side=16, channels=3)
     first, _ = trained("mlp", colours, tmp_path / "first")

@@ -143,9 +143,21 @@ def test_two_and_four_processes_have_the_losses_of_one(
     assert_alike(alone[name], four[name])
 
 
-@pytest.mark.parametrize("name", ["labels", "many", "lbfgs", "frozen", "thawed"])
+@pytest.mark.parametrize("name", ["labels", "many", "lbfgs", "frozen", "thawed", "head alone"])
 def test_two_processes_train_as_one(name: str, alone: dict[str, Any], two: dict[str, Any]) -> None:
     assert_alike(alone[name], two[name])
+
+
+def test_features_are_computed_once_by_one_process_and_in_every_epoch_by_two(
+    alone: dict[str, Any], two: dict[str, Any]
+) -> None:
+    assert alone["head alone"]["kept"] is True
+    [line] = alone["head alone"]["lines"]
+    assert line.startswith("features: what output reads is computed once")
+    assert two["head alone"]["kept"] is False
+    assert two["head alone"]["lines"] == [
+        "features are computed in every epoch, not once: several processes train"
+    ]
 
 
 def test_batch_norm_of_each_share_trains_one_network(two: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def ensemble(
         require_writable(out / "recipe.toml", "--out")
     with quick_imports():
         from torchfolio.cli.progress import result_lines
-        from torchfolio.ensembles import ensemble as make_ensemble
+        from torchfolio.ensembles.making import ensemble as make_ensemble
 
     output = Output(json, quiet)
     run = make_ensemble(runs, method=method, out=out, device=device, report=report, say=output.say)

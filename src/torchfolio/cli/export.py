@@ -51,5 +51,9 @@ def export(
         f"{found['torch']:.4f} by the run, {found['exported']:.4f} by the file; probabilities "
         f"differ by at most {found['difference']:.1g}"
     )
+    if found["rounded"]:
+        output.show(
+            f"other answers by rounding alone, where two are equally likely: {found['rounded']}"
+        )
     size = Path(found["file"]).stat().st_size
     output.show(f"file: {found['file']} ({size / 1e6:,.1f} MB)")

@@ -21,7 +21,8 @@ def resume(
 ) -> None:
     """Go on where a training stopped; it ends with the same weights as one left alone.
 
-    Of a folder of folds and repeats, what is finished is kept, and the rest is trained.
+    Of a folder of folds and repeats, what is finished is kept, and the rest is trained. A finished
+    run is measured again, and so is an ensemble.
 
     Example: folio resume runs/lenet5-digits-1
 

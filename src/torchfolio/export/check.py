@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.folders import counted
 from torchfolio.errors import FolioError
 from torchfolio.export.exported import Exported
 from torchfolio.tasks.base import Context, Parts, Task, in_batches
@@ -16,11 +17,24 @@ from torchfolio.tasks.outputs import outputs
 # Of a probability. Other libraries add a network's products in another order, which moves float32
 # by some 1e-6; what moves it further is no rounding.
 TOLERANCE = 1e-4
+# Of the margin by which the run gives an answer: ten times as much as rounding moves it.
+EDGE = 1e-5
 ONE_BY_ONE = 32  # examples that are also asked one by one, at most
 
 Probabilities = NDArray[np.float32]
-Figure = Callable[[Probabilities, Dataset, Indices], tuple[str, float]]  # its name and value
 Ask = Callable[[Indices, int], Probabilities]  # of some examples, in batches of so many at most
+
+
+class Judge(Protocol):
+    """What a check asks of a task: its figure, and which answers differ (``tasks.base.Task``)."""
+
+    def checked(
+        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]: ...
+
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -36,13 +50,15 @@ class Held:
 class Checked:
     """What a check found: the metric by the run and by the file, and how far they differ.
 
-    ``difference`` is the largest between two probabilities.
+    ``difference`` is the largest between two probabilities; ``rounded`` counts the answers that are
+    others by rounding alone.
     """
 
     metric: str
     torch: float
     exported: float
     difference: float
+    rounded: int
     split: str
     examples: int
 
@@ -51,11 +67,16 @@ class Checked:
         return dict(vars(self))
 
 
-def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, figure: Figure) -> Checked:
+def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, task: Judge) -> Checked:
     """Compare the run with a file: all examples in batches, and a few of them one by one.
 
-    Raises ``FolioError``, which names the figures, where the ``figure`` of the task differs at all,
-    or a probability by more than ``TOLERANCE``.
+    Raises ``FolioError``, which names the figures, where the figure of the task differs, or a
+    probability by more than ``TOLERANCE``. One thing may move the figure: an answer that the run
+    gives by a margin of at most ``EDGE``. Its two probabilities are then one number but for
+    rounding, a sum in another order decides for the other, and the run itself may on another
+    machine; no file can be held to it. Such answers count as the run gives them, and are counted.
+    ``EDGE`` lies well below ``TOLERANCE``: were they the same, no file with probabilities near
+    enough could move the figure, which would check nothing more.
     """
     expected, found = run(held.indices, at_once), file(held.indices, at_once)
     if not np.isfinite(expected).all():
@@ -67,23 +88,34 @@ def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, figure: Figu
     few = np.unique(np.linspace(0, count - 1, min(count, ONE_BY_ONE)).astype(np.int64))
     alone = file(held.indices[few], 1)
     differences = [np.abs(found - expected).max(), np.abs(alone - expected[few]).max()]
-    metric, by_run = figure(expected, held.dataset, held.indices)
-    _, by_file = figure(found, held.dataset, held.indices)
+    changed, margins = task.changed(expected, found)
+    rounded = changed & (margins <= EDGE)
+    decided = np.where(rounded[:, None], expected, found)
+    metric, by_run = task.checked(expected, held.dataset, held.indices)
+    _, by_file = task.checked(found, held.dataset, held.indices)
+    _, apart = task.checked(decided, held.dataset, held.indices)  # from rounding
     result = Checked(
         metric=metric,
         torch=by_run,
         exported=by_file,
         difference=float(np.max(differences)),  # not a number where one of them is none
+        rounded=int(rounded.sum()),
         split=held.split,
         examples=count,
     )
-    if result.torch != result.exported or not result.difference <= TOLERANCE:
+    if by_run != apart or not result.difference <= TOLERANCE:
+        flips = ""
+        if changed.any():
+            flips = (
+                f"{counted(int(changed.sum()), 'other answer')}, where the run's is ahead by up to "
+                f"{margins[changed].max():.2g} ({EDGE:g} would be rounding); "
+            )
         raise FolioError(
             f"The exported file does not answer as the run does, on {count:,} {held.split} "
             f"examples: {result.metric} {result.torch:.6f} by the run, {result.exported:.6f} by "
-            f"the file; probabilities differ by up to {result.difference:.2g} ({TOLERANCE:g} would "
-            f"be rounding). {name} was not written. Another --format may do; this is a fault of "
-            "ours or of torch's exporter."
+            f"the file; {flips}probabilities differ by up to {result.difference:.2g} "
+            f"({TOLERANCE:g} would be rounding). {name} was not written. Another --format may do; "
+            "this is a fault of ours or of torch's exporter."
         )
     return result
 

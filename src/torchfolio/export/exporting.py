@@ -92,7 +92,7 @@ def export(
         say(f"checking it on {len(held.indices):,} {held.split} examples")
         run = by_task(task, parts, held.dataset, context)
         at_once = batch_size(context, values_of(facts["inputs"]))
-        return check(run, file, held, at_once, str(path), task.checked)
+        return check(run, file, held, at_once, str(path), task)
 
 
 def by_weights(task: Task, parts: Parts, path: Path, held: Held, context: Context) -> Ask:

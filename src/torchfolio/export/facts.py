@@ -66,6 +66,16 @@ def read_facts(path: Path, kind: str) -> dict[str, Any]:
     return checked_facts(text, path)
 
 
+def facts_of_weights(path: Path) -> dict[str, Any]:
+    """Return the facts in a file of weights, whatever its suffix; of a file of others, nothing."""
+    try:
+        with path.open("rb") as file:
+            text = in_safetensors(file)
+    except (OSError, ValueError, TypeError, AttributeError):  # another format, or damaged
+        return {}
+    return {} if text is None else checked_facts(text, path)
+
+
 def checked_facts(text: str, path: Path) -> dict[str, Any]:
     """Return facts from their JSON; raise where they are not whole."""
     try:

@@ -99,7 +99,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not head:
         raise FolioError(f"{path} is empty (0 bytes). Copy or download it again.")
     if head[8:9] == b"{":  # eight bytes of length, then JSON: safetensors
-        found: Any = read_tensors(path)[0]
+        found: Any = _one_network(*read_tensors(path), path)
     else:
         found = _read_torch(path)
     return clean(_unwrap(found, path), path)
@@ -122,6 +122,17 @@ def weights_file(path: Path) -> Path:
         f"{path} is a folder without weights/best.safetensors, so it is no finished run. "
         "Give a run folder or a weights file."
     )
+
+
+def _one_network(tensors: dict[str, Tensor], header: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file of ours; raise where they are those of several networks."""
+    parts = header.get("parts", ["network"]) if isinstance(header, Mapping) else ["network"]
+    if parts != ["network"]:
+        raise RequestError(
+            f"{path} holds the weights of several parts ({listed(parts)}), as of an ensemble; "
+            "those of one network are needed here. Name the run of a member of the ensemble."
+        )
+    return tensors
 
 
 def _read_torch(path: Path) -> Any:

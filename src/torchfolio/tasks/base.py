@@ -139,7 +139,8 @@ class Task(ABC):
     Options: ClassVar[type] = NoOptions
     AnswerOptions: ClassVar[type] = NoOptions
     part_names: ClassVar[tuple[str, ...]] = ("network",)  # each has its section [optimizer.NAME]
-    trained: ClassVar[bool] = True  # by a training of its own; an ensemble's members were before
+    # Whether it has a training; an ensemble's members had theirs, of ``state["seconds"]`` together.
+    trained: ClassVar[bool] = True
     # Whether a batch is one step, computed from the batch's tensors alone (a CUDA graph can be).
     one_step: ClassVar[bool] = False
     # The metric that chooses the best weights, unless another is named; None: the last are used.
@@ -237,9 +238,13 @@ class Task(ABC):
         """
         return []
 
+    def own_split(self, splits: Mapping[str, Indices]) -> str:
+        """Return the split that a run's own figures are of: "test", or "val" where it is empty."""
+        return "test" if len(splits["test"]) else "val"
+
     @abstractmethod
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: "Context"
+        self, parts: Parts, dataset: Dataset, split: Indices, context: "Context"
     ) -> Evaluation:
         """Measure one split fully: metrics with intervals, baseline, predictions, pictures."""
 
@@ -346,6 +351,16 @@ class Task(ABC):
         """Return the figure that an exported file must share with the run: its name and value.
 
         ``outputs`` are those of :meth:`exported` for some examples (examples, outputs).
+        """
+        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """Return which answers are others by other outputs, and how clearly ours were given.
+
+        Both (examples,). The second is how far apart ``outputs`` put what decides between the two
+        answers: two probabilities, or one and its threshold; 0 where the answers are the same.
         """
         raise RequestError(f"Runs of the task {self.name} cannot be exported.")
 

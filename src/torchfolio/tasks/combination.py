@@ -12,7 +12,7 @@ from torch.nn import functional as F
 # The least probability whose logarithm is taken: the machine precision of float32. Evaluation
 # holds log-loss there too.
 LEAST = torch.finfo(torch.float32).eps
-FITTED = ("weighted", "stack")  # the methods that learn from validation data
+FITTED = ("weighted", "stack")  # to validation data, by torchfolio.ensembles.fitting
 PENALTY = 1.0  # of a stack's coefficients: scikit-learn's, C = 1
 
 

@@ -144,8 +144,7 @@ class ImageClassification(ImageClassifier, PictureTraining):
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()
-        known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
-        loss = page_loss(parts, scores, known, F.cross_entropy)
+        loss = page_loss(parts, scores, batch.labels, F.cross_entropy)
         return self.probabilities(parts, scores), loss
 
     def probabilities(self, parts: Parts, scores: Tensor) -> Tensor:

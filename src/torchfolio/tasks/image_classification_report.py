@@ -246,8 +246,9 @@ def pictures_sections(
         items = captioned(classes, pictures, probabilities, labels, chosen)
         title = f"Where {member.name if len(members) > 1 else 'it'} looks"
         blocks.append(Gallery(title, items, f"{explainer.caption()} The brighter, the more."))
-        there = [each.to(context.device) for each in (images, right)]
-        drawn += page_sections(member.task, member.network, *there)
+        there = images.to(context.device), right.to(context.device)
+        name = member.name if len(members) > 1 else ""
+        drawn += page_sections(member.task, member.network, *there, name)
     return [Section("Pictures", blocks), *drawn]
 
 

@@ -60,7 +60,7 @@ class ImageClassifier(ClassRows, PictureTask):
         return ClassMeter()
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.image_classification_report import evaluate
 
@@ -69,7 +69,14 @@ class ImageClassifier(ClassRows, PictureTask):
     def checked(
         self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
     ) -> tuple[str, float]:
-        return "accuracy", share_right(outputs, dataset, indices)
+        assert dataset.labels is not None
+        return "accuracy", float((outputs.argmax(1) == dataset.labels[indices]).mean())
+
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        rows, ours, theirs = np.arange(len(outputs)), outputs.argmax(1), others.argmax(1)
+        return ours != theirs, outputs[rows, ours] - outputs[rows, theirs]
 
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.labels is not None
@@ -79,13 +86,4 @@ class ImageClassifier(ClassRows, PictureTask):
             if name not in places:
                 raise unknown("class of this run", name, classes)
         table = np.array([places[name] for name in dataset.classes], np.int64)
-        labels = np.where(dataset.labels < 0, -1, table[dataset.labels])  # -1: not known
-        return replace(dataset, classes=tuple(classes), labels=labels)
-
-
-def share_right(probabilities: NDArray[Any], dataset: Dataset, indices: Indices) -> float:
-    """Return the accuracy on the examples whose class is known; 0 where none is."""
-    assert dataset.labels is not None
-    labels = dataset.labels[indices]
-    known = labels >= 0
-    return float((probabilities.argmax(1) == labels)[known].mean()) if known.any() else 0.0
+        return replace(dataset, classes=tuple(classes), labels=table[dataset.labels])

@@ -12,7 +12,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.options import option, read_options
 from torchfolio.tasks.base import Batch, Context, Evaluation, Parts
-from torchfolio.tasks.combination import LEAST, combination
+from torchfolio.tasks.combination import FITTED, LEAST, combination
 from torchfolio.tasks.image_classification import ImageClassification, ImageOptions
 from torchfolio.tasks.image_classifier import ImageClassifier, Member
 from torchfolio.tasks.pictures import Pictures
@@ -31,10 +31,7 @@ class EnsembleOptions:
 
 @dataclass
 class EnsembleBatch(Batch):
-    """A batch of images for each input, as :meth:`Pictures.fitted` returns it, and labels (batch,).
-
-    A label is -1 where it is not known.
-    """
+    """A batch of images for each input (:meth:`Pictures.fitted`), and labels (batch,)."""
 
     images: list[Tensor]
     labels: Tensor
@@ -50,8 +47,8 @@ class ImageEnsemble(ImageClassifier):
     """Classifiers of the same pictures, whose probabilities become one by a combination.
 
     ``state`` holds, beside "classes" and "train_counts", the "members": of each its "name", its
-    whole "recipe", and the "state" of its task. The parts are "member_1", "member_2" ... and
-    "combination" (:mod:`torchfolio.tasks.combination`).
+    whole "recipe", and the "state" of its task; and "seconds", how long all were trained. The parts
+    are "member_1", "member_2" ... and "combination" (:mod:`torchfolio.tasks.combination`).
     """
 
     name = "image-ensemble"
@@ -119,11 +116,14 @@ class ImageEnsemble(ImageClassifier):
     def predict(self, parts: Parts, batch: EnsembleBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean log-loss."""
         found = self.class_probabilities(parts, batch.images)
-        known = batch.labels.clamp_min(0)  # other data may lack labels; their loss is not used
-        return found, F.nll_loss(found.clamp_min(LEAST).log(), known)
+        return found, F.nll_loss(found.clamp_min(LEAST).log(), batch.labels)
+
+    def own_split(self, splits: Mapping[str, Indices]) -> str:
+        """Return the test split, even an empty one where validation data were fitted on."""
+        return "test" if self.options.method in FITTED else super().own_split(splits)
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.image_ensemble_report import evaluate
 
@@ -149,6 +149,21 @@ class ImageEnsemble(ImageClassifier):
         """Return one module that takes a batch for each input and returns the probabilities."""
         members = [each.task.exported(Parts(network=each.network)) for each in self.members(parts)]
         return ExportedEnsemble(members, self.places, parts.combination).eval()
+
+    # What is of one network
+
+    def vectors(self, *_: Any, **__: Any) -> NoReturn:
+        raise self.of_one("has no features")
+
+    def explain(self, *_: Any, **__: Any) -> NoReturn:
+        raise self.of_one("is not explained")
+
+    def of_one(self, lack: str) -> RequestError:
+        """Return the error for what each member has, and an ensemble has not."""
+        names = ", ".join(member["name"] for member in self.state["members"])
+        return RequestError(
+            f"An ensemble {lack}: that is of one network. Name the run of a member, here {names}."
+        )
 
     # What only a training needs
 

@@ -199,7 +199,7 @@ class MultilabelClassification(LabelRows, PictureTraining):
         return np.array(self.state.get("thresholds", [MIDDLE] * len(self.state["classes"])))
 
     def evaluate(
-        self, parts: Parts, dataset: Dataset, split: Indices, train: Indices, context: Context
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
     ) -> Evaluation:
         from torchfolio.tasks.multilabel_report import evaluate
 
@@ -213,6 +213,13 @@ class MultilabelClassification(LabelRows, PictureTraining):
         assert dataset.targets is not None
         given = outputs >= self.thresholds
         return "subset_accuracy", float((given == dataset.targets[indices]).all(1).mean())
+
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        distance = np.abs(outputs - self.thresholds)
+        other = (outputs >= self.thresholds) != (others >= self.thresholds)
+        return other.any(1), np.where(other, distance, 0).max(1)
 
     def adapt(self, dataset: Dataset) -> Dataset:
         assert dataset.targets is not None

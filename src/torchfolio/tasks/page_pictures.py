@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def page_sections(
-    task: "ImageClassification", network: nn.Module, images: Tensor, labels: Tensor
+    task: "ImageClassification",
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    name: str = "",
 ) -> list[Section]:
     """Return the section of what a network draws of some pictures, or none.
 
     ``images`` are as they are stored, ``labels`` (batch,) the right classes; both on the network's
-    device.
+    device. ``name`` is the network's, where it is one of several.
     """
     own = getattr(network, "sheets", None)
     if own is None or not len(images):
@@ -31,10 +35,10 @@ def page_sections(
         sheets = own(task.pictures.normalised(images), labels, task.state["classes"])
     figures = [
         Figure(
-            sheet.title,
+            f"{sheet.title}, {name}" if name else sheet.title,
             picture_sheet(task.pictures.pixels(sheet.pictures), sheet.rows, sheet.columns),
             sheet.caption,
         )
         for sheet in sheets
     ]
-    return [Section("Drawn by the network", figures)] if figures else []
+    return [Section(f"Drawn by {name or 'the network'}", figures)] if figures else []

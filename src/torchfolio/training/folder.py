@@ -90,9 +90,9 @@ class RunFolder:
         if not (folder / "recipe.toml").is_file():
             if folder.is_dir() and any(folder.iterdir()) and is_unbegun(folder):
                 raise RequestError(
-                    f"{folder} is of a training that was ended before its first step: there is "
-                    "nothing to go on from. Give the same 'folio train' command again, with "
-                    f"--out {folder}."
+                    f"{folder} is of a run that was ended before its first step: there is nothing "
+                    "to go on from. Give the same command again ('folio train' or 'folio "
+                    f"ensemble'), with --out {folder}."
                 )
             raise RequestError(
                 f"{folder} is no run: it has no recipe.toml. 'folio train' makes runs."
@@ -381,6 +381,12 @@ class RunFolder:
             ]
 
     def metrics(self) -> dict[str, Any]:
+        """Return the figures that the run ended with; raise where it has not ended."""
+        if not (self.path / "metrics.json").is_file():
+            raise RequestError(
+                f"{self.path} is not finished: it has no metrics.json. 'folio resume {self.path}' "
+                "does the rest."
+            )
         return read_object(self.path / "metrics.json")
 
     def write_metrics(self, value: dict[str, Any], folder: Path | None = None) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from torchfolio.errors import RequestError
+from torchfolio.errors import FolioError, RequestError
+from torchfolio.export.facts import facts_of_weights
 from torchfolio.networks.build import builder, settings, sized_by
 from torchfolio.networks.catalogue import Card
 from torchfolio.networks.weights import (
@@ -26,8 +28,9 @@ def given_weights(
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
     """Return the weights that are asked for, and the preprocessing of the run they come from.
 
-    They choose channels, (ImageNet's) normalisation and, where the weights fit no other, the image
-    size in ``task``, where the person did not.
+    The run is told by its folder, or by a file that ``folio export`` made of it. The weights choose
+    channels, (ImageNet's) normalisation and, where they fit no other, the image size in ``task``,
+    where the person did not.
     """
     given, transfer = network.get("weights"), network.get("transfer", "all")
     if transfer not in ("all", "none") and not given:
@@ -39,8 +42,7 @@ def given_weights(
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)
-    is_run = (Path(given) / "recipe.toml").is_file()
-    state = RunFolder.open(given).preprocessing() if is_run else {}
+    state, _ = preparation(given)
     channels = state.get("channels") or input_channels(card, weights, network.get("set") or {})
     if channels in (1, 3):
         task.setdefault("channels", int(channels))
@@ -48,6 +50,30 @@ def given_weights(
     if fixed and "size" in state:  # the weights fit no other
         task.setdefault("image_size", int(state["size"]))
     return weights, state
+
+
+def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what weights tell of their run: its preprocessing, and the arguments of its network.
+
+    They are a run folder, or a file of weights that ``folio export`` wrote, which tells as much as
+    a new head and pictures need: classes, size, channels and normalisation. Of other files nothing
+    is known.
+    """
+    if (Path(weights) / "recipe.toml").is_file():
+        folder = RunFolder.open(weights)
+        return folder.preprocessing(), folder.recipe().network.get("set", {})
+    facts = facts_of_weights(Path(weights))
+    if not facts:
+        return {}, {}
+    try:
+        [takes] = facts["inputs"]
+        state = {key: takes[key] for key in ("size", "channels", "depth", "resize", "fill")}
+        state |= {key: torch.tensor(facts[key], dtype=torch.float32) for key in ("mean", "std")}
+        return state | {"classes": list(facts["classes"])}, dict(facts["settings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FolioError(
+            f"The facts in {weights} are damaged ({error}). Export it again."
+        ) from error
 
 
 def check_unfreezing(recipe: Recipe) -> None:

@@ -1,6 +1,8 @@
 """The report of a run, and what every report has: learning curves, recipe, data, environment."""
 
 import re
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -113,14 +115,23 @@ def write_run_report(
     *training, data, origin = run_sections(recipe, described, folder.history(), result, folder.path)
     sections = [result_section, *training, *pictures, data, origin]
     drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
-    for drawing in drawings:
-        name = re.sub(r"\W+", "-", drawing.title.lower()).strip("-")[:80]  # a class may be in it
+    for name, drawing in zip(file_names([each.title for each in drawings]), drawings, strict=True):
         write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
     title = f"{recipe.network['name']} on {described['name']}"
     subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {result['run']}"
     if copies := result.get("copies_of_training"):
         subtitle += f". {told_copies(copies, result['examples'])}"
     write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
+
+
+def file_names(titles: Sequence[str]) -> list[str]:
+    """Return a name for the file of each drawing, no two alike; a class may be in a title."""
+    names: list[str] = []
+    for title in titles:
+        name = re.sub(r"\W+", "-", title.lower()).strip("-")[:80] or "figure"
+        numbered = (f"{name}-{number}" for number in count(2))
+        names.append(next(each for each in chain([name], numbered) if each not in names))
+    return names
 
 
 def told_copies(copies: int, examples: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -321,13 +322,75 @@ def test_the_same_members_give_the_same_ensemble(
     assert again.metrics["metrics"] == joined["stack"].metrics["metrics"]
 
 
-def test_an_ensemble_is_not_resumed(
-    joined: dict[str, Run], capsys: pytest.CaptureFixture[str]
+def test_an_ensemble_stopped_while_it_was_measured_is_resumed_to_the_same_end(
+    members: list[Run],
+    joined: dict[str, Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert folio(["resume", str(joined["mean"].path)]) == 2
-    shown = capsys.readouterr().err
-    assert "is an ensemble: its members are trained, and there is nothing to go on with" in shown
-    assert "'folio evaluate" in shown
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    out, whole = tmp_path / "停 stopped", joined["stack"]
+    command = ["ensemble", *(str(run.path) for run in members), "--method", "stack"]
+    command += ["--device", "cpu", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr("torchfolio.tasks.image_ensemble.ImageEnsemble.evaluate", stop)
+        assert folio(command) == 1
+    assert f"whole and saved. 'folio resume {out}' measures it" in capsys.readouterr().err
+    assert not (out / "metrics.json").exists()
+    assert folio(command) == 2
+    assert f"go on with 'folio resume {out}'" in capsys.readouterr().err
+    assert folio(["compare", str(out), str(members[0].path)]) == 2
+    assert f"is not finished: it has no metrics.json. 'folio resume {out}'" in (
+        capsys.readouterr().err
+    )
+    assert folio(["resume", str(out), "--json", "--device", "cpu"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["metrics"] == whole.metrics["metrics"]
+    assert document["digest"] == whole.metrics["digest"]
+    found = Run(out)
+    assert found.metrics["training"] == whole.metrics["training"]
+    assert found.metrics["details"]["ensemble"] == whole.metrics["details"]["ensemble"]
+    assert told(found)[0] == told(whole)[0]
+    assert (out / "report.html").is_file()
+    assert len(compare_runs([out, members[0].path], device="cpu", speed=False).pairs) == 1
+
+
+def test_a_finished_ensemble_is_only_measured_again(joined: dict[str, Run], tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(joined["weighted"].path, tmp_path / "again"))
+    before = contents(moved)
+    Run(moved).resume(report=False, device="cpu")
+    changed = {name for name, each in contents(moved).items() if each != before.get(name)}
+    assert changed <= {"metrics.json", "log.txt"}  # the run's name, the speed of this moment
+    kept = ("metrics", "baseline", "digest", "training", "split", "examples")
+    again, once = Run(moved).metrics, joined["weighted"].metrics
+    assert [again[key] for key in kept] == [once[key] for key in kept]
+
+
+def test_what_is_of_one_network_names_the_members(
+    joined: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(joined["mean"].path)
+    picture = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(picture)
+    named = "that is of one network. Name the run of a member, here lenet5, softmax_regression, mlp"
+    vectors, drawn, further = (str(tmp_path / name) for name in ("v.npz", "drawn", "further"))
+    for words, message in (
+        (["features", run, str(picture), "--out", vectors], f"has no features: {named}"),
+        (["explain", run, str(picture), "--out", drawn], f"is not explained: {named}"),
+        (["train", "lenet5", "digits", "--weights", run, "--out", further], "of several parts"),
+        (["features", "lenet5", str(picture), "--weights", run], "of several parts"),
+    ):
+        assert folio(words) == 2
+        assert message in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["a.png"]
+    parts = r"of several parts \(member_1, member_2, member_3, combination\), .* run of a member"
+    with pytest.raises(RequestError, match=parts):
+        torchfolio.create("lenet5", weights=run)
+    with pytest.raises(RequestError, match=r"no single network but member_1, .* run of a member"):
+        _ = joined["mean"].network
 
 
 def test_what_cannot_be_a_member_is_refused(
@@ -365,7 +428,13 @@ def test_runs_on_other_splits_classes_or_data_are_refused(
     assert "lenet5 and seeded divide the data differently" in shown
     assert "by seed 0" in shown
     assert "by seed 1" in shown
-    assert "with the same --seed, --val-split, --test-split" in shown
+    assert (
+        "Train all members with the same --split-seed (which is --seed unless given), --val-split, "
+        "--test-split, --fold and --duplicates."
+    ) in shown
+    alike = trained("softmax_regression", tmp_path / "alike", seed=1, split_seed=0)
+    command = ["ensemble", one, str(alike.path), "--no-report", "--device", "cpu"]
+    assert folio([*command, "--out", str(tmp_path / "both")]) == 0
     renamed = Path(shutil.copytree(members[1].path, tmp_path / "renamed"))
     described = json.loads((renamed / "data.json").read_text(encoding="utf-8"))
     described["classes"][0] = "nought"
@@ -386,6 +455,31 @@ def test_runs_on_other_splits_classes_or_data_are_refused(
     shutil.rmtree(tmp_path / "photos" / "1")
     with pytest.raises(FolioError, match="have changed since the run began"):
         torchfolio.ensemble([other, again], out=tmp_path / "gone")
+
+
+def test_repeats_of_one_split_make_an_ensemble(tmp_path: Path) -> None:
+    whole = torchfolio.train(
+        "softmax_regression", "digits", repeats=2, epochs=1, out=tmp_path / "whole", **SETTINGS
+    )
+    run = torchfolio.ensemble(
+        [each.path for each in whole.runs], out=tmp_path / "deep", device="cpu", report=False
+    )
+    assert [each["name"] for each in run.load()[0].state["members"]] == ["repeat-1", "repeat-2"]
+    assert run.recipe.network["name"] == "2 softmax_regression"
+    one, other = (each.network.state_dict()["linear.weight"] for each in whole.runs)
+    assert not torch.equal(one, other)  # from two seeds
+
+
+def test_a_stack_of_too_many_classes_is_refused_before_any_work(
+    members: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchfolio.ensembles.fitting.MOST", 199)
+    monkeypatch.setattr(
+        "torchfolio.ensembles.making.data_of", lambda *_: pytest.fail("data were read")
+    )
+    with pytest.raises(RequestError, match=r"2 members and 10 classes has 200 coefficients"):
+        torchfolio.ensemble(members[:2], method="stack", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_validation_data_nothing_can_be_fitted(tmp_path: Path) -> None:
@@ -414,5 +508,6 @@ def test_without_test_data_what_was_fitted_is_not_measured_on_its_own_data(
     assert folio(["ensemble", *paths, *flags, "weighted", "--out", str(tmp_path / "a")]) == 0
     assert "no examples were held out: nothing was measured" in capsys.readouterr().out
     assert Run(tmp_path / "a").metrics["metrics"] == {}
+    assert Run(tmp_path / "a").resume(report=False, device="cpu").metrics["metrics"] == {}
     assert folio(["ensemble", *paths, *flags, "mean", "--out", str(tmp_path / "b")]) == 0
     assert Run(tmp_path / "b").metrics["split"] == "val"

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from torchfolio.ensembles.fitting import fit, fit_stack, fit_weights, require_small
+from torchfolio.errors import RequestError
 from torchfolio.tasks.combination import LEAST, Mean, Stack, Vote, Weighted
-from torchfolio.training.combining import fit, fit_stack, fit_weights
 
 
 def drawn(
@@ -93,6 +94,14 @@ def test_a_stack_is_scikit_learns_logistic_regression(penalty: float) -> None:
     if penalty == 1:  # what an ensemble is fitted with
         found = stack(torch.from_numpy(probabilities)).detach().numpy()
         assert found == pytest.approx(expected.predict_proba(features), abs=1e-5)
+
+
+def test_a_stack_of_very_many_coefficients_is_refused() -> None:
+    require_small("stack", 2, 1000)  # 2 x 1000 x 1000
+    require_small("weighted", 9, 100_000)
+    for members, classes, coefficients in ((2, 1001, "2,004,002"), (2, 10_000, "200,000,000")):
+        with pytest.raises(RequestError, match=f"has {coefficients} coeff.*Take --method weighted"):
+            require_small("stack", members, classes)
 
 
 def test_fitting_leaves_what_has_no_weights_as_it_is() -> None:

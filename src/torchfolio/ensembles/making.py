@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from torch import Tensor, nn
+from torch import nn
 
-from torchfolio.checkpoint import digest, write_text
+from torchfolio.checkpoint import write_text
 from torchfolio.comparison import distinct
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.ensembles.fitting import fit, require_small
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options
 from torchfolio.run import Run, numbered_folder
@@ -19,7 +20,6 @@ from torchfolio.tasks.combination import FITTED, combination
 from torchfolio.tasks.image_classification_report import class_probabilities
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.image_ensemble import EnsembleOptions, ImageEnsemble, part_name
-from torchfolio.training.combining import fit
 from torchfolio.training.device import resolve_device
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.options import TrainingOptions
@@ -46,8 +46,9 @@ def ensemble(
     validation split alone. ``out`` is the folder of the new run (``runs/ensemble-<data>-<n>``
     unless given).
 
-    Raises ``RequestError`` for runs that cannot go together, and where there are no validation
-    data to fit on; ``FolioError`` where the data cannot be read any more.
+    Raises ``RequestError`` for runs that cannot go together, for a stack of too many classes, and
+    where there are no validation data to fit on; ``FolioError`` where the data cannot be read any
+    more.
     """
     options = read_options(EnsembleOptions, {"method": method}, "the settings")
     place = resolve_device(TrainingOptions(device=device))
@@ -56,10 +57,10 @@ def ensemble(
     members = opened(runs)
     names = distinct([run.name for run in members])
     require_alike(names, members)
+    require_small(options.method, len(members), len(members[0].folder.data()["classes"]))
     dataset, splits = data_of(members[0].folder)
-    fitted = options.method in FITTED
     joint = combination(options.method, len(members), len(dataset.classes))
-    if fitted:
+    if options.method in FITTED:
         say(f"fitting {options.method} on {len(splits.indices['val']):,} validation examples")
         fit_on_validation(joint, members, dataset, splits.indices["val"], place.device)
     weights = {part_name(n): run.network.state_dict() for n, run in enumerate(members)}
@@ -75,10 +76,7 @@ def ensemble(
         write_recipe(folder, members, options)  # from now on it is a run
         say(f"run: {folder.path}")
         run = Run(folder.path)
-        split = "test" if len(splits.indices["test"]) or fitted else "val"
-        seconds = sum(member.metrics["training"]["seconds"] for member in members)
-        facts = {"digest": digest_of(weights), "training": {"seconds": round(seconds, 3)}}
-        run.conclude(dataset, splits.indices, split, facts, place.device, say=say, report=report)
+        run.measure(dataset, splits.indices, place.device, say=say, report=report)
     return run
 
 
@@ -98,11 +96,7 @@ def opened(runs: Sequence[str | Path | Run]) -> list[Run]:
             )
         if task != "image-classification":
             raise RequestError(f"{run.path} is a run of {task}; ensembles are of classifiers.")
-        if not (run.path / "metrics.json").is_file():
-            raise RequestError(
-                f"{run.path} is not finished: it has no metrics.json. 'folio resume {run.path}' "
-                "ends its training."
-            )
+        run.folder.metrics()  # raises where the run has not ended
     return found
 
 
@@ -126,8 +120,8 @@ def require_alike(names: list[str], runs: list[Run]) -> None:
             raise RequestError(
                 f"{both} divide the data differently, so that one was trained on what the other is "
                 f"tested on. {names[0]}: {first['split']['rule']} {name}: {other['split']['rule']} "
-                "Train all members with the same --seed, --val-split, --test-split and "
-                "--duplicates."
+                "Train all members with the same --split-seed (which is --seed unless given), "
+                "--val-split, --test-split, --fold and --duplicates."
             )
 
 
@@ -161,12 +155,8 @@ def state_of(names: list[str], members: list[Run]) -> dict[str, Any]:
             {"name": name, "recipe": run.recipe.as_toml(), "state": task.state}
             for name, run, task in told
         ],
+        "seconds": round(sum(run.metrics["training"]["seconds"] for run in members), 3),
     }
-
-
-def digest_of(weights: dict[str, dict[str, Tensor]]) -> str:
-    """Return a digest of the weights of all parts."""
-    return digest({f"{part}.{key}": t for part, each in weights.items() for key, t in each.items()})
 
 
 def write_recipe(folder: RunFolder, members: list[Run], options: EnsembleOptions) -> None:
