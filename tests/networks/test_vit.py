@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from torchvision.models import VisionTransformer
 
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
@@ -109,6 +110,23 @@ def test_weights_of_timm_load() -> None:
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(ours(images), theirs(images), atol=1e-4)
+
+
+@torch.no_grad()
+def test_published_files_of_torchvision_with_their_older_spelling_load() -> None:
+    ours = small(image_size=(64, 64))
+    old = {
+        name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2."): value
+        for name, value in ours.state_dict().items()
+    }
+    assert "encoder.layers.encoder_layer_11.mlp.linear_2.bias" in old
+    other = build("vit_ti_16", num_classes=3, image_size=(64, 64)).eval()
+    assert load_weights(other, old, strict=True).ignored == []
+    theirs = VisionTransformer(64, 16, 12, 3, 192, 768, num_classes=3).eval()
+    theirs.load_state_dict(dict(old))  # it takes that spelling, too
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(other(images), ours(images))
+    assert torch.allclose(other(images), theirs(images), atol=1e-5)
 
 
 def test_what_cannot_be_is_named() -> None:

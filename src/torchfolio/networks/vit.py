@@ -184,8 +184,8 @@ def stacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 # What transformers calls queries, keys and values: in its files, and in its modules.
 PROJECTIONS = [("query", "key", "value"), ("q_proj", "k_proj", "v_proj")]
-# The names of timm's modules and values, and of transformers' after ``stacked``, as ours (which
-# are torchvision's).
+# The names of timm's modules and values, of transformers' after ``stacked``, and of torchvision's
+# published files, which are older than its modules, as ours (which are those of its modules).
 RENAMES = [
     (r"^vit\.", ""),
     (r"^(cls_token|embeddings\.cls_token)$", "class_token"),
@@ -199,6 +199,8 @@ RENAMES = [
     (r"\.(attn|attention)$", ".self_attention"),
     (r"\.(mlp\.fc1|intermediate\.dense)(?=\.|$)", ".mlp.0"),
     (r"\.(mlp\.fc2|output\.dense)(?=\.|$)", ".mlp.3"),
+    (r"\.mlp\.linear_1(?=\.|$)", ".mlp.0"),
+    (r"\.mlp\.linear_2(?=\.|$)", ".mlp.3"),
     (r"^(norm|layernorm)(?=\.|$)", "encoder.ln"),
     (r"^(head|classifier)(?=\.|$)", "heads.head"),
 ]
