@@ -48,9 +48,10 @@ def network_features(
     """Return what a layer of a network with given weights finds in pictures, a vector each.
 
     ``weights`` is a weight file, a run folder, or "imagenet". Unless given, ``image_size`` and
-    ``normalize`` are as in the run, else the card's usual size and, for ``imagenet``, ImageNet's
-    normalisation; of a weight file ``normalize`` has to be given (imagenet, none or LOW:HIGH), as
-    the file does not tell it. Raises ``RequestError`` where weights are missing or do not fit.
+    ``normalize`` are as in the run, else the card's usual size and, for ``imagenet``, what the card
+    says of these weights; of a weight file ``normalize`` has to be given (imagenet, none or
+    LOW:HIGH), as the file does not tell it. Raises ``RequestError`` where weights are missing or do
+    not fit.
     """
     card = find_card(network)
     if weights is None:
@@ -62,7 +63,7 @@ def network_features(
     arguments: dict[str, Any] = {}
     if str(weights) == "imagenet":
         tensors = imagenet_weights(card)
-        normalize = normalize or "imagenet"
+        normalize = normalize or card.weights_normalize
     else:
         tensors = read_weights(weights)
         if (Path(weights) / "recipe.toml").is_file():

@@ -29,7 +29,9 @@ class Card:
     says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
     ``exclusive`` says that the page's loss is for exactly one class a picture; every other network
     that classifies images can also give them several labels, and that task is among its ``tasks``
-    without being written there.
+    without being written there. ``weights`` is torchvision's enum of the weights that ``--weights
+    imagenet`` downloads, ``weights_normalize`` how pictures were normalised that these were trained
+    on, ``weights_arguments`` with what the network takes pictures normalised as ImageNet's instead.
     """
 
     name: str
@@ -54,7 +56,9 @@ class Card:
     exclusive: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
-    weights: str = ""  # torchvision's weights enum that ``--weights imagenet`` downloads
+    weights: str = ""
+    weights_normalize: str = "imagenet"
+    weights_arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def step(self) -> int:

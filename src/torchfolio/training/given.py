@@ -26,8 +26,8 @@ def given_weights(
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
     """Return the weights that are asked for, and the preprocessing of the run they come from.
 
-    They choose channels, (ImageNet's) normalisation and, where the weights fit no other, the image
-    size in ``task``, where the person did not.
+    They choose channels, normalisation (those of ImageNet) and, where the weights fit no other, the
+    image size in ``task``, where the person did not.
     """
     given, transfer = network.get("weights"), network.get("transfer", "all")
     if transfer not in ("all", "none") and not given:
@@ -35,7 +35,7 @@ def given_weights(
     if given is None or transfer == "none":
         return None, {}
     if given == "imagenet":
-        task.setdefault("normalize", "imagenet")
+        task.setdefault("normalize", card.weights_normalize)
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)
