@@ -64,6 +64,11 @@ def torch_bound(values: Mapping[str, Tensor], name: str) -> float:
     return fan_in(values, name) ** -0.5
 
 
+def caffe_bound(values: Mapping[str, Tensor], name: str) -> float:
+    """Return sqrt(3 / fan-in): Caffe's filler xavier."""
+    return (3 / fan_in(values, name)) ** 0.5
+
+
 def glorot_bound(values: Mapping[str, Tensor], name: str) -> float:
     """Return sqrt(6 / (fan-in + fan-out)) (Glorot and Bengio, 2010)."""
     weight = values[name]
