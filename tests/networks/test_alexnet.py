@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchfolio.errors import RequestError
 from torchfolio.layers.local_response import LocalResponseNorm
 from torchfolio.networks.build import build
 
@@ -28,6 +29,14 @@ def test_torchs_module_divides_alpha_by_the_channels() -> None:
         LocalResponseNorm(5, 1e-4, 0.75, 2.0)(maps),
         F.local_response_norm(maps, 5, alpha=1e-4, beta=0.75, k=2.0),
     )
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (1, 1, 227, 227), (3, 227, 227)])
+def test_another_size_than_that_of_2012_is_refused(shape: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        network, images = build("alexnet_2012"), torch.zeros(shape)
+    with pytest.raises(RequestError, match=r"alexnet_2012 takes images of 3x227x227 .* no other"):
+        network(images)
 
 
 def test_the_third_convolution_alone_joins_the_two_towers() -> None:

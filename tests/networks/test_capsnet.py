@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.capsnet import ClassCapsules, squash
 
@@ -139,6 +140,13 @@ def test_where_all_is_wrong_or_right_only_that_is_drawn() -> None:
     [only] = network.sheets(images, (answers + 1) % 3, names)
     assert only.title == "Mistakes drawn again"
     assert network.sheets(images, answers, names)[0].title == "Right answers drawn again"
+
+
+def test_images_of_another_size_than_it_was_built_for_are_refused() -> None:
+    network = build("capsnet", image_size=(28, 20))
+    message = r"capsnet takes images of 1x28x20 .* and no other size; these are 1x20x28\. Resize"
+    with pytest.raises(RequestError, match=message):
+        network(torch.rand(1, 1, 20, 28))
 
 
 def test_probabilities_are_lengths_scaled() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.models import get_weight, list_models
 
 from torchfolio.errors import RequestError
-from torchfolio.networks.build import build, builder
+from torchfolio.networks.build import build, builder, settings
 from torchfolio.networks.catalogue import cards, find_card, recipe_file
 from torchfolio.networks.summary import summarise
 from torchfolio.tasks.base import Parts
@@ -295,6 +295,25 @@ def test_other_channels_and_odd_sizes_are_taken(name: str, shape: tuple[int, int
     network = build(name, num_classes=3, in_channels=shape[0], image_size=shape[1:]).eval()
     with torch.no_grad():
         assert network(torch.rand(2, *shape)).shape == (2, 3)
+
+
+def of_one_size(name: str) -> bool:
+    """Whether a network, once built, takes images of one size alone."""
+    card = find_card(name)
+    sized = "image_size" in settings(card) and not hasattr(builder(card), "adapted")
+    return card.fixed_size or sized
+
+
+@pytest.mark.parametrize("name", [each for each in COUNTS if of_one_size(each)])
+def test_networks_of_one_size_refuse_every_other(name: str) -> None:
+    channels, height, width = find_card(name).input
+    with torch.device("meta"):
+        network, images = build(name), torch.zeros(1, channels, height + 1, width)
+    message = (
+        rf"takes images of {channels}x{height}x{width} .* no other size; these are {channels}x"
+    )
+    with pytest.raises(RequestError, match=message):
+        network(images)
 
 
 @pytest.mark.parametrize("name", COUNTS)

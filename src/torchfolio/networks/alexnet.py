@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.layers.local_response import LocalResponseNorm
+from torchfolio.layers.sizes import require_size
 
 
 class AlexNet2012(nn.Module):
@@ -38,6 +39,7 @@ class AlexNet2012(nn.Module):
                 nn.init.constant_(layer.bias, 1 if layer in ones else 0)
 
     def forward(self, images: Tensor) -> Tensor:
+        require_size("alexnet_2012", images, self.conv1.in_channels, 227, 227)
         x = self.pool(self.norm(F.relu(self.conv1(images))))  # (batch, 96, 27, 27)
         x = self.pool(self.norm(F.relu(self.conv2(x))))  # (batch, 256, 13, 13)
         x = F.relu(self.conv4(F.relu(self.conv3(x))))  # (batch, 384, 13, 13)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.layers.sizes import require_size
 from torchfolio.networks.sheets import Sheet
 
 KINDS, POSE = 32, 8  # Section 4: kinds of primary capsules, and values of each
@@ -133,6 +134,7 @@ class CapsNet(nn.Module):
 
     def capsules(self, images: Tensor) -> Tensor:
         """Return the last capsules (batch, num_classes, 16)."""
+        require_size("This capsnet", images, *self.size)
         return self.digitcaps(self.primarycaps(F.relu(self.conv1(images))))
 
     def reconstruct(self, capsules: Tensor, targets: Tensor) -> Tensor:
