@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.calculation import Calculation
 from torchfolio.verification.criteria import Criteria, Form
-from torchfolio.verification.initialization import constant, normal, torch_bound, uniform
+from torchfolio.verification.initialization import constant, cut, normal, torch_bound, uniform
 from torchfolio.verification.reference import CalculatedReference, Reference
 
 
@@ -17,7 +17,12 @@ def criteria(card: Card, form: Form) -> Criteria:
     """Return the reference of ``capsnet`` or ``capsnet_official``."""
     official = card.name.endswith("_official")
     if official:
-        rules = [constant(r".*bias", 0.1, "the authors' code")]
+        source = "the authors' code"
+        rules = [
+            cut(r"conv1\.weight", lambda values, name: 0.05, source),
+            cut(r".*\.weight", lambda values, name: 0.1, source),
+            constant(r".*\.bias", 0.1, source),
+        ]
     else:
         rules = [
             normal(r"digitcaps\.weight", lambda values, name: 0.01, "ours"),

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.calculation import Calculation, largest
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
-from torchfolio.verification.initialization import Rule, constant, fan_out, normal
+from torchfolio.verification.initialization import Rule, batch_norm_rules, constant, fan_out, normal
 from torchfolio.verification.reference import CalculatedReference, Reference
 
 # Table 1, column C: maps and kernel of each convolution; None is a pool.
@@ -36,20 +36,17 @@ def initial(card: Card) -> list[Rule]:
             constant(r".*\.bias", 0, "Section 3.1"),
         ]
     source = "as torchvision's"
-    rules = [
+    return [
         normal(r"classifier\.\d\.weight", lambda values, name: 0.01, source),
+        normal(
+            r"features\.\d+\.weight",
+            lambda values, name: (2 / fan_out(values, name)) ** 0.5,
+            f"He et al. 2015, backward form, {source}",
+            dims=4,
+        ),
+        *batch_norm_rules(r"features\.\d+"),
         constant(r".*\.bias", 0, source),
     ]
-    if not card.name.endswith("_bn"):  # else a number may be that of a batch norm
-        backward = "He et al. 2015, backward form, as torchvision's"
-        rules.append(
-            normal(
-                r"features\.\d+\.weight",
-                lambda values, name: (2 / fan_out(values, name)) ** 0.5,
-                backward,
-            )
-        )
-    return rules
 
 
 def calculated(form: Form, batch_norm: bool) -> Reference:

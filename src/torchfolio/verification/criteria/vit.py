@@ -40,6 +40,8 @@ RULES = [
     uniform(r".*\.(in_proj_|mlp\.[03]\.)weight", glorot_bound, "as torchvision's"),
     normal(r".*\.mlp\.[03]\.bias", lambda values, name: 1e-6, "as torchvision's"),
     uniform(r".*\.out_proj\.weight", torch_bound, "torch's default"),
+    constant(r"(.*\.)?ln(_\d)?\.weight", 1, "a layer norm starts as the identity"),
+    constant(r"(.*\.)?ln(_\d)?\.bias", 0, "a layer norm starts as the identity"),
     constant(r"heads\.head\..*", 0, "Section 3.1, in fine-tuning"),
 ]
 
