@@ -43,3 +43,7 @@ def test_the_third_convolution_alone_joins_the_two_towers() -> None:
     network = build("alexnet_2012")
     groups = {name: layer.groups for name, layer in network.named_children() if name[:4] == "conv"}
     assert groups == {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
+    one = build("alexnet_2012_ungrouped")
+    assert {layer.groups for layer in one.children() if isinstance(layer, nn.Conv2d)} == {1}
+    with pytest.raises(RequestError, match="groups is 1 or 2, not 3"):
+        build("alexnet_2012", groups=3)

@@ -142,6 +142,21 @@ def test_where_all_is_wrong_or_right_only_that_is_drawn() -> None:
     assert network.sheets(images, answers, names)[0].title == "Right answers drawn again"
 
 
+def test_without_a_decoder_the_margin_loss_is_all() -> None:
+    torch.manual_seed(0)
+    network = build("capsnet_no_decoder").train()
+    lengths, labels = network(torch.rand(2, 1, 28, 28)), torch.tensor([3, 7])
+    assert lengths.shape == (2, 10)
+    right = torch.nn.functional.one_hot(labels, 10).bool()
+    margins = (0.9 - lengths[right]).clamp(min=0) ** 2
+    others = (lengths[~right] - 0.1).clamp(min=0) ** 2
+    expected = (margins.sum() + 0.5 * others.sum()) / 2
+    assert torch.allclose(network.loss(lengths, labels), expected)
+    with pytest.raises(RequestError, match="has no decoder and draws nothing"):
+        network.reconstruct(torch.zeros(2, 10, 16), labels)
+    assert network.sheets(torch.rand(2, 1, 28, 28), labels, list("0123456789")) == []
+
+
 def test_images_of_another_size_than_it_was_built_for_are_refused() -> None:
     network = build("capsnet", image_size=(28, 20))
     message = r"capsnet takes images of 1x28x20 .* and no other size; these are 1x20x28\. Resize"

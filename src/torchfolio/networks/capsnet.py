@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.errors import RequestError
 from torchfolio.layers.sizes import require_size
 from torchfolio.networks.sheets import Sheet
 
@@ -87,8 +88,9 @@ class ClassCapsules(nn.Module):
 class CapsNet(nn.Module):
     """Shape: (batch, in_channels, height, width) -> lengths (batch, num_classes), in [0, 1).
 
-    ``image_size`` is (height, width), 28x28 in the paper; images are in [0, 1]. In training mode it
-    returns (lengths, capsules (batch, num_classes, 16), images), which the loss reads.
+    ``image_size`` is (height, width), 28x28 in the paper; images are in [0, 1]. With a ``decoder``
+    it returns in training mode (lengths, capsules (batch, num_classes, 16), images), which the loss
+    reads.
     """
 
     class_modules = ("digitcaps", "decoder")  # both have the size of the number of classes
@@ -100,6 +102,7 @@ class CapsNet(nn.Module):
         image_size: tuple[int, int] = (28, 28),
         routings: int = 3,
         form: str = "paper",
+        decoder: bool = True,
     ) -> None:
         super().__init__()
         if form not in ("paper", "official"):
@@ -114,14 +117,16 @@ class CapsNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, 256, 9)
         self.primarycaps = PrimaryCapsules(official)
         self.digitcaps = ClassCapsules(KINDS * rows * columns, num_classes, routings, official)
-        self.decoder = nn.Sequential(
-            nn.Linear(num_classes * LAST_POSE, 512),
-            nn.ReLU(),
-            nn.Linear(512, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, pixels),
-            nn.Sigmoid(),
-        )
+        self.decoder: nn.Sequential | None = None
+        if decoder:
+            self.decoder = nn.Sequential(
+                nn.Linear(num_classes * LAST_POSE, 512),
+                nn.ReLU(),
+                nn.Linear(512, 1024),
+                nn.ReLU(),
+                nn.Linear(1024, pixels),
+                nn.Sigmoid(),
+            )
         for layer in self.modules() if official else ():
             if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 truncated_normal(layer.weight, 0.05 if layer is self.conv1 else 0.1)
@@ -130,7 +135,7 @@ class CapsNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         capsules = self.capsules(images)
         lengths = torch.linalg.vector_norm(capsules, dim=-1)
-        return (lengths, capsules, images) if self.training else lengths
+        return (lengths, capsules, images) if self.training and self.decoder else lengths
 
     def capsules(self, images: Tensor) -> Tensor:
         """Return the last capsules (batch, num_classes, 16)."""
@@ -139,11 +144,13 @@ class CapsNet(nn.Module):
 
     def reconstruct(self, capsules: Tensor, targets: Tensor) -> Tensor:
         """Return the images (batch, in_channels, height, width) of the capsules that are there."""
+        if self.decoder is None:
+            raise RequestError("This capsnet has no decoder and draws nothing (decoder=False).")
         mask = presence(targets, capsules.shape[1])[..., None]
         return self.decoder((capsules * mask).flatten(1)).unflatten(1, self.size)
 
     def loss(self, outputs: Tensor | tuple[Tensor, Tensor, Tensor], targets: Tensor) -> Tensor:
-        """Return the margin loss, in training with that of the reconstruction.
+        """Return the margin loss, in training with that of the reconstruction, if there is one.
 
         ``targets`` are classes (batch,), or the labels of pictures that show several things, ones
         and zeros (batch, num_classes): Equation 4 has a term for each class by itself.
@@ -177,6 +184,8 @@ class CapsNet(nn.Module):
 
         ``labels`` (batch,) are the right classes, ``classes`` the names of all.
         """
+        if self.decoder is None:
+            return []
         capsules = self.capsules(images)
         answers = torch.linalg.vector_norm(capsules, dim=-1).argmax(1)
         as_they_are, as_answered = (self.reconstruct(capsules, each) for each in (labels, answers))
