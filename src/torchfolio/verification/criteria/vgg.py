@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchfolio.networks.catalogue import Card
-from torchfolio.verification.calculation import Calculation, largest
+from torchfolio.verification.calculation import Calculation, largest, normalization_shapes
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
 from torchfolio.verification.initialization import Rule, batch_norm_rules, constant, fan_out, normal
 from torchfolio.verification.reference import CalculatedReference, Reference
@@ -59,10 +59,7 @@ def calculated(form: Form, batch_norm: bool) -> Reference:
             shapes[f"features.{place}.weight"] = (maps, channels, kernel, kernel)
             shapes[f"features.{place}.bias"] = (maps,)
             if batch_norm:
-                norm = f"features.{place + 1}"
-                for kind in ("weight", "bias", "running_mean", "running_var"):
-                    shapes[f"{norm}.{kind}"] = (maps,)
-                shapes[f"{norm}.num_batches_tracked"] = ()
+                shapes |= normalization_shapes(f"features.{place + 1}", maps)
             channels = maps
             place += 1 + batch_norm
         place += 1  # the ReLU, or the pool
