@@ -12,22 +12,18 @@ divides their convolution by 32, a bias for each value of the last capsules, hal
 and its mean over the classes for their sum, and its own first weights.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.errors import RequestError
 from torchfolio.layers.sizes import require_size
-from torchfolio.networks.sheets import Sheet
 
 KINDS, POSE = 32, 8  # Section 4: kinds of primary capsules, and values of each
 LAST_POSE = 16  # Section 4: values of the last capsules
 PRESENT, ABSENT, DOWN = 0.9, 0.1, 0.5  # Equation 4: m+, m-, lambda
 RECONSTRUCTION = 0.0005  # Section 4.1: of the sum of squared differences
 TWEAK, TWEAKS = 0.05, 5  # Figure 4: dimensions move in steps of 0.05 from -0.25 to 0.25
-SHOWN_CLASSES = 4  # whose dimensions the report moves
 
 
 def squash(x: Tensor) -> Tensor:
@@ -178,38 +174,6 @@ class CapsNet(nn.Module):
         classes = torch.full((LAST_POSE * len(steps),), label, device=capsules.device)
         drawn = self.reconstruct(moved.flatten(0, 1), classes)
         return drawn.reshape(LAST_POSE, len(steps), *self.size)
-
-    def sheets(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> list[Sheet]:
-        """Return what the decoder draws of images, for the report: Figures 3 and 4.
-
-        ``labels`` (batch,) are the right classes, ``classes`` the names of all.
-        """
-        if self.decoder is None:
-            return []
-        capsules = self.capsules(images)
-        answers = torch.linalg.vector_norm(capsules, dim=-1).argmax(1)
-        as_they_are, as_answered = (self.reconstruct(capsules, each) for each in (labels, answers))
-        drawn = torch.stack([images, as_they_are, as_answered])
-        right = answers == labels
-        found = []
-        if not right.all():
-            pairs = zip(labels[~right].tolist(), answers[~right].tolist(), strict=True)
-            names = [f"is {classes[label]}\nsaid {classes[answer]}" for label, answer in pairs]
-            caption = "From the capsule of the true class, and from that of the answer (Figure 3)."
-            rows = ["picture", "as it is", "as answered"]
-            found.append(Sheet("Mistakes drawn again", caption, rows, names, drawn[:, ~right]))
-        if right.any():
-            names = [classes[label] for label in labels[right].tolist()]
-            caption, rows = "From the capsule of the class (Figure 3).", ["picture", "drawn"]
-            found.append(Sheet("Right answers drawn again", caption, rows, names, drawn[:2, right]))
-        known = labels[right].tolist()
-        for label in list(dict.fromkeys(known))[:SHOWN_CLASSES]:
-            moved = self.tweaked(capsules[right][known.index(label)], label)
-            caption = "Each dimension moved by itself, by up to 0.25 (Figure 4)."
-            rows = [str(number + 1) for number in range(LAST_POSE)]
-            names = ["-0.25", *[""] * (TWEAKS - 1), "0", *[""] * (TWEAKS - 1), "+0.25"]
-            found.append(Sheet(f"Capsule of {classes[label]}", caption, rows, names, moved))
-        return found
 
     def presences(self, lengths: Tensor) -> Tensor:
         """Return the probability of each class by itself: its length (Section 2)."""
