@@ -105,6 +105,17 @@ def test_a_training_gives_the_weights_their_pictures(googlenet: nn.Module) -> No
     torch.testing.assert_close(found, pooled(googlenet, as_imagenets(pixels)))
 
 
+def test_a_network_that_transforms_its_input_gets_pictures_normalised_as_imagenets(
+    googlenet: nn.Module,
+) -> None:
+    start = prepare("googlenet", "digits", QUICK | {"set": {"transform_input": True}})
+    assert start.recipe.task["normalize"] == "imagenet"
+    network = make_parts(start).network.eval()
+    pixels = start.task.pictures.fitted(start.dataset, start.splits.indices["train"][:4])
+    found = pooled(network, start.task.pictures.normalised(pixels))
+    torch.testing.assert_close(found, pooled(googlenet, as_imagenets(pixels)))
+
+
 def test_a_normalisation_that_is_asked_for_overrules(googlenet: nn.Module) -> None:
     start = prepare("googlenet", "digits", QUICK | {"normalize": "imagenet"})
     assert start.recipe.task["normalize"] == "imagenet"

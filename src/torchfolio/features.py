@@ -63,7 +63,7 @@ def network_features(
     arguments: dict[str, Any] = {}
     if str(weights) == "imagenet":
         tensors = imagenet_weights(card)
-        normalize = normalize or card.weights_normalize
+        normalize = normalize or card.published_normalize(arguments)
     else:
         tensors = read_weights(weights)
         if (Path(weights) / "recipe.toml").is_file():

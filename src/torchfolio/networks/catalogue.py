@@ -5,6 +5,7 @@ Listing it imports neither torch nor numpy. A network is built by ``create`` in
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
@@ -70,6 +71,11 @@ class Card:
     def smallest(self) -> int:
         """The smallest legal side of a square image."""
         return self.step if self.multiple_of else max(self.min_input[1:])
+
+    def published_normalize(self, arguments: Mapping[str, Any]) -> str:
+        """Return how pictures are normalised for torchvision's weights, given these arguments."""
+        itself = self.weights_arguments and self.weights_arguments.items() <= arguments.items()
+        return "imagenet" if itself else self.weights_normalize
 
     def as_json(self) -> dict[str, Any]:
         """Return the card as plain values."""

@@ -35,7 +35,7 @@ def given_weights(
     if given is None or transfer == "none":
         return None, {}
     if given == "imagenet":
-        task.setdefault("normalize", card.weights_normalize)
+        task.setdefault("normalize", card.published_normalize(network.get("set") or {}))
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)
