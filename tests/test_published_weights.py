@@ -69,9 +69,9 @@ def test_create_makes_the_network_that_torchvision_makes(googlenet: nn.Module) -
     assert googlenet.transform_input is True
     images = torch.randn(2, 3, 64, 64)
     ours = torchfolio.create("googlenet", weights="imagenet").eval()
-    assert torch.allclose(ours(images), googlenet(images), atol=1e-5)
+    assert torch.allclose(ours(images), googlenet(images), atol=1e-3)
     as_asked = torchfolio.create("googlenet", weights="imagenet", transform_input=False).eval()
-    assert not torch.allclose(as_asked(images), googlenet(images), atol=1e-3)
+    assert not torch.allclose(as_asked(images), googlenet(images), atol=0.1)
     assert torchfolio.create("googlenet").transform_input is False
     grey = torchfolio.create("googlenet", weights="imagenet", in_channels=1)
     assert grey.transform_input is False  # whose first layer is new
@@ -86,11 +86,11 @@ def test_features_are_torchvisions(googlenet: nn.Module, tmp_path: Path) -> None
     found = network_features("googlenet", [file], **settings)
     assert found.preparation.endswith("3 channel(s), black becomes -1, white 1")
     [row] = found
-    torch.testing.assert_close(torch.from_numpy(row["vector"]), expected[0])
+    assert torch.allclose(torch.from_numpy(row["vector"]), expected[0], atol=1e-3)
     asked = network_features("googlenet", [file], normalize="imagenet", **settings)
     assert asked.preparation.endswith("normalised by ImageNet's mean and standard deviation")
     [row] = asked
-    assert not torch.allclose(torch.from_numpy(row["vector"]), expected[0], atol=1e-3)
+    assert not torch.allclose(torch.from_numpy(row["vector"]), expected[0], atol=0.1)
 
 
 def test_a_training_gives_the_weights_their_pictures(googlenet: nn.Module) -> None:
@@ -102,7 +102,7 @@ def test_a_training_gives_the_weights_their_pictures(googlenet: nn.Module) -> No
     pixels = start.task.pictures.fitted(start.dataset, start.splits.indices["train"][:4])
     assert pixels.shape == (4, 3, 32, 32)
     found = pooled(network, start.task.pictures.normalised(pixels))
-    torch.testing.assert_close(found, pooled(googlenet, as_imagenets(pixels)))
+    assert torch.allclose(found, pooled(googlenet, as_imagenets(pixels)), atol=1e-3)
 
 
 def test_a_network_that_transforms_its_input_gets_pictures_normalised_as_imagenets(
@@ -113,7 +113,7 @@ def test_a_network_that_transforms_its_input_gets_pictures_normalised_as_imagene
     network = make_parts(start).network.eval()
     pixels = start.task.pictures.fitted(start.dataset, start.splits.indices["train"][:4])
     found = pooled(network, start.task.pictures.normalised(pixels))
-    torch.testing.assert_close(found, pooled(googlenet, as_imagenets(pixels)))
+    assert torch.allclose(found, pooled(googlenet, as_imagenets(pixels)), atol=1e-3)
 
 
 def test_a_normalisation_that_is_asked_for_overrules(googlenet: nn.Module) -> None:
