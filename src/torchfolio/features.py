@@ -49,9 +49,9 @@ def network_features(
 
     ``weights`` is a weight file, a run folder, or "imagenet". Unless given, ``image_size`` and
     ``normalize`` are as in the run (a file of ``folio export`` tells them too), else the card's
-    usual size and, for ``imagenet``, ImageNet's normalisation; of other weight files ``normalize``
-    has to be given (imagenet, none or LOW:HIGH), as they do not tell it. Raises ``RequestError``
-    where weights are missing or do not fit.
+    usual size and, for ``imagenet``, what the card says of these weights; of other weight files
+    ``normalize`` has to be given (imagenet, none or LOW:HIGH), as they do not tell it. Raises
+    ``RequestError`` where weights are missing or do not fit.
     """
     card = find_card(network)
     if weights is None:
@@ -63,7 +63,7 @@ def network_features(
     arguments: dict[str, Any] = {}
     if str(weights) == "imagenet":
         tensors = imagenet_weights(card)
-        normalize = normalize or "imagenet"
+        normalize = normalize or card.published_normalize(arguments)
     else:
         tensors = read_weights(weights)
         state, arguments = preparation(weights)

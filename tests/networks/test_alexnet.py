@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from torchfolio.errors import RequestError
 from torchfolio.layers.local_response import LocalResponseNorm
 from torchfolio.networks.build import build
 
@@ -30,7 +31,19 @@ def test_torchs_module_divides_alpha_by_the_channels() -> None:
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 224, 224), (1, 1, 227, 227), (3, 227, 227)])
+def test_another_size_than_that_of_2012_is_refused(shape: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        network, images = build("alexnet_2012"), torch.zeros(shape)
+    with pytest.raises(RequestError, match=r"alexnet_2012 takes images of 3x227x227 .* no other"):
+        network(images)
+
+
 def test_the_third_convolution_alone_joins_the_two_towers() -> None:
     network = build("alexnet_2012")
     groups = {name: layer.groups for name, layer in network.named_children() if name[:4] == "conv"}
     assert groups == {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
+    one = build("alexnet_2012_ungrouped")
+    assert {layer.groups for layer in one.children() if isinstance(layer, nn.Conv2d)} == {1}
+    with pytest.raises(RequestError, match="groups is 1 or 2, not 3"):
+        build("alexnet_2012", groups=3)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.capsnet import ClassCapsules, squash
 
@@ -100,45 +101,25 @@ def test_each_dimension_moves_by_itself_in_steps_of_a_twentieth() -> None:
         assert torch.allclose(found[dimension, step], expected, atol=1e-6)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("name", ["capsnet", "capsnet_official"])
-def test_the_report_gets_what_is_drawn_of_mistakes_and_right_answers(name: str) -> None:
+def test_without_a_decoder_the_margin_loss_is_all() -> None:
     torch.manual_seed(0)
-    network = build(name, num_classes=3, in_channels=3, image_size=(17, 17)).eval()
-    images = torch.rand(6, 3, 17, 17)
-    answers = network(images).argmax(1)
-    labels = answers.clone()
-    labels[1] = (answers[1] + 1) % 3
-    classes = ["猫", "dog", "a/b"]
-    mistakes, right, *moved = network.sheets(images, labels, classes)
-    capsules = network.capsules(images)
-    assert mistakes.title == "Mistakes drawn again"
-    assert mistakes.columns == [f"is {classes[labels[1]]}\nsaid {classes[answers[1]]}"]
-    assert torch.equal(mistakes.pictures[0, 0], images[1])
-    by_label = network.reconstruct(capsules, labels)
-    assert torch.allclose(mistakes.pictures[1, 0], by_label[1])
-    assert torch.allclose(mistakes.pictures[2, 0], network.reconstruct(capsules, answers)[1])
-    assert right.pictures.shape == (2, 5, 3, 17, 17)
-    assert torch.allclose(right.pictures[1], by_label[[0, 2, 3, 4, 5]])
-    shown = list(dict.fromkeys(labels[[0, 2, 3, 4, 5]].tolist()))
-    assert [sheet.title for sheet in moved] == [f"Capsule of {classes[each]}" for each in shown]
-    for sheet, label in zip(moved, shown, strict=True):
-        assert len(sheet.rows) == 16
-        assert len(sheet.columns) == 11
-        assert sheet.pictures.shape == (16, 11, 3, 17, 17)
-        first = next(place for place in (0, 2, 3, 4, 5) if labels[place] == label)
-        assert torch.allclose(sheet.pictures[3, 5], by_label[first], atol=1e-6)  # not moved
+    network = build("capsnet_no_decoder").train()
+    lengths, labels = network(torch.rand(2, 1, 28, 28)), torch.tensor([3, 7])
+    assert lengths.shape == (2, 10)
+    right = torch.nn.functional.one_hot(labels, 10).bool()
+    margins = (0.9 - lengths[right]).clamp(min=0) ** 2
+    others = (lengths[~right] - 0.1).clamp(min=0) ** 2
+    expected = (margins.sum() + 0.5 * others.sum()) / 2
+    assert torch.allclose(network.loss(lengths, labels), expected)
+    with pytest.raises(RequestError, match="has no decoder and draws nothing"):
+        network.reconstruct(torch.zeros(2, 10, 16), labels)
 
 
-@torch.no_grad()
-def test_where_all_is_wrong_or_right_only_that_is_drawn() -> None:
-    network = build("capsnet", num_classes=3, image_size=(17, 17)).eval()
-    images = torch.rand(2, 1, 17, 17)
-    answers = network(images).argmax(1)
-    names = ["a", "b", "c"]
-    [only] = network.sheets(images, (answers + 1) % 3, names)
-    assert only.title == "Mistakes drawn again"
-    assert network.sheets(images, answers, names)[0].title == "Right answers drawn again"
+def test_images_of_another_size_than_it_was_built_for_are_refused() -> None:
+    network = build("capsnet", image_size=(28, 20))
+    message = r"capsnet takes images of 1x28x20 .* and no other size; these are 1x20x28\. Resize"
+    with pytest.raises(RequestError, match=message):
+        network(torch.rand(1, 1, 20, 28))
 
 
 def test_probabilities_are_lengths_scaled() -> None:

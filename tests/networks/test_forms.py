@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.models import get_weight, list_models
 
 from torchfolio.errors import RequestError
-from torchfolio.networks.build import build, builder
+from torchfolio.networks.build import build, builder, settings
 from torchfolio.networks.catalogue import cards, find_card, recipe_file
 from torchfolio.networks.summary import summarise
 from torchfolio.tasks.base import Parts
@@ -27,6 +27,11 @@ DENSENET_40_MACS = (
 )
 # Two convolutions of 9x9, the votes, and three rounds of sums, with agreement after two of them.
 CAPSNET_MACS = 81 * 256 * 20**2 + 81 * 256**2 * 6**2 + 1152 * 10 * 8 * 16 + 5 * 1152 * 10 * 16
+# The patches; twelve times queries, keys, values, two products of 50 by 50 tokens, a projection and
+# the hidden layer; the head.
+VIT_TI_32_MACS = (
+    49 * 3 * 32**2 * 192 + 12 * (50 * 192**2 * (3 + 1 + 4 + 4) + 2 * 50**2 * 192) + 192 * 1000
+)
 COUNTS = {  # parameters, multiply-adds
     "softmax_regression": (7_850, 7_840),
     "mlp_plain": (203_530, 203_264),
@@ -76,6 +81,7 @@ for depth in (18, 34, 50, 101, 152):
 
 COUNTS |= {
     "alexnet_2012": (60_965_224, 724_406_816),
+    "alexnet_2012_ungrouped": (62_378_344, 1_135_256_096),
     "alexnet": (61_100_840, 714_188_480),
     "vgg11": (132_863_336, 7_609_090_048),
     "vgg13": (133_047_848, 11_308_466_176),
@@ -112,7 +118,10 @@ COUNTS |= {
     "mobilenet_v2_1.4": (6_108_776, 582_195_824),
     "capsnet": (8_215_568, CAPSNET_MACS),
     "capsnet_official": (8_215_728, CAPSNET_MACS),
+    "capsnet_no_decoder": (6_804_224, CAPSNET_MACS),
     "vit_ti_16": (5_717_416, 1_253_683_200),
+    # other patches of 3 x 16 x 16 values than of 3 x 32 x 32, 1 + 49 positions for 1 + 196
+    "vit_ti_32": (5_717_416 + 192 * 3 * (32**2 - 16**2) - 192 * (196 - 49), VIT_TI_32_MACS),
     "vit_s_16": (22_050_664, 4_598_882_304),
     "vit_s_32": (22_878_952, 1_142_909_952),
     "vit_b_16": (86_567_656, 17_563_828_224),
@@ -121,7 +130,7 @@ COUNTS |= {
     "vit_l_32": (306_535_400, 15_377_539_072),
     "cifar_quick": (145_578, 75 * 32**3 + 800 * (32 * 16**2 + 64 * 8**2) + 1024 * 64 + 640),
 }
-COUNTS |= {f"vgg{depth}_paper": COUNTS[f"vgg{depth}"] for depth in (11, 13, 16, 19)}
+COUNTS |= {f"vgg{form}_paper": COUNTS[f"vgg{form}"] for form in ("11", "13", "16", "16_c", "19")}
 
 SLOW = ("101", "152", "1202", "vgg", "161", "201", "264", "vit_l", "vit_b", "2012")
 LARGE = [name for name in COUNTS if any(word in name for word in SLOW)]
@@ -130,7 +139,7 @@ SMALLEST = [
     "lenet5_original", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet20",
     "resnet20_b", "alexnet", "vgg11_bn", "googlenet_aux", "googlenet_original_aux", "densenet121",
     "densenet40_k12", "densenet100_k12_bc", "mobilenet_v1_0.25", "mobilenet_v2_0.35", "capsnet",
-    "capsnet_official", "vit_ti_16", "cifar_quick",
+    "capsnet_official", "capsnet_no_decoder", "vit_ti_16", "cifar_quick",
 ]  # fmt: skip
 BY_HEART = [
     "softmax_regression", "mlp", "maxout_mlp", "lenet5_original", "lenet_caffe", "resnet20",
@@ -295,6 +304,25 @@ def test_other_channels_and_odd_sizes_are_taken(name: str, shape: tuple[int, int
     network = build(name, num_classes=3, in_channels=shape[0], image_size=shape[1:]).eval()
     with torch.no_grad():
         assert network(torch.rand(2, *shape)).shape == (2, 3)
+
+
+def of_one_size(name: str) -> bool:
+    """Whether a network, once built, takes images of one size alone."""
+    card = find_card(name)
+    sized = "image_size" in settings(card) and not hasattr(builder(card), "adapted")
+    return card.fixed_size or sized
+
+
+@pytest.mark.parametrize("name", [each for each in COUNTS if of_one_size(each)])
+def test_networks_of_one_size_refuse_every_other(name: str) -> None:
+    channels, height, width = find_card(name).input
+    with torch.device("meta"):
+        network, images = build(name), torch.zeros(1, channels, height + 1, width)
+    message = (
+        rf"takes images of {channels}x{height}x{width} .* no other size; these are {channels}x"
+    )
+    with pytest.raises(RequestError, match=message):
+        network(images)
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -1,5 +1,7 @@
 """GoogLeNet: its auxiliary heads, and the input transform of torchvision's weights."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -37,6 +39,20 @@ def test_the_input_transform_is_torchvisions() -> None:
     ours, without = build("googlenet", transform_input=True).eval(), build("googlenet").eval()
     without.load_state_dict(ours.state_dict())
     assert torch.equal(ours(images), without(renormalised(images)))
+
+
+def test_the_original_starts_as_caffes_fillers_have_it() -> None:
+    torch.manual_seed(0)
+    network = build("googlenet_original_aux")
+    reads = {"conv1.conv": 3 * 49, "inception4a.branch3.1.conv": 16 * 25, "aux2.fc1": 2048}
+    for name, count in reads.items():  # U(-sqrt(3 / n), sqrt(3 / n)), n what each output reads
+        bound, layer = math.sqrt(3 / count), network.get_submodule(name)
+        assert 0.99 * bound < layer.weight.abs().max().item() <= bound, name
+        assert torch.equal(layer.bias, torch.full_like(layer.bias, 0.2)), name
+    for name in ("fc", "aux1.fc2", "aux2.fc2"):  # loss1 to loss3/classifier of train_val.prototxt
+        layer = network.get_submodule(name)
+        assert 0.99 * math.sqrt(3 / 1024) < layer.weight.abs().max().item() <= math.sqrt(3 / 1024)
+        assert not layer.bias.any(), name
 
 
 def test_heads_pool_as_printed_where_maps_are_as_printed() -> None:

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -39,6 +40,43 @@ def test_every_recipe_is_one_that_the_loop_takes(path: Path) -> None:
 
 def test_no_recipe_file_is_without_a_network() -> None:
     assert sorted(FILES[0].parent.glob("*.toml")) == FILES
+
+
+NUMBERS = {"half a": 0.5, "one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_what_a_note_says_of_passes_and_warm_up_is_what_is_done(path: Path) -> None:
+    for which, sheet in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        note, training = sheet["note"], sheet["training"]
+        for words in re.findall(r"after (half a|\w+) pass(?:es)? of warm-up", note):
+            assert float(NUMBERS.get(words, words)) == training["warmup"], which
+        told = "warm-up" in note or "warmed up" in note or "first pass" in note
+        assert told == (training.get("warmup", 0) > 0), which
+        if "passes" in note:
+            assert str(training["epochs"]) in re.findall(r"\d+", note), which
+
+
+def test_rates_fall_as_far_as_the_notes_say() -> None:
+    sheet = tomllib.loads(recipe_file(find_card("capsnet")).read_text(encoding="utf-8"))["paper"]
+    training = sheet["training"]
+    assert "falling to a tenth in five steps" in sheet["note"]
+    assert len(training["milestones"]) == 5
+    assert training["gamma"] ** 5 == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
+def test_mobilenets_rate_is_the_papers_by_the_root_of_its_machines(name: str) -> None:
+    sheet = tomllib.loads(recipe_file(find_card(name)).read_text(encoding="utf-8"))["paper"]
+    # Sandler et al. 2018, Section 6.1: 0.045, 16 machines, batches of 96
+    assert sheet["optimizer"]["network"]["lr"] == pytest.approx(0.045 / 16**0.5, rel=0.12)
+    assert "at 0.01 for batches of 96" in sheet["note"]
+    recipe = recipe_table(find_card(name), "paper")
+    nothing: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    card, options = find_card(name), ImageOptions
+    found = resolve(card, {}, "image-classification", options, nothing, 50_000, recipe)
+    assert found.training.batch_size == 64
+    assert found.optimizers["network"]["lr"] == pytest.approx(0.01 * (64 / 96) ** 0.5)
 
 
 def test_the_papers_settings_are_the_papers() -> None:

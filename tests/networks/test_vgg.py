@@ -43,6 +43,14 @@ def test_dense_evaluation_is_the_mean_over_all_windows() -> None:
     assert torch.allclose(Dense(network)(images), torch.stack(windows).mean(0), atol=1e-5)
 
 
+def test_dense_evaluation_of_small_pictures_is_refused() -> None:
+    with torch.device("meta"):
+        network, images = build("vgg11"), torch.zeros(1, 3, 223, 300)
+    message = r"takes images from 224x224 on.* these are 223x300\. Enlarge them, or ask"
+    with pytest.raises(RequestError, match=message):
+        Dense(network)(images)
+
+
 def test_an_unknown_configuration_is_named() -> None:
     with pytest.raises(RequestError, match="configuration is one of A, B, C, D, E, not 'F'"):
         build("vgg16", configuration="F")

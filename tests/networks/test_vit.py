@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from torchvision.models import VisionTransformer
 
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
@@ -45,6 +46,42 @@ def test_a_picture_of_another_size_is_read_as_by_a_network_of_that_size() -> Non
     load_weights(second, first.state_dict(), strict=True)
     images = torch.randn(2, 3, 80, 48)
     assert torch.allclose(first(images), second(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("old", [(32, 128), (128, 32), (64, 64), (96, 32), (16, 192)])
+@pytest.mark.parametrize("new", [(32, 128), (64, 64), (32, 96)])
+def test_positions_lie_as_in_the_images_that_they_were_learnt_on(
+    old: tuple[int, int], new: tuple[int, int], tmp_path: Path
+) -> None:
+    """16 patches, or 12, in rows of another length are other places."""
+    first = small(image_size=old)
+    save_file(first.state_dict(), tmp_path / "w.safetensors")
+    second = small(image_size=new)
+    load_weights(second, read_weights(tmp_path / "w.safetensors"), strict=True)
+    grids = [(height // 16, width // 16) for height, width in (old, new)]
+    expected = interpolated(first.encoder.pos_embedding, *grids)
+    assert torch.equal(second.encoder.pos_embedding, expected)
+    images = torch.randn(1, 3, *new)
+    with torch.no_grad():
+        assert torch.allclose(second(images), first(images), atol=1e-5)
+
+
+def test_square_images_leave_no_trace_in_the_weights() -> None:
+    assert "encoder.grid" not in small(image_size=(64, 64)).state_dict()
+    assert small(image_size=(32, 96)).state_dict()["encoder.grid"].tolist() == [2, 6]
+
+
+def test_positions_whose_places_are_unknown_are_refused() -> None:
+    weights = small(image_size=(32, 96)).state_dict()
+    weights["encoder.grid"] = torch.tensor([3, 5])
+    network = small(image_size=(64, 64))
+    before = network.encoder.pos_embedding.clone()
+    with pytest.raises(RequestError, match=r"of 12 patches, and their encoder.grid is \[3, 5\]"):
+        load_weights(network, weights)
+    del weights["encoder.grid"]
+    with pytest.raises(RequestError, match="of 12 patches, which is no square: how they lie is"):
+        load_weights(network, weights)
+    assert torch.equal(network.encoder.pos_embedding, before)
 
 
 def of_transformers(side: int) -> torch.nn.Module:
@@ -109,6 +146,23 @@ def test_weights_of_timm_load() -> None:
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert torch.allclose(ours(images), theirs(images), atol=1e-4)
+
+
+@torch.no_grad()
+def test_published_files_of_torchvision_with_their_older_spelling_load() -> None:
+    ours = small(image_size=(64, 64))
+    old = {
+        name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2."): value
+        for name, value in ours.state_dict().items()
+    }
+    assert "encoder.layers.encoder_layer_11.mlp.linear_2.bias" in old
+    other = build("vit_ti_16", num_classes=3, image_size=(64, 64)).eval()
+    assert load_weights(other, old, strict=True).ignored == []
+    theirs = VisionTransformer(64, 16, 12, 3, 192, 768, num_classes=3).eval()
+    theirs.load_state_dict(dict(old))  # it takes that spelling, too
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(other(images), ours(images))
+    assert torch.allclose(other(images), theirs(images), atol=1e-5)
 
 
 def test_what_cannot_be_is_named() -> None:

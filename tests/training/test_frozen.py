@@ -31,6 +31,7 @@ HEADS = {
     "densenet100_k12_bc": ("classifier", "features"),
     "mobilenet_v1_0.25": ("classifier", "blocks"),
     "mobilenet_v2_0.35": ("classifier", "features"),
+    "capsnet_no_decoder": ("digitcaps", "primarycaps"),
     "vit_ti_16": ("heads", "encoder"),
     "cifar_quick": ("ip2", "ip1"),
     "alexnet": ("classifier", "features"),

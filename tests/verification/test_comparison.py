@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchfolio.verification.comparison import compare, first_layer, others, relative
 from torchfolio.verification.draw import calibrate, draw
@@ -10,6 +10,7 @@ from torchfolio.verification.initialization import (
     batch_norm_rules,
     check_initial,
     constant,
+    cut,
     fan_in,
     fan_out,
     normal,
@@ -240,6 +241,26 @@ def test_uniform_starts_are_judged() -> None:
         assert "the bound is 0.5" in check_initial({"w": w * 0.9}, [rule])[0]
         gaussian = (fresh(seed, 50, 50) * 0.29).clamp(-0.5, 0.5)
         assert "starts wrong" in check_initial({"w": gaussian}, [rule])[0]
+
+
+def test_starts_cut_off_at_two_deviations_are_judged() -> None:
+    rule = cut(r"w", lambda v, n: 0.1, "a paper")
+    for seed in range(20):
+        w = nn.init.trunc_normal_(torch.empty(100, 100), std=0.1, a=-0.2, b=0.2)
+        assert check_initial({"w": w}, [rule]) == []
+        assert (
+            "beyond the bound 0.2" in check_initial({"w": 0.1 * fresh(seed, 100, 100)}, [rule])[0]
+        )
+        assert "its deviation is 0.0" in check_initial({"w": w * 0.9}, [rule])[0]
+        flat = 0.08796257 * 3**0.5 * (2 * torch.rand(100, 100) - 1)  # uniform, as spread
+        assert "it is not cut" in check_initial({"w": flat}, [rule])[0]
+
+
+def test_a_rule_may_be_for_kernels_alone() -> None:
+    rules = [normal(r"\d\.weight", lambda v, n: 0.1, "a paper", dims=4), *batch_norm_rules(r"\d")]
+    state = {"0.weight": 0.1 * fresh(0, 8, 8, 3, 3), "1.weight": torch.ones(8)}
+    assert check_initial(state, rules) == []
+    assert len(check_initial({name: value + 1 for name, value in state.items()}, rules)) == 2
 
 
 def test_constants_are_judged_and_the_first_rule_decides() -> None:

@@ -57,6 +57,21 @@ def test_the_names_and_shapes_of_every_network_are_its_references(name: str) -> 
     assert sum(p.numel() for p in network.parameters()) == card.parameters
 
 
+# What checks of their own look at: ``check_table_start`` and ``check_codes``.
+ELSEWHERE = {"lenet5_original": {"c3.pairs.weight", "output.codes"}}
+
+
+@pytest.mark.parametrize("name", list_networks())
+def test_how_every_value_of_every_network_starts_is_checked(name: str) -> None:
+    card = find_card(name)
+    form = Form(settings(card)["num_classes"], card.input[0], (card.input[1], card.input[2]))
+    rules = find_criteria(card, form).initial
+    with torch.device("meta"):
+        values = build(name).state_dict()
+    unknown = {key for key, v in values.items() if not any(rule.knows(key, v) for rule in rules)}
+    assert unknown == ELSEWHERE.get(name, set())
+
+
 @pytest.mark.parametrize(
     "name", ["softmax_regression", "mlp", "lenet5", "lenet_caffe", "resnet20_b"]
 )

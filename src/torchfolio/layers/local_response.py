@@ -11,7 +11,7 @@ class LocalResponseNorm(nn.Module):
 
     Neighbours are the ``size`` channels around its own, at its place. ``alpha`` is the paper's:
     torch's module divides it by ``size``. The gradient is written out, which takes a fraction of
-    the time of torch's (docs/performance.md, "What helped, and what did not").
+    the time of torch's (``benchmarks/local_response.py`` measures it).
 
     Shape: (batch, channels, ...) -> the same
     """

@@ -13,18 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.layers.local_response import LocalResponseNorm
+from torchfolio.layers.sizes import require_size
 
 
 class AlexNet2012(nn.Module):
-    """Shape: (batch, in_channels, 227, 227) -> class scores (batch, num_classes)."""
+    """Shape: (batch, in_channels, 227, 227) -> class scores (batch, num_classes).
 
-    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+    ``groups`` are the towers: two, or one, in which every convolution reads all maps.
+    """
+
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3, groups: int = 2) -> None:
         super().__init__()
+        if groups not in (1, 2):
+            raise ValueError(f"groups is 1 or 2, not {groups!r}")
         self.conv1 = nn.Conv2d(in_channels, 96, 11, stride=4)
-        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=2)
-        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)  # the only one that reads both towers
-        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=2)
-        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=2)
+        self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=groups)
+        self.conv3 = nn.Conv2d(256, 384, 3, padding=1)  # always reads both towers
+        self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=groups)
+        self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=groups)
         self.norm = LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)  # Section 3.3
         self.pool = nn.MaxPool2d(3, stride=2)  # Section 3.4: overlapping
         self.fc6 = nn.Linear(256 * 6 * 6, 4096)
@@ -38,6 +44,7 @@ class AlexNet2012(nn.Module):
                 nn.init.constant_(layer.bias, 1 if layer in ones else 0)
 
     def forward(self, images: Tensor) -> Tensor:
+        require_size("alexnet_2012", images, self.conv1.in_channels, 227, 227)
         x = self.pool(self.norm(F.relu(self.conv1(images))))  # (batch, 96, 27, 27)
         x = self.pool(self.norm(F.relu(self.conv2(x))))  # (batch, 256, 13, 13)
         x = F.relu(self.conv4(F.relu(self.conv3(x))))  # (batch, 384, 13, 13)

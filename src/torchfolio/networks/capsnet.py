@@ -12,20 +12,18 @@ divides their convolution by 32, a bias for each value of the last capsules, hal
 and its mean over the classes for their sum, and its own first weights.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchfolio.networks.sheets import Sheet
+from torchfolio.errors import RequestError
+from torchfolio.layers.sizes import require_size
 
 KINDS, POSE = 32, 8  # Section 4: kinds of primary capsules, and values of each
 LAST_POSE = 16  # Section 4: values of the last capsules
 PRESENT, ABSENT, DOWN = 0.9, 0.1, 0.5  # Equation 4: m+, m-, lambda
 RECONSTRUCTION = 0.0005  # Section 4.1: of the sum of squared differences
 TWEAK, TWEAKS = 0.05, 5  # Figure 4: dimensions move in steps of 0.05 from -0.25 to 0.25
-SHOWN_CLASSES = 4  # whose dimensions the report moves
 
 
 def squash(x: Tensor) -> Tensor:
@@ -86,8 +84,9 @@ class ClassCapsules(nn.Module):
 class CapsNet(nn.Module):
     """Shape: (batch, in_channels, height, width) -> lengths (batch, num_classes), in [0, 1).
 
-    ``image_size`` is (height, width), 28x28 in the paper; images are in [0, 1]. In training mode it
-    returns (lengths, capsules (batch, num_classes, 16), images), which the loss reads.
+    ``image_size`` is (height, width), 28x28 in the paper; images are in [0, 1]. With a ``decoder``
+    it returns in training mode (lengths, capsules (batch, num_classes, 16), images), which the loss
+    reads.
     """
 
     class_modules = ("digitcaps", "decoder")  # both have the size of the number of classes
@@ -99,6 +98,7 @@ class CapsNet(nn.Module):
         image_size: tuple[int, int] = (28, 28),
         routings: int = 3,
         form: str = "paper",
+        decoder: bool = True,
     ) -> None:
         super().__init__()
         if form not in ("paper", "official"):
@@ -113,14 +113,16 @@ class CapsNet(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, 256, 9)
         self.primarycaps = PrimaryCapsules(official)
         self.digitcaps = ClassCapsules(KINDS * rows * columns, num_classes, routings, official)
-        self.decoder = nn.Sequential(
-            nn.Linear(num_classes * LAST_POSE, 512),
-            nn.ReLU(),
-            nn.Linear(512, 1024),
-            nn.ReLU(),
-            nn.Linear(1024, pixels),
-            nn.Sigmoid(),
-        )
+        self.decoder: nn.Sequential | None = None
+        if decoder:
+            self.decoder = nn.Sequential(
+                nn.Linear(num_classes * LAST_POSE, 512),
+                nn.ReLU(),
+                nn.Linear(512, 1024),
+                nn.ReLU(),
+                nn.Linear(1024, pixels),
+                nn.Sigmoid(),
+            )
         for layer in self.modules() if official else ():
             if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
                 truncated_normal(layer.weight, 0.05 if layer is self.conv1 else 0.1)
@@ -129,19 +131,22 @@ class CapsNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         capsules = self.capsules(images)
         lengths = torch.linalg.vector_norm(capsules, dim=-1)
-        return (lengths, capsules, images) if self.training else lengths
+        return (lengths, capsules, images) if self.training and self.decoder else lengths
 
     def capsules(self, images: Tensor) -> Tensor:
         """Return the last capsules (batch, num_classes, 16)."""
+        require_size("This capsnet", images, *self.size)
         return self.digitcaps(self.primarycaps(F.relu(self.conv1(images))))
 
     def reconstruct(self, capsules: Tensor, targets: Tensor) -> Tensor:
         """Return the images (batch, in_channels, height, width) of the capsules that are there."""
+        if self.decoder is None:
+            raise RequestError("This capsnet has no decoder and draws nothing (decoder=False).")
         mask = presence(targets, capsules.shape[1])[..., None]
         return self.decoder((capsules * mask).flatten(1)).unflatten(1, self.size)
 
     def loss(self, outputs: Tensor | tuple[Tensor, Tensor, Tensor], targets: Tensor) -> Tensor:
-        """Return the margin loss, in training with that of the reconstruction.
+        """Return the margin loss, in training with that of the reconstruction, if there is one.
 
         ``targets`` are classes (batch,), or the labels of pictures that show several things, ones
         and zeros (batch, num_classes): Equation 4 has a term for each class by itself.
@@ -169,36 +174,6 @@ class CapsNet(nn.Module):
         classes = torch.full((LAST_POSE * len(steps),), label, device=capsules.device)
         drawn = self.reconstruct(moved.flatten(0, 1), classes)
         return drawn.reshape(LAST_POSE, len(steps), *self.size)
-
-    def sheets(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> list[Sheet]:
-        """Return what the decoder draws of images, for the report: Figures 3 and 4.
-
-        ``labels`` (batch,) are the right classes, ``classes`` the names of all.
-        """
-        capsules = self.capsules(images)
-        answers = torch.linalg.vector_norm(capsules, dim=-1).argmax(1)
-        as_they_are, as_answered = (self.reconstruct(capsules, each) for each in (labels, answers))
-        drawn = torch.stack([images, as_they_are, as_answered])
-        right = answers == labels
-        found = []
-        if not right.all():
-            pairs = zip(labels[~right].tolist(), answers[~right].tolist(), strict=True)
-            names = [f"is {classes[label]}\nsaid {classes[answer]}" for label, answer in pairs]
-            caption = "From the capsule of the true class, and from that of the answer (Figure 3)."
-            rows = ["picture", "as it is", "as answered"]
-            found.append(Sheet("Mistakes drawn again", caption, rows, names, drawn[:, ~right]))
-        if right.any():
-            names = [classes[label] for label in labels[right].tolist()]
-            caption, rows = "From the capsule of the class (Figure 3).", ["picture", "drawn"]
-            found.append(Sheet("Right answers drawn again", caption, rows, names, drawn[:2, right]))
-        known = labels[right].tolist()
-        for label in list(dict.fromkeys(known))[:SHOWN_CLASSES]:
-            moved = self.tweaked(capsules[right][known.index(label)], label)
-            caption = "Each dimension moved by itself, by up to 0.25 (Figure 4)."
-            rows = [str(number + 1) for number in range(LAST_POSE)]
-            names = ["-0.25", *[""] * (TWEAKS - 1), "0", *[""] * (TWEAKS - 1), "+0.25"]
-            found.append(Sheet(f"Capsule of {classes[label]}", caption, rows, names, moved))
-        return found
 
     def presences(self, lengths: Tensor) -> Tensor:
         """Return the probability of each class by itself: its length (Section 2)."""

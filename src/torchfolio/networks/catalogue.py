@@ -5,6 +5,7 @@ Listing it imports neither torch nor numpy. A network is built by ``create`` in
 """
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
@@ -29,7 +30,9 @@ class Card:
     says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
     ``exclusive`` says that the page's loss is for exactly one class a picture; every other network
     that classifies images can also give them several labels, and that task is among its ``tasks``
-    without being written there.
+    without being written there. ``weights`` is torchvision's enum of the weights that ``--weights
+    imagenet`` downloads, ``weights_normalize`` how pictures were normalised that these were trained
+    on, ``weights_arguments`` with what the network takes pictures normalised as ImageNet's instead.
     """
 
     name: str
@@ -54,7 +57,9 @@ class Card:
     exclusive: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
-    weights: str = ""  # torchvision's weights enum that ``--weights imagenet`` downloads
+    weights: str = ""
+    weights_normalize: str = "imagenet"
+    weights_arguments: dict[str, Any] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -66,6 +71,11 @@ class Card:
     def smallest(self) -> int:
         """The smallest legal side of a square image."""
         return self.step if self.multiple_of else max(self.min_input[1:])
+
+    def published_normalize(self, arguments: Mapping[str, Any]) -> str:
+        """Return how pictures are normalised for torchvision's weights, given these arguments."""
+        itself = self.weights_arguments and self.weights_arguments.items() <= arguments.items()
+        return "imagenet" if itself else self.weights_normalize
 
     def as_json(self) -> dict[str, Any]:
         """Return the card as plain values."""

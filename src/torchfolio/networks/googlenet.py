@@ -6,8 +6,8 @@ Auxiliary heads: Section 5; they are for training and are not computed in evalua
 Differences: the auxiliary heads pool 14x14 maps as in the paper and maps of other sizes to 4x4,
 torchvision's form all of them to 4x4. torchvision's form has batch norm (epsilon 0.001) instead of
 biases and response normalisation, a 3x3 convolution for each 5x5, less dropout, and a last pool of
-2x2. The original has the response normalisation and the first weights (Glorot's) of Caffe's
-replica, models/bvlc_googlenet; the paper names neither.
+2x2. The original has the response normalisation and the first weights of Caffe's replica,
+models/bvlc_googlenet; the paper names neither.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.layers.fillers import xavier
 from torchfolio.layers.local_response import LocalResponseNorm
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj; a pool follows 3b and 4e.
@@ -31,6 +32,7 @@ INCEPTIONS = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 AUXILIARY = {"4a": ("aux1", 512), "4d": ("aux2", 528)}  # Section 5: and their channels
+CLASSIFIERS = ("fc", "aux1.fc2", "aux2.fc2")  # the layers that give scores
 SHARE = 0.3  # Section 5: of each auxiliary loss
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -136,13 +138,12 @@ class GoogLeNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # 7x7 at 224
         self.dropout = nn.Dropout(0.2 if batch_norm else 0.4)  # Table 1: 40 %
         self.fc = nn.Linear(channels, num_classes)
-        for module in self.modules():
+        for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 if batch_norm:
                     nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
-                elif module.bias is not None:
-                    nn.init.xavier_uniform_(module.weight)
-                    nn.init.constant_(module.bias, 0.2)  # Caffe's
+                else:  # Caffe's
+                    xavier(module, bias=0.0 if name in CLASSIFIERS else 0.2)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         x = renormalised(images) if self.transform_input else images

@@ -11,17 +11,8 @@ rate for all.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.layers.fillers import xavier
 from torchfolio.layers.sizes import require_size
-
-
-def xavier(layer: nn.Conv2d | nn.Linear) -> None:
-    """Draw weights from U(-sqrt(3 / fan-in), sqrt(3 / fan-in)), biases zero.
-
-    These are Caffe's fillers "xavier", which reads the fan-in alone, and "constant".
-    """
-    bound = (3 / layer.weight[0].numel()) ** 0.5
-    nn.init.uniform_(layer.weight, -bound, bound)
-    nn.init.zeros_(layer.get_parameter("bias"))
 
 
 class LeNet(nn.Module):

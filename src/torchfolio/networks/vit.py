@@ -10,10 +10,13 @@ at zero. Weights start as torchvision's. GELU is the exact form; the authors' co
 
 import re
 from collections.abc import Mapping
+from math import isqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from torchfolio.errors import RequestError
 
 # Table 1 (Ti and S: DeiT's): width, layers, heads, width of the hidden layers.
 SIZES = {
@@ -120,6 +123,8 @@ class VisionTransformer(nn.Module):
         self.conv_proj = nn.Conv2d(in_channels, width, patch, stride=patch)
         tokens = 1 + self.grid[0] * self.grid[1]
         self.encoder = Encoder(tokens, SIZES[size], dropout, attention_dropout)
+        if self.grid[0] != self.grid[1]:  # which the number of positions does not tell
+            self.encoder.register_buffer("grid", torch.tensor(self.grid))
         self.heads = nn.Sequential()
         self.heads.add_module("head", nn.Linear(width, num_classes))
         self.start()
@@ -147,16 +152,20 @@ class VisionTransformer(nn.Module):
         return self.heads(x[:, 0])  # Equation 4
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights of timm, transformers or another image size as this network's."""
+        """Return weights of timm, transformers or another image size as this network's.
+
+        Positions are read as those of a square of patches unless ``encoder.grid`` beside them says
+        (rows, columns). Raises ``RequestError`` for others that are no square.
+        """
         found = stacked(weights)
         for pattern, replacement in RENAMES:
             found = {re.sub(pattern, replacement, name): each for name, each in found.items()}
-        name = "encoder.pos_embedding"
-        own = self.encoder.pos_embedding
-        if name in found and found[name].dim() == 3 and found[name].shape != own.shape:
-            side = round((found[name].shape[1] - 1) ** 0.5)
-            if side * side + 1 == found[name].shape[1]:
-                found[name] = interpolated(found[name], (side, side), self.grid)
+        name, kept = "encoder.pos_embedding", found.pop("encoder.grid", None)
+        if name in found and found[name].dim() == 3:
+            old = grid_of(found[name].shape[1] - 1, kept)
+            found[name] = interpolated(found[name], old, self.grid)
+        if self.grid[0] != self.grid[1]:
+            found["encoder.grid"] = torch.tensor(self.grid)
         return found
 
 
@@ -168,6 +177,18 @@ def interpolated(positions: Tensor, old: tuple[int, ...], new: tuple[int, ...]) 
     grid = grid.reshape(1, *old, -1).permute(0, 3, 1, 2)
     grid = F.interpolate(grid, size=new, mode="bicubic", antialias=True)
     return torch.cat([first, grid.flatten(2).transpose(1, 2)], 1)
+
+
+def grid_of(patches: int, kept: Tensor | None) -> tuple[int, int]:
+    """Return (rows, columns) of so many patches: as they are kept with weights, else a square."""
+    sides = [isqrt(patches)] * 2 if kept is None else kept.flatten().tolist()
+    if len(sides) == 2 and sides[0] * sides[1] == patches:
+        return int(sides[0]), int(sides[1])
+    found = "which is no square" if kept is None else f"and their encoder.grid is {sides}"
+    raise RequestError(
+        f"The weights have positions of {patches} patches, {found}: how they lie is not known. "
+        "Give weights of square images, or add encoder.grid to the file, a tensor (rows, columns)."
+    )
 
 
 def stacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -184,8 +205,8 @@ def stacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 # What transformers calls queries, keys and values: in its files, and in its modules.
 PROJECTIONS = [("query", "key", "value"), ("q_proj", "k_proj", "v_proj")]
-# The names of timm's modules and values, and of transformers' after ``stacked``, as ours (which
-# are torchvision's).
+# The names of timm's modules and values, of transformers' after ``stacked``, and of torchvision's
+# published files, which are older than its modules, as ours (which are those of its modules).
 RENAMES = [
     (r"^vit\.", ""),
     (r"^(cls_token|embeddings\.cls_token)$", "class_token"),
@@ -199,6 +220,8 @@ RENAMES = [
     (r"\.(attn|attention)$", ".self_attention"),
     (r"\.(mlp\.fc1|intermediate\.dense)(?=\.|$)", ".mlp.0"),
     (r"\.(mlp\.fc2|output\.dense)(?=\.|$)", ".mlp.3"),
+    (r"\.mlp\.linear_1(?=\.|$)", ".mlp.0"),
+    (r"\.mlp\.linear_2(?=\.|$)", ".mlp.3"),
     (r"^(norm|layernorm)(?=\.|$)", "encoder.ln"),
     (r"^(head|classifier)(?=\.|$)", "heads.head"),
 ]

@@ -29,8 +29,8 @@ def given_weights(
     """Return the weights that are asked for, and the preprocessing of the run they come from.
 
     The run is told by its folder, or by a file that ``folio export`` made of it. The weights choose
-    channels, (ImageNet's) normalisation and, where they fit no other, the image size in ``task``,
-    where the person did not.
+    channels, normalisation (those of ImageNet) and, where they fit no other, the image size in
+    ``task``, where the person did not.
     """
     given, transfer = network.get("weights"), network.get("transfer", "all")
     if transfer not in ("all", "none") and not given:
@@ -38,7 +38,7 @@ def given_weights(
     if given is None or transfer == "none":
         return None, {}
     if given == "imagenet":
-        task.setdefault("normalize", "imagenet")
+        task.setdefault("normalize", card.published_normalize(network.get("set") or {}))
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)

@@ -146,7 +146,10 @@ def prepare(
         given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
         lines += task.prepare(given_card, dataset, splits.indices["train"])
     lines += task.inherit(source, asked)
-    if "image_size" in sections["task"].keys() - asked:
+    chosen = sections["task"].keys() - asked
+    if "normalize" in chosen:
+        lines.append("pictures are normalised as the weights want them (--normalize overrules)")
+    if "image_size" in chosen:
         lines.append(
             "the size is that of the run that the weights come from (--image-size overrules)"
         )

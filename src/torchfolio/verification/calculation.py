@@ -92,6 +92,12 @@ class Calculation:
         return self.end(name, (x - mean.view(shape)) * factor.view(shape) + shift.view(shape))
 
 
+def normalization_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the values that :meth:`Calculation.normalization` reads."""
+    kinds = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{kind}": (channels,) for kind in kinds} | {f"{name}.num_batches_tracked": ()}
+
+
 def responses(x: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     """Return Krizhevsky et al. (2012), Section 3.3: b = a / (k + alpha * sum of a ** 2) ** beta.
 

@@ -19,17 +19,33 @@ ENOUGH = 1000  # values, before the shape of a distribution is judged (by its ku
 Size = Callable[[Mapping[str, Tensor], str], float]  # a number from the values and a name
 
 
+# By kind: the deviation and the bound as shares of the size, and the kurtosis.
+KINDS = {
+    "normal": (1.0, math.inf, 3.0),
+    "cut": (0.8796257, 2.0, 2.365537),  # normal, without what is further off than two deviations
+    "uniform": (1 / math.sqrt(3), 1.0, 1.8),
+}
+
+
 @dataclass(frozen=True)
 class Rule:
-    """What values start as: ``kind`` is "normal" (size: deviation), "uniform" (bound), "constant".
+    """What values start as: "normal" or "cut" (size: deviation), "uniform" (bound), "constant".
 
-    ``names`` is a regular expression for whole names; ``source`` says where the rule stands.
+    ``names`` is a regular expression for whole names, ``dims`` how many dimensions their values
+    have, where not any: kernels have four, the scales of a batch norm one. ``source`` says where
+    the rule stands.
     """
 
     names: str
     kind: str
     size: Size
     source: str
+    dims: int | None = None
+
+    def knows(self, name: str, value: Tensor) -> bool:
+        """Return whether the rule is for a value."""
+        fits = self.dims in (None, value.dim())
+        return fits and re.fullmatch(self.names, name) is not None
 
 
 def constant(names: str, value: float, source: str = "") -> Rule:
@@ -37,9 +53,14 @@ def constant(names: str, value: float, source: str = "") -> Rule:
     return Rule(names, "constant", lambda values, name: value, source)
 
 
-def normal(names: str, deviation: Size, source: str) -> Rule:
+def normal(names: str, deviation: Size, source: str, dims: int | None = None) -> Rule:
     """Gaussian around zero."""
-    return Rule(names, "normal", deviation, source)
+    return Rule(names, "normal", deviation, source, dims)
+
+
+def cut(names: str, deviation: Size, source: str) -> Rule:
+    """Gaussian around zero, drawn again where it is more than two deviations off."""
+    return Rule(names, "cut", deviation, source)
 
 
 def uniform(names: str, bound: Size, source: str) -> Rule:
@@ -64,6 +85,11 @@ def torch_bound(values: Mapping[str, Tensor], name: str) -> float:
     return fan_in(values, name) ** -0.5
 
 
+def caffe_bound(values: Mapping[str, Tensor], name: str) -> float:
+    """Return sqrt(3 / fan-in): Caffe's filler xavier."""
+    return (3 / fan_in(values, name)) ** 0.5
+
+
 def glorot_bound(values: Mapping[str, Tensor], name: str) -> float:
     """Return sqrt(6 / (fan-in + fan-out)) (Glorot and Bengio, 2010)."""
     weight = values[name]
@@ -84,7 +110,7 @@ def check_initial(values: Mapping[str, Tensor], rules: Sequence[Rule]) -> list[s
     """Return what is wrong with fresh values; the first rule that knows a name decides."""
     wrong = []
     for name, value in values.items():
-        rule = next((each for each in rules if re.fullmatch(each.names, name)), None)
+        rule = next((each for each in rules if each.knows(name, value)), None)
         if rule is None:
             continue
         try:
@@ -103,14 +129,12 @@ def _fault(value: Tensor, rule: Rule, size: float) -> str:
     if rule.kind == "constant":
         far = float((value - torch.tensor(size)).abs().max())  # as float32 rounds it
         return "" if far == 0 else f"its values are off {size:g} by up to {far:.2g}"
-    if rule.kind == "uniform":
-        largest, deviation, kurtosis = float(value.abs().max()), size / math.sqrt(3), 1.8
-        if largest > size * (1 + 1e-6):
-            return f"it reaches {largest:.3g}, beyond the bound {size:.3g}"
-        if largest < size * (1 - 40 / count):  # the chance of that is below e^-40
-            return f"it reaches only {largest:.3g}, the bound is {size:.3g}"
-    else:
-        deviation, kurtosis = size, 3.0
+    share, reach, kurtosis = KINDS[rule.kind]
+    deviation, bound, largest = share * size, reach * size, float(value.abs().max())
+    if largest > bound * (1 + 1e-6):
+        return f"it reaches {largest:.3g}, beyond the bound {bound:.3g}"
+    if rule.kind == "uniform" and largest < bound * (1 - 40 / count):  # its chance is below e^-40
+        return f"it reaches only {largest:.3g}, the bound is {bound:.3g}"
     mean, spread = float(value.mean()), float(value.square().mean().sqrt())
     # relative standard error of a deviation: sqrt((kurtosis - 1) / n) / 2
     if abs(spread / deviation - 1) > ALLOWED * math.sqrt((kurtosis - 1) / count) / 2:
@@ -119,7 +143,7 @@ def _fault(value: Tensor, rule: Rule, size: float) -> str:
         return f"its mean is {mean:.3g}, not 0"
     if count >= ENOUGH:
         found = float((value / spread).square_().square_().mean())
-        allowed = ALLOWED * math.sqrt((24 if rule.kind == "normal" else 3) / count)
+        allowed = ALLOWED * math.sqrt((3 if rule.kind == "uniform" else 24) / count)
         if abs(found - kurtosis) > allowed:
             return f"it is not {rule.kind} (its kurtosis is {found:.2f}, not {kurtosis:g})"
     return ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from torchfolio.verification.calculation import Calculation, largest
+from torchfolio.verification.calculation import Calculation, largest, normalization_shapes
 from torchfolio.verification.criteria import Form
 
 EPSILON, MOMENTUM = 1e-5, 0.1  # of batch norm: PyTorch's defaults; the paper gives none
@@ -92,9 +92,7 @@ def shapes(layout: Layout, form: Form) -> dict[str, tuple[int, ...]]:
 
     def add(c: Convolution) -> None:
         result[f"{c.conv}.weight"] = (c.outputs, c.inputs, c.kernel, c.kernel)
-        for kind in ("weight", "bias", "running_mean", "running_var"):
-            result[f"{c.norm}.{kind}"] = (c.outputs,)
-        result[f"{c.norm}.num_batches_tracked"] = ()
+        result.update(normalization_shapes(c.norm, c.outputs))
 
     add(stem(layout, form))
     outputs = 0

@@ -1,5 +1,6 @@
 """CapsNet against our own calculation: none of its implementations can be installed."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,15 +10,20 @@ from torch import Tensor, nn
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.calculation import Calculation
 from torchfolio.verification.criteria import Criteria, Form
-from torchfolio.verification.initialization import constant, normal, torch_bound, uniform
+from torchfolio.verification.initialization import constant, cut, normal, torch_bound, uniform
 from torchfolio.verification.reference import CalculatedReference, Reference
 
 
 def criteria(card: Card, form: Form) -> Criteria:
-    """Return the reference of ``capsnet`` or ``capsnet_official``."""
-    official = card.name.endswith("_official")
+    """Return the reference of ``capsnet``, ``capsnet_official`` or ``capsnet_no_decoder``."""
+    official, decoder = card.name.endswith("_official"), not card.name.endswith("_no_decoder")
     if official:
-        rules = [constant(r".*bias", 0.1, "the authors' code")]
+        source = "the authors' code"
+        rules = [
+            cut(r"conv1\.weight", lambda values, name: 0.05, source),
+            cut(r".*\.weight", lambda values, name: 0.1, source),
+            constant(r".*\.bias", 0.1, source),
+        ]
     else:
         rules = [
             normal(r"digitcaps\.weight", lambda values, name: 0.01, "ours"),
@@ -30,14 +36,14 @@ def criteria(card: Card, form: Form) -> Criteria:
         "conv1": 256 * (form.in_channels * 81 + 1),
         "primarycaps": 256 * (256 * 81 + 1),
         "digitcaps": capsules * classes * 8 * 16 + (classes * 16 if official else 0),
-        "decoder": 512 * (classes * 16 + 1) + 1024 * 513 + pixels * 1025,
+        "decoder": (512 * (classes * 16 + 1) + 1024 * 513 + pixels * 1025) * decoder,
     }
-    references = [partial(calculated, official, capsules, pixels, form)]
-    checks = [partial(check_loss, official=official, form=form)]
+    references = [partial(calculated, official, decoder, capsules, pixels, form)]
+    checks = [partial(check_loss, official=official, decoder=decoder, form=form)]
     return Criteria(references, form.image_size, rules, counts, checks)
 
 
-def calculated(official: bool, capsules: int, pixels: int, form: Form) -> Reference:
+def calculated(official: bool, decoder: bool, capsules: int, pixels: int, form: Form) -> Reference:
     """Return our own calculation of Sections 2 to 4."""
     classes = form.num_classes
     shapes: dict[str, tuple[int, ...]] = {
@@ -46,38 +52,30 @@ def calculated(official: bool, capsules: int, pixels: int, form: Form) -> Refere
         "primarycaps.conv2d.weight": (256, 256, 9, 9),
         "primarycaps.conv2d.bias": (256,),
         "digitcaps.weight": (classes, capsules, 16, 8),
-        "decoder.0.weight": (512, classes * 16),
-        "decoder.0.bias": (512,),
-        "decoder.2.weight": (1024, 512),
-        "decoder.2.bias": (1024,),
-        "decoder.4.weight": (pixels, 1024),
-        "decoder.4.bias": (pixels,),
     }
+    if decoder:
+        for place, units, read in ((0, 512, classes * 16), (2, 1024, 512), (4, pixels, 1024)):
+            shapes[f"decoder.{place}.weight"] = (units, read)
+            shapes[f"decoder.{place}.bias"] = (units,)
     if official:
         shapes["digitcaps.bias"] = (classes, 16)
     title = "our own calculation of Sections 2 to 4 (nothing can be installed)"
-    return CalculatedReference(title, shapes, partial(forward, official))
+    return CalculatedReference(title, shapes, partial(forward, official, decoder))
 
 
-def check_loss(network: nn.Module, official: bool, form: Form) -> list[str]:
+def check_loss(network: nn.Module, official: bool, decoder: bool, form: Form) -> list[str]:
     """Compare the loss, and with it the decoder, with Equation 4 and Section 4.1."""
     generator = torch.Generator().manual_seed(5)
     images = torch.rand(3, form.in_channels, *form.image_size, generator=generator)
     labels = torch.tensor([0, form.num_classes - 1, 2])
     with torch.no_grad():
-        lengths, capsules, kept = network.train()(images)
+        outputs = network.train()(images)
         loss: Any = network.loss
-        found = loss((lengths, capsules, kept), labels)
-        x = torch.stack([
-            torch.cat([capsules[n, k] * (k == labels[n]) for k in range(form.num_classes)])
-            for n in range(3)
-        ])  # fmt: skip
-        values = network.state_dict()
-        for place in (0, 2, 4):
-            weight, bias = (values[f"decoder.{place}.{kind}"] for kind in ("weight", "bias"))
-            x = torch.einsum("bi,oi->bo", x, weight) + bias
-            x = x * (x > 0) if place < 4 else 1 / (1 + torch.exp(-x))
-        expected = 0.0005 * (x - images.flatten(1)).square().sum() / 3
+        found, lengths = loss(outputs, labels), outputs[0] if decoder else outputs
+        expected = torch.tensor(0.0)
+        if decoder:
+            x = drawn(network.state_dict(), outputs[1], labels)
+            expected = 0.0005 * (x - images.flatten(1)).square().sum() / 3
         for n in range(3):
             for k in range(form.num_classes):
                 length = lengths[n, k]
@@ -92,6 +90,19 @@ def check_loss(network: nn.Module, official: bool, form: Form) -> list[str]:
     ]
 
 
+def drawn(values: Mapping[str, Tensor], capsules: Tensor, labels: Tensor) -> Tensor:
+    """Return the pixels (batch, pixels) that the decoder draws of the right capsules."""
+    x = torch.stack([
+        torch.cat([capsule * (k == label) for k, capsule in enumerate(each)])
+        for each, label in zip(capsules, labels.tolist(), strict=True)
+    ])  # fmt: skip
+    for place in (0, 2, 4):
+        weight, bias = (values[f"decoder.{place}.{kind}"] for kind in ("weight", "bias"))
+        x = torch.einsum("bi,oi->bo", x, weight) + bias
+        x = x * (x > 0) if place < 4 else 1 / (1 + torch.exp(-x))
+    return x
+
+
 def squash(x: Tensor) -> Tensor:
     """Return Equation 1, with 1e-8 under the root."""
     squares = (x * x).sum(-1)[..., None]
@@ -99,8 +110,10 @@ def squash(x: Tensor) -> Tensor:
     return x / (1 / lengths + squares / lengths)
 
 
-def forward(official: bool, c: Calculation, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-    """Return the lengths, in training with the capsules and the images."""
+def forward(
+    official: bool, decoder: bool, c: Calculation, images: Tensor
+) -> Tensor | tuple[Tensor, ...]:
+    """Return the lengths, in training for a decoder with the capsules and the images."""
     x = c.affine_convolution("conv1", images)
     x = x * (x > 0)
     weight, bias = (c.values[f"primarycaps.conv2d.{kind}"] for kind in ("weight", "bias"))
@@ -118,4 +131,4 @@ def forward(official: bool, c: Calculation, images: Tensor) -> Tensor | tuple[Te
         agreement = agreement + (votes * capsules[:, None]).sum(3)
     c.end("digitcaps", capsules)
     lengths = capsules.square().sum(-1).sqrt()
-    return (lengths, capsules, images) if c.training else lengths
+    return (lengths, capsules, images) if c.training and decoder else lengths

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchfolio.networks.catalogue import Card
-from torchfolio.verification.calculation import Calculation
+from torchfolio.verification.calculation import Calculation, normalization_shapes
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
 from torchfolio.verification.initialization import (
     batch_norm_rules,
@@ -60,30 +60,25 @@ def calculated(depth: int, growth: int, bottleneck: bool, form: Form) -> Referen
     layers = (depth - 4) // (6 if bottleneck else 3)
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def norm(name: str, channels: int) -> None:
-        for kind in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{name}.{kind}"] = (channels,)
-        shapes[f"{name}.num_batches_tracked"] = ()
-
     channels = 2 * growth if bottleneck else 16
     shapes["features.conv0.weight"] = (channels, form.in_channels, 3, 3)
     for block in (1, 2, 3):
         for number in range(1, layers + 1):
             layer = f"features.denseblock{block}.denselayer{number}"
-            norm(f"{layer}.norm1", channels)
+            shapes |= normalization_shapes(f"{layer}.norm1", channels)
             if bottleneck:
                 shapes[f"{layer}.conv1.weight"] = (4 * growth, channels, 1, 1)
-                norm(f"{layer}.norm2", 4 * growth)
+                shapes |= normalization_shapes(f"{layer}.norm2", 4 * growth)
                 shapes[f"{layer}.conv2.weight"] = (growth, 4 * growth, 3, 3)
             else:
                 shapes[f"{layer}.conv1.weight"] = (growth, channels, 3, 3)
             channels += growth
         if block < 3:
             left = channels // 2 if bottleneck else channels
-            norm(f"features.transition{block}.norm", channels)
+            shapes |= normalization_shapes(f"features.transition{block}.norm", channels)
             shapes[f"features.transition{block}.conv.weight"] = (left, channels, 1, 1)
             channels = left
-    norm("features.norm4", channels)
+    shapes |= normalization_shapes("features.norm4", channels)
     shapes["classifier.weight"] = (form.num_classes, channels)
     shapes["classifier.bias"] = (form.num_classes,)
     title = "our own calculation of Section 3, for CIFAR"

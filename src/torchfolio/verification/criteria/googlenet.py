@@ -11,8 +11,8 @@ from torchfolio.verification.calculation import Calculation, largest, responses
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
 from torchfolio.verification.initialization import (
     batch_norm_rules,
+    caffe_bound,
     constant,
-    glorot_bound,
     normal,
     torch_bound,
     uniform,
@@ -43,9 +43,8 @@ def criteria(card: Card, form: Form) -> Criteria:
     heads = card.name.endswith("_aux")
     if "original" in card.name:
         rules = [
-            uniform(
-                r".*\.weight", glorot_bound, "Glorot and Bengio 2010, as Caffe's filler xavier"
-            ),
+            uniform(r".*\.weight", caffe_bound, "Caffe's filler xavier"),
+            constant(r"(fc|aux\d\.fc2)\.bias", 0, "Caffe's replica"),
             constant(r".*\.bias", 0.2, "Caffe's replica"),
         ]
         return Criteria([partial(calculated, heads, form)], IMAGE, rules)

@@ -38,6 +38,7 @@ def criteria(card: Card, form: Form) -> Criteria:
     initial = [
         uniform(r"(c1|c5|f6)\.weight", lambda v, n: 2.4 / fan_in(v, n), source),
         uniform(r"(c1|c5|f6)\.bias", torch_bound, "torch's default; the paper is silent"),
+        constant(r"c3\.bias", 0, "ours; the paper is silent"),
         constant(r"s[24]\.coefficient", 0.25, "an average"),
         constant(r"s[24]\.bias", 0, "an average"),
     ]

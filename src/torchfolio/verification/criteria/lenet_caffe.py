@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.calculation import Calculation, largest, patches
 from torchfolio.verification.criteria import Criteria, Form
-from torchfolio.verification.initialization import constant, fan_in, uniform
+from torchfolio.verification.initialization import caffe_bound, constant, uniform
 from torchfolio.verification.reference import CalculatedReference, ModuleReference, Reference
 
 # examples/mnist/lenet_train_test.prototxt: num_output 20, 50, 500, 10; kernel_size 5
@@ -21,7 +21,7 @@ COUNTS = {
 def criteria(card: Card, form: Form) -> Criteria:
     """Judge by the chain, our own calculation, Caffe's fillers and the counts of its file."""
     initial = [
-        uniform(r".*\.weight", lambda v, n: (3 / fan_in(v, n)) ** 0.5, "Caffe's filler xavier"),
+        uniform(r".*\.weight", caffe_bound, "Caffe's filler xavier"),
         constant(r".*\.bias", 0, "Caffe's filler constant"),
     ]
     references = [lambda: chain(form), lambda: calculated(form)]

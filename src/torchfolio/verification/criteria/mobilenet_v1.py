@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from torchfolio.networks.catalogue import Card
-from torchfolio.verification.calculation import Calculation
+from torchfolio.verification.calculation import Calculation, normalization_shapes
 from torchfolio.verification.criteria import Criteria, Form, absent, installed
 from torchfolio.verification.initialization import (
     batch_norm_rules,
@@ -99,20 +99,15 @@ def calculated(width: float, six: bool, form: Form) -> Reference:
     """Return our own calculation of Table 1."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def norm(name: str, channels: int) -> None:
-        for kind in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{name}.{kind}"] = (channels,)
-        shapes[f"{name}.num_batches_tracked"] = ()
-
     channels = int(32 * width)
     shapes["conv_stem.weight"] = (channels, form.in_channels, 3, 3)
-    norm("bn1", channels)
+    shapes |= normalization_shapes("bn1", channels)
     for place, maps, _ in PAIRS:
         block, wide = f"blocks.{place}", int(maps * width)
         shapes[f"{block}.conv_dw.weight"] = (channels, 1, 3, 3)
-        norm(f"{block}.bn1", channels)
+        shapes |= normalization_shapes(f"{block}.bn1", channels)
         shapes[f"{block}.conv_pw.weight"] = (wide, channels, 1, 1)
-        norm(f"{block}.bn2", wide)
+        shapes |= normalization_shapes(f"{block}.bn2", wide)
         channels = wide
     shapes |= {"classifier.weight": (form.num_classes, channels)}
     shapes |= {"classifier.bias": (form.num_classes,)}

@@ -4,7 +4,7 @@ from functools import partial
 
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
-from torchfolio.verification.initialization import constant, normal
+from torchfolio.verification.initialization import batch_norm_rules, constant, fan_out, normal
 
 IMAGE = (67, 45)  # (height, width): odd, not square
 
@@ -14,6 +14,13 @@ def criteria(card: Card, form: Form) -> Criteria:
     width = float(card.name.removeprefix("mobilenet_v2").removeprefix("_") or 1)
     given = {} if width == 1 else {"width_mult": width}
     rules = [
+        normal(
+            r"features\..*\.weight",
+            lambda values, name: (2 / fan_out(values, name)) ** 0.5,
+            "He et al. 2015, backward form, as torchvision's",
+            dims=4,
+        ),
+        *batch_norm_rules(r"features\..*"),
         normal(r"classifier\.1\.weight", lambda values, name: 0.01, "as torchvision's"),
         constant(r"classifier\.1\.bias", 0, "as torchvision's"),
     ]

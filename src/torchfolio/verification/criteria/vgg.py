@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchfolio.networks.catalogue import Card
-from torchfolio.verification.calculation import Calculation, largest
+from torchfolio.verification.calculation import Calculation, largest, normalization_shapes
 from torchfolio.verification.criteria import Criteria, Form, from_torchvision
-from torchfolio.verification.initialization import Rule, constant, fan_out, normal
+from torchfolio.verification.initialization import Rule, batch_norm_rules, constant, fan_out, normal
 from torchfolio.verification.reference import CalculatedReference, Reference
 
 # Table 1, column C: maps and kernel of each convolution; None is a pool.
@@ -36,20 +36,17 @@ def initial(card: Card) -> list[Rule]:
             constant(r".*\.bias", 0, "Section 3.1"),
         ]
     source = "as torchvision's"
-    rules = [
+    return [
         normal(r"classifier\.\d\.weight", lambda values, name: 0.01, source),
+        normal(
+            r"features\.\d+\.weight",
+            lambda values, name: (2 / fan_out(values, name)) ** 0.5,
+            f"He et al. 2015, backward form, {source}",
+            dims=4,
+        ),
+        *batch_norm_rules(r"features\.\d+"),
         constant(r".*\.bias", 0, source),
     ]
-    if not card.name.endswith("_bn"):  # else a number may be that of a batch norm
-        backward = "He et al. 2015, backward form, as torchvision's"
-        rules.append(
-            normal(
-                r"features\.\d+\.weight",
-                lambda values, name: (2 / fan_out(values, name)) ** 0.5,
-                backward,
-            )
-        )
-    return rules
 
 
 def calculated(form: Form, batch_norm: bool) -> Reference:
@@ -62,10 +59,7 @@ def calculated(form: Form, batch_norm: bool) -> Reference:
             shapes[f"features.{place}.weight"] = (maps, channels, kernel, kernel)
             shapes[f"features.{place}.bias"] = (maps,)
             if batch_norm:
-                norm = f"features.{place + 1}"
-                for kind in ("weight", "bias", "running_mean", "running_var"):
-                    shapes[f"{norm}.{kind}"] = (maps,)
-                shapes[f"{norm}.num_batches_tracked"] = ()
+                shapes |= normalization_shapes(f"features.{place + 1}", maps)
             channels = maps
             place += 1 + batch_norm
         place += 1  # the ReLU, or the pool

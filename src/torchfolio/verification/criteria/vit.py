@@ -40,6 +40,8 @@ RULES = [
     uniform(r".*\.(in_proj_|mlp\.[03]\.)weight", glorot_bound, "as torchvision's"),
     normal(r".*\.mlp\.[03]\.bias", lambda values, name: 1e-6, "as torchvision's"),
     uniform(r".*\.out_proj\.weight", torch_bound, "torch's default"),
+    constant(r"(.*\.)?ln(_\d)?\.weight", 1, "a layer norm starts as the identity"),
+    constant(r"(.*\.)?ln(_\d)?\.bias", 0, "a layer norm starts as the identity"),
     constant(r"heads\.head\..*", 0, "Section 3.1, in fine-tuning"),
 ]
 
@@ -74,11 +76,13 @@ def from_torchvision(size: str, patch: int, form: Form) -> Reference:
 def from_timm(size: str, patch: int, form: Form) -> Reference:
     """Return timm's network."""
     timm = importlib.import_module("timm")
-    name = f"vit_{TIMM[size]}_patch{patch}_224"
-    module = timm.create_model(
-        name, pretrained=False, num_classes=form.num_classes, img_size=form.image_size[0]
-    )
-    return ModuleReference(f"timm {installed('timm')} {name}", module, RENAMES)
+    own = 16 if size == "ti" else patch  # of Ti it has no other
+    name = f"vit_{TIMM[size]}_patch{own}_224"
+    given = {"num_classes": form.num_classes, "img_size": form.image_size[0], "patch_size": patch}
+    module = timm.create_model(name, pretrained=False, **given)
+    title = f"timm {installed('timm')} {name}"
+    title += f" with patches of {patch} pixels" if patch != own else ""
+    return ModuleReference(title, module, RENAMES)
 
 
 def from_transformers(size: str, patch: int, form: Form) -> Reference:

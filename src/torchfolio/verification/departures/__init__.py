@@ -6,6 +6,7 @@
 from torchfolio.verification.departures.alexnet import ALEXNET
 from torchfolio.verification.departures.base import Departure
 from torchfolio.verification.departures.capsnet import CAPSULES
+from torchfolio.verification.departures.cifar_quick import QUICK
 from torchfolio.verification.departures.densenet import DENSE
 from torchfolio.verification.departures.inception import INCEPTION
 from torchfolio.verification.departures.lenet import LENET
@@ -19,7 +20,7 @@ __all__ = ["DEPARTURES", "Departure", "table"]
 
 DEPARTURES: tuple[Departure, ...] = (
     *RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR, *ALEXNET, *INCEPTION, *DENSE, *MOBILE, *CAPSULES,
-    *TRANSFORMER,
+    *TRANSFORMER, *QUICK,
 )  # fmt: skip
 
 

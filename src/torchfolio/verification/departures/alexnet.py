@@ -8,16 +8,10 @@ from torchfolio.verification.departures.base import (
     initial,
     replace,
     without_bias,
+    zero_biases,
 )
 
 OLD, ONE, VGG, NORMED = "alexnet_2012", "alexnet", "vgg11", "vgg11_bn"
-
-
-def zero_biases(network: nn.Module, layer: str) -> None:
-    """Start all biases at zero."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.zeros_(module.get_parameter("bias"))
 
 
 ALEXNET = [
@@ -41,9 +35,12 @@ ALEXNET = [
     Departure("vgg-5x5", "a 5x5 convolution for a 3x3", {VGG: "features.3"},
               lambda network, layer: replace(network, layer, nn.Conv2d(64, 128, 5, padding=2))),
     Departure("vgg-dropout", "dropout of 0.2", {VGG: "classifier.2"}, attributes(p=0.2)),
-    Departure("vgg-start", "a deviation of 0.01 in the convolutions", {VGG: "features.0"},
+    Departure("vgg-start", "a deviation of 0.01 in the convolutions",
+              {VGG: "features.0", NORMED: "features.0"},
               initial(lambda weight: nn.init.normal_(weight, std=0.01), nn.Conv2d)),
     Departure("vgg-bias", "no bias before a batch norm", {NORMED: "features.0"}, without_bias),
+    Departure("vgg-scale", "scales of batch norms that start at 0.5", {NORMED: "features.1"},
+              initial(lambda weight: nn.init.constant_(weight, 0.5), nn.BatchNorm2d)),
     Departure("vgg-epsilon", "Keras's epsilon of 0.001", {NORMED: "features.1"},
               attributes(nn.BatchNorm2d, eps=1e-3)),
 ]  # fmt: skip

@@ -104,6 +104,13 @@ def initial(change: Callable[[Tensor], object], *kinds: type[nn.Module]) -> Plan
     return plant
 
 
+def zero_biases(network: nn.Module, layer: str) -> None:
+    """Start all biases of convolutions and linear layers at zero."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.zeros_(module.get_parameter("bias"))
+
+
 def transposed(images: Tensor) -> Tensor:
     """Exchange the height and the width of square maps: flattening then reads by columns."""
     return images.transpose(2, 3)

@@ -6,9 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from torchfolio.networks.capsnet import squash
-from torchfolio.verification.departures.base import Departure, attributes, forwards
+from torchfolio.verification.departures.base import (
+    Departure,
+    attributes,
+    forwards,
+    initial,
+    zero_biases,
+)
 
-NAME = "capsnet"
+NAME, OFFICIAL = "capsnet", "capsnet_official"
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
@@ -60,6 +66,11 @@ CAPSULES = [
               forwards(unsquashed)),
     Departure("capsnet-neighbours", "neighbouring places for the values of a capsule",
               {NAME: "primarycaps"}, forwards(neighbours)),
+    Departure("capsnet-biases", "biases that start at zero", {NAME: "conv1", OFFICIAL: "conv1"},
+              zero_biases),
+    Departure("capsnet-start", "first weights that are not cut off at two deviations",
+              {OFFICIAL: "conv1"},
+              initial(lambda weight: nn.init.normal_(weight, std=0.05), nn.Conv2d)),
     Departure("capsnet-relu", "no bend after the first convolution", {NAME: "primarycaps"},
               straight),
 ]  # fmt: skip

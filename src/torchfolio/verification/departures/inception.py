@@ -27,6 +27,11 @@ def straight(network: nn.Module, layer: str) -> None:
     change_forward(way, lambda module, x: module.get_submodule("conv")(x))
 
 
+def start_bias(network: nn.Module, layer: str) -> None:
+    """Start the bias of a layer at 0.2."""
+    nn.init.constant_(network.get_submodule(layer).get_parameter("bias"), 0.2)
+
+
 INCEPTION = [
     Departure("googlenet-5x5", "5x5 convolutions as in the paper, where torchvision has 3x3",
               {NEW: "inception3a.branch3.1.conv"},
@@ -42,6 +47,10 @@ INCEPTION = [
               attributes(p=0.4)),
     Departure("googlenet-start", "weights that start ten times as large", {NEW: "conv1.conv"},
               initial(lambda weight: nn.init.normal_(weight, std=0.1), nn.Conv2d)),
+    Departure("googlenet-glorot", "Glorot's bound by fan-in and fan-out for Caffe's by fan-in",
+              {OLD: "conv1.conv"}, initial(nn.init.xavier_uniform_, nn.Conv2d, nn.Linear)),
+    Departure("googlenet-bias", "a classifier whose bias starts as the others, at 0.2",
+              {OLD: "fc"}, start_bias),
     Departure("googlenet-norm", "AlexNet's k of 2", {OLD: "conv2"},
               lambda network, layer: attributes(k=2.0)(network, "norm")),
     Departure("googlenet-relu", "no ReLU in a block", {OLD: "inception4b"}, straight),

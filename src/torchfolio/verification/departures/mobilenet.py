@@ -8,6 +8,7 @@ from torchfolio.verification.departures.base import (
     Plant,
     attributes,
     change_input,
+    initial,
     outputs,
     replace,
 )
@@ -51,5 +52,7 @@ MOBILE = [
               {TWO: "features.3"}, attributes(shortcut=False)),
     Departure("mobilenet-expansion", "a block that does not widen", {TWO: "features.2.conv.0.0"},
               lambda network, layer: replace(network, layer, nn.Conv2d(8, 8, 1, bias=False))),
+    Departure("mobilenet-start", "He's variance by fan-in for fan-out", {TWO: "features.0.0"},
+              initial(lambda weight: nn.init.kaiming_normal_(weight, mode="fan_in"), nn.Conv2d)),
     Departure("mobilenet-dropout", "dropout of 0.5", {TWO: "classifier.0"}, attributes(p=0.5)),
 ]  # fmt: skip
