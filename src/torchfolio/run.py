@@ -530,10 +530,11 @@ class Run:
         """Draw what the answers to pictures rest on, one row each, errors included.
 
         The pictures go into the folder ``out``. A row holds "input", "prediction", "probability",
-        "method", "layer", "class" (the one explained), "picture" and "error". ``method`` is
-        "grad-cam", "rollout" or "occlusion", the network's own unless given; ``label`` a class
-        other than the answer; ``layer`` a layer for Grad-CAM other than the last convolutional
-        stage. Raises ``RequestError`` for what the run does not have.
+        "method", "layer", "class" (the class or label explained), "picture" and "error".
+        ``method`` is "grad-cam", "rollout" or "occlusion", the network's own unless given;
+        ``label`` a class other than the answer, or a label other than the likeliest of the answer;
+        ``layer`` a layer for Grad-CAM other than the last convolutional stage. Raises
+        ``RequestError`` for what the run does not have.
         """
         task, parts, context = self.ready(device)
         given: dict[str, Any] = {"method": method, "label": label, "layer": layer}

@@ -290,6 +290,10 @@ class Task(ABC):
         """Return an answer, a row without error, as the text that a person reads."""
         return str(row["prediction"])
 
+    def briefly(self, row: dict[str, Any]) -> str:
+        """Return the answer alone, of a row without error, as text: without what comes second."""
+        return str(row["prediction"])
+
     def cells(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return an answer, a row without error, as columns of a table: plain values in order."""
         return plain_values(row)
@@ -313,7 +317,8 @@ class Task(ABC):
 
         A row is that of an answer, with "method", "layer" and "picture". What a task does not have
         is a ``RequestError``, raised before the first row. ``method`` is by default the network's
-        own, ``label`` (the class explained) the answer, and ``layer`` the last that will do.
+        own, ``label`` (the class or label explained) the answer, and ``layer`` the last that will
+        do.
         """
         raise RequestError(
             f"The answers of {self.name} cannot be explained; those of image-classification can."

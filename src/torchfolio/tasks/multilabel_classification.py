@@ -211,7 +211,7 @@ class MultilabelClassification(LabelRows, PictureTraining):
         self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
     ) -> tuple[str, float]:
         assert dataset.targets is not None
-        given = outputs >= self.thresholds
+        given = self.given(outputs)
         return "subset_accuracy", float((given == dataset.targets[indices]).all(1).mean())
 
     def adapt(self, dataset: Dataset) -> Dataset:

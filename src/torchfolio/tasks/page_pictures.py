@@ -13,11 +13,11 @@ from torchfolio.evaluation.figures import picture_sheet
 from torchfolio.evaluation.report import Figure, Section
 
 if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
+    from torchfolio.tasks.picture_training import PictureTraining
 
 
 def page_sections(
-    task: "ImageClassification", network: nn.Module, images: Tensor, labels: Tensor
+    task: "PictureTraining", network: nn.Module, images: Tensor, labels: Tensor
 ) -> list[Section]:
     """Return the section of what a network draws of some pictures, or none.
 
