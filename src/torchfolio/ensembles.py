@@ -10,7 +10,7 @@ import tomli_w
 from torch import Tensor, nn
 
 from torchfolio.checkpoint import digest, write_text
-from torchfolio.comparison import distinct
+from torchfolio.comparison.runs import distinct
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options

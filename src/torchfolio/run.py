@@ -352,7 +352,7 @@ class Run:
             evaluation = Evaluation({}, {}, [], [])
         result = self.result(evaluation, dataset, split, len(splits[split])) | facts
         if evaluation.predictions:
-            self.folder.write_table(f"predictions/{split}.csv", evaluation.predictions)
+            self.folder.write_predictions(f"predictions/{split}", evaluation)
         self.folder.write_metrics(result)
         if report and evaluation.sections:
             from torchfolio.training.report import write_run_report
@@ -457,7 +457,7 @@ class Run:
                 say(f"{told_copies(copies, len(indices))}: they were seen in training")
         target.mkdir(parents=True, exist_ok=True)
         relative = target.relative_to(self.path)
-        self.folder.write_table(str(relative / "predictions.csv"), evaluation.predictions)
+        self.folder.write_predictions(str(relative / "predictions"), evaluation)
         self.folder.write_metrics(result, target)
         if report:
             from torchfolio.training.report import write_run_report

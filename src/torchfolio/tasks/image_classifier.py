@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import unknown
+from torchfolio.evaluation.answers import OneClass
 from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.image_answers import ClassRows, ImageAnswerOptions
 from torchfolio.tasks.image_batches import ClassMeter
@@ -23,6 +24,8 @@ class ImageClassifier(ClassRows, PictureTask):
 
     kinds = ("image-classification",)
     AnswerOptions = ImageAnswerOptions
+    headline = ("accuracy", "macro_f1", "log_loss")
+    Compared = OneClass
 
     @property
     def classes(self) -> list[str]:

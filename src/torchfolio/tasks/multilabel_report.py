@@ -28,6 +28,7 @@ from torchfolio.tasks.label_answers import joined_labels
 if TYPE_CHECKING:
     from torchfolio.tasks.multilabel_classification import MultilabelClassification
 
+UNCHOSEN = "There were no validation data to choose thresholds on: every one is 0.5."
 EXPLAINED = 6  # of each kind, pictures that show where the network looked
 Pairs = list[tuple[int, int]]  # places of pictures in the split, each with a label
 
@@ -68,10 +69,23 @@ def evaluate(
         sections = told(
             task, parts, dataset, split, probabilities, result, details["speed"], context
         )
-    plain = result.as_json()
-    metrics, baseline = plain.pop("metrics"), plain.pop("baseline")
     rows = prediction_rows(task, dataset, split, probabilities)
-    return Evaluation(metrics, baseline, rows, sections, plain | details)
+    arrays: dict[str, NDArray[Any]]
+    arrays = {"probabilities": probabilities, "targets": dataset.targets[split]}
+    return evaluation_of(result, rows, sections, details, arrays)
+
+
+def evaluation_of(
+    result: multilabel.MultilabelResult,
+    rows: list[dict[str, Any]],
+    sections: list[Section],
+    details: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+) -> Evaluation:
+    """Return a result as what the run keeps of it."""
+    found = result.as_json()
+    metrics, baseline = found.pop("metrics"), found.pop("baseline")
+    return Evaluation(metrics, baseline, rows, sections, found | details, arrays)
 
 
 def threshold_notes(
@@ -79,7 +93,7 @@ def threshold_notes(
 ) -> list[str]:
     """Say where thresholds come from, if they are not of other data than those measured."""
     if "thresholds" not in task.state:
-        return ["There were no validation data to choose thresholds on: every one is 0.5."]
+        return [UNCHOSEN]
     if task.state["chosen_on"] == fingerprint(dataset.fingerprint, split):
         return [
             "The thresholds were chosen on these very examples, which flatters all that depends on "
