@@ -8,8 +8,9 @@ import pytest
 
 import torchfolio
 from torchfolio.cli.app import run as folio
-from torchfolio.comparison import compare_runs
+from torchfolio.comparison.runs import compare_runs
 from torchfolio.errors import RequestError
+from torchfolio.evaluation.paired import Pair
 from torchfolio.run import Run
 
 SETTINGS: dict[str, Any] = {"device": "cpu", "threads": 1, "workers": 0, "report": False}
@@ -30,14 +31,17 @@ def test_the_counts_are_those_of_the_predictions(runs: list[Run]) -> None:
     found = compare_runs([run.path for run in runs], speed=False)
     rows = [run.folder.read_table("predictions/test.csv") for run in runs]
     right = [{row["input"] for row in table if row["correct"] == "1"} for table in rows]
-    [(one, other, pair, p, words)] = found.pairs
-    assert (one, other) == (0, 1)
+    assert list(found.findings) == ["accuracy"]
+    [finding] = found.findings["accuracy"]
+    assert (finding.first, finding.second) == (0, 1)
+    pair = finding.gap
+    assert isinstance(pair, Pair)
     assert pair.only_first == len(right[0] - right[1])
     assert pair.only_second == len(right[1] - right[0])
     accuracies = [run.metrics["metrics"]["accuracy"]["value"] for run in runs]
     assert pair.difference.value == pytest.approx(accuracies[0] - accuracies[1])
-    assert p == pair.p  # one pair: nothing to adjust
-    assert words.startswith("long is better: +")
+    assert finding.p == pair.p  # one pair: nothing to adjust
+    assert finding.words.startswith("long is better: +")
     assert found.sides[1].parameters == 7_850
     assert found.sides[0].macs == 784 * 256 + 256 * 10
     assert found.sides[0].latency is None
@@ -46,7 +50,8 @@ def test_the_counts_are_those_of_the_predictions(runs: list[Run]) -> None:
 def test_a_run_beside_itself_shows_nothing(runs: list[Run]) -> None:
     found = compare_runs([runs[0].path, runs[0].path], speed=False)
     assert [side.name for side in found.sides] == ["long (1)", "long (2)"]
-    assert found.pairs[0][4].startswith("no evidence of a difference: +0.00 points")
+    [finding] = found.findings["accuracy"]
+    assert finding.words.startswith("no evidence of a difference: +0.00 points")
 
 
 def test_the_command_prints_a_table_and_writes_a_page(
@@ -65,7 +70,10 @@ def test_the_command_prints_a_table_and_writes_a_page(
     document = json.loads(capsys.readouterr().out)
     assert [each["network"] for each in document["runs"]] == ["mlp", "softmax_regression"]
     assert all(each["latency_ms"] > 0 for each in document["runs"])
-    assert document["pairs"][0]["p_adjusted"] < 0.05
+    [pair] = document["pairs"]
+    assert (pair["first"], pair["second"], pair["metric"]) == ("long", "short", "accuracy")
+    assert pair["p_adjusted"] < 0.05
+    assert pair["verdict"].startswith("long is better: +")
     assert document["examples"] == 270
 
 

@@ -1,51 +1,28 @@
 """Several labels a picture from table to report, in Python and by the command."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from safetensors.numpy import load_file
 from sklearn import metrics
 
 import torchfolio
+from labelled_digits import (
+    COUNT,
+    LABELS,
+    SETTINGS,
+    rows_of,
+    table_of,
+    write_columns,
+    write_digits,
+)
 from torchfolio import RequestError, Run
 from torchfolio.cli.app import run as folio
-from torchfolio.data.readers import open_dataset
 from torchfolio.evaluation.thresholds import choose_thresholds
 from torchfolio.export.exported import Exported
 from torchfolio.export.facts import SUFFIXES
-
-SETTINGS: dict[str, Any] = {"device": "cpu", "threads": 1, "workers": 0}
-LABELS = ("even", "below five", "round", "one or seven")
-COUNT = 420
-
-
-def write_digits(folder: Path, count: int = COUNT, start: int = 0) -> list[list[int]]:
-    """Write digits as pictures, and return what each is: a yes or no for each label."""
-    digits = open_dataset("digits")
-    assert digits.labels is not None
-    (folder / "图 片").mkdir(parents=True)
-    rows = []
-    for index in range(start, start + count):
-        pixels = digits.records.pixels(index)[..., 0]  # type: ignore[attr-defined]
-        Image.fromarray(pixels).save(folder / "图 片" / f"{index}.png")
-        digit = int(digits.labels[index])
-        rows.append([digit % 2 == 0, digit < 5, digit in (0, 6, 8, 9), digit in (1, 7)])
-    return [[int(each) for each in row] for row in rows]
-
-
-def write_columns(folder: Path, rows: list[list[int]], start: int = 0) -> Path:
-    """Write a table with a column for each label."""
-    lines = ["file," + ",".join(LABELS)]
-    lines += [
-        f"图 片/{number}.png," + ",".join(map(str, row)) for number, row in enumerate(rows, start)
-    ]
-    (folder / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
-    return folder / "labels.csv"
 
 
 @pytest.fixture(scope="module")
@@ -58,20 +35,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("runs") / "标签 run"
     return torchfolio.train("lenet5", data, out=out, epochs=8, lr=0.05, **SETTINGS)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def table_of(rows: list[dict[str, str]]) -> tuple[Any, Any, Any]:
-    """Return truth, answers and probabilities (examples, labels) of a table of predictions."""
-    truth, answers = (
-        np.array([[name in row[column].split("|") for name in LABELS] for row in rows])
-        for column in ("labels", "prediction")
-    )
-    return truth, answers, np.array([[float(row[f"p({name})"]) for name in LABELS] for row in rows])
 
 
 def test_the_network_learns_and_beats_the_shares(trained: Run) -> None:
@@ -96,6 +59,18 @@ def test_metrics_are_those_of_the_predictions_file(trained: Run) -> None:
         "hamming_loss": metrics.hamming_loss(truth, answers),
     }
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
+
+
+def test_probabilities_and_truth_are_kept_as_they_are_in_the_order_of_the_table(
+    trained: Run,
+) -> None:
+    truth, answers, likely = table_of(rows_of(trained.path / "predictions" / "test.csv"))
+    kept = load_file(trained.path / "predictions" / "test.safetensors")
+    assert kept.keys() == {"probabilities", "targets"}
+    assert str(kept["probabilities"].dtype) == "float32"
+    assert kept["probabilities"] == pytest.approx(likely, abs=6e-7)  # the table has six digits
+    assert (kept["targets"] == truth).all()
+    assert ((kept["probabilities"] >= trained.metrics["details"]["thresholds"]) == answers).all()
 
 
 def test_thresholds_are_chosen_on_validation_data_and_kept_in_the_run(trained: Run) -> None:
@@ -285,13 +260,6 @@ def test_flags_say_how_a_table_is_read(
         assert "--label-columns" in capsys.readouterr().out
     finally:
         table.unlink()
-
-
-def test_what_is_not_made_for_labels_says_so(
-    trained: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert folio(["compare", str(trained.path), str(trained.path)]) == 2
-    assert "is a run of multilabel-classification; compare takes" in capsys.readouterr().err
 
 
 def test_an_unknown_metric_names_those_there_are(data: Path, tmp_path: Path) -> None:

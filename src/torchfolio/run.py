@@ -388,7 +388,7 @@ class Run:
             evaluation = Evaluation({}, {}, [], [])
         result = self.result(evaluation, dataset, split, len(splits[split])) | facts
         if evaluation.predictions:
-            self.folder.write_table(f"predictions/{split}.csv", evaluation.predictions)
+            self.folder.write_predictions(f"predictions/{split}", evaluation)
         self.folder.write_metrics(result)
         if report and evaluation.sections:
             from torchfolio.training.report import write_run_report
@@ -492,7 +492,7 @@ class Run:
                 say(f"{told_copies(copies, len(indices))}: they were seen in training")
         target.mkdir(parents=True, exist_ok=True)
         relative = target.relative_to(self.path)
-        self.folder.write_table(str(relative / "predictions.csv"), evaluation.predictions)
+        self.folder.write_predictions(str(relative / "predictions"), evaluation)
         self.folder.write_metrics(result, target)
         if report:
             from torchfolio.training.report import write_run_report
@@ -565,10 +565,11 @@ class Run:
         """Draw what the answers to pictures rest on, one row each, errors included.
 
         The pictures go into the folder ``out``. A row holds "input", "prediction", "probability",
-        "method", "layer", "class" (the one explained), "picture" and "error". ``method`` is
-        "grad-cam", "rollout" or "occlusion", the network's own unless given; ``label`` a class
-        other than the answer; ``layer`` a layer for Grad-CAM other than the last convolutional
-        stage. Raises ``RequestError`` for what the run does not have.
+        "method", "layer", "class" (the class or label explained), "picture" and "error".
+        ``method`` is "grad-cam", "rollout" or "occlusion", the network's own unless given;
+        ``label`` a class other than the answer, or a label other than the likeliest of the answer;
+        ``layer`` a layer for Grad-CAM other than the last convolutional stage. Raises
+        ``RequestError`` for what the run does not have.
         """
         task, parts, context = self.ready(device)
         given: dict[str, Any] = {"method": method, "label": label, "layer": layer}

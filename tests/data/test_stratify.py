@@ -170,3 +170,21 @@ def test_what_the_sides_want() -> None:
     assert room_of(10, [0.15, 0.15]) == [6, 2, 2]
     assert room_of(3, [0.8, 0.1]) == [1, 1, 1]
     assert room_of(100, [0.25]) == [75, 25]
+
+
+def test_labels_that_are_not_in_every_fold_are_named() -> None:
+    targets = drawn(60, [0.5, 0.4, 0.0, 0.0])
+    targets[:3, 2] = 1
+    rules = []
+    for rarest in (0, 1):
+        targets[10 : 10 + rarest, 3] = 1
+        dataset = data(targets)
+        splits = [
+            make_splits(dataset, SplitOptions(fold=f"{number}/5"), 0) for number in range(1, 6)
+        ]
+        held = np.array([targets[each.indices["test"]].any(0) for each in splits])
+        assert held[:, :2].all()
+        assert held[:, 2].sum() == 3
+        rules.append(splits[0].rule)
+    assert "stratified by label, label 'label 2' in 3 of the 5 alone; val" in rules[0]
+    assert "2 labels not in every fold, label 'label 3' in 1 of the 5 alone; val" in rules[1]

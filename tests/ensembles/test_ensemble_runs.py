@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import torchfolio
 from torchfolio import FolioError, RequestError, Run
 from torchfolio.cli.app import run as folio
-from torchfolio.comparison import compare_runs
+from torchfolio.comparison.runs import compare_runs
 from torchfolio.data.readers import open_dataset
 from torchfolio.evaluation.speed import size_of
 from torchfolio.export.exported import Exported
@@ -149,13 +149,12 @@ def test_members_and_pairs_have_the_figures_of_their_own_runs(
         for name in ("accuracy", "log_loss"):
             assert member[name] == pytest.approx(run.metrics["metrics"][name], abs=1e-6)
     found = compare_runs([joined["mean"].path, *(run.path for run in members)], speed=False)
-    for pair, (_, _, expected, _, _) in zip(details["pairs"], found.pairs[:3], strict=True):
+    compared = [finding.gap for finding in found.findings["accuracy"]]
+    for pair, expected in zip(details["pairs"], compared[:3], strict=True):
         assert pair["difference"]["value"] == pytest.approx(expected.difference.value)
         assert pair["difference"]["low"] == pytest.approx(expected.difference.low, abs=0.02)
         assert pair["p"] == pytest.approx(expected.p)
-    for counts, (_, _, expected, _, _) in zip(
-        details["disagreement"], found.pairs[3:], strict=True
-    ):
+    for counts, expected in zip(details["disagreement"], compared[3:], strict=True):
         assert counts["disagree"] == expected.disagree
         assert counts["both"] == expected.both
     answers = np.array([told(run)[2] for run in members])

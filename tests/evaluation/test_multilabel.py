@@ -15,6 +15,8 @@ from torchfolio.evaluation import ranking
 from torchfolio.evaluation.intervals import bootstrap_weights
 from torchfolio.evaluation.label_measures import Training, quick_metrics
 from torchfolio.evaluation.multilabel import METRICS, PER_LABEL, evaluate
+from torchfolio.evaluation.multilabel_report import label_section
+from torchfolio.evaluation.report import Table
 from torchfolio.evaluation.thresholds import choose_thresholds
 
 Case = tuple[NDArray[np.floating], NDArray[np.uint8]]
@@ -114,6 +116,28 @@ def test_figures_of_each_label_are_scikit_learns(name: str) -> None:
             wanted["roc_auc"] = metrics.roc_auc_score(truth, probabilities[:, index])
         assert {each: values[each] for each in wanted} == pytest.approx(wanted, abs=1e-6)
         assert math.isnan(values["roc_auc"]) == bool(truth.all())
+
+
+def test_examples_may_have_thresholds_of_their_own() -> None:
+    """As where each was answered by another of several networks."""
+    probabilities, targets = CASES["four labels"]
+    limits = np.where(np.arange(300)[:, None] < 100, 0.3, [0.4, 0.5, 0.6, 0.7])
+    found = evaluate(probabilities, targets, limits, names="abcd", resamples=20)
+    first, second = [0.3] * 4, [0.4, 0.5, 0.6, 0.7]
+    answers = np.concatenate([probabilities[:100] >= first, probabilities[100:] >= second])
+    for metric, value in expected(probabilities, targets, answers).items():
+        assert found.metrics[metric].value == pytest.approx(value, abs=1e-6), metric
+    assert all("threshold" not in row for row in found.per_label)
+    table = label_section(found, "abcd").blocks[2]
+    assert isinstance(table, Table)
+    assert "threshold" not in table.columns
+    assert table.note.endswith("Each network has its own.")
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+    alike = evaluate(probabilities, targets, first, names="abcd", resamples=20)
+    table = label_section(alike, "abcd").blocks[2]
+    assert isinstance(table, Table)
+    assert table.columns[2] == "threshold"
+    assert {row[2] for row in table.rows} == {"0.300"}
 
 
 def test_intervals_are_those_of_resampled_examples() -> None:

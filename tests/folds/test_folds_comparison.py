@@ -46,7 +46,7 @@ def accuracies(whole: Folds) -> np.ndarray:
 
 def test_the_test_is_that_of_nadeau_and_bengio(wholes: list[Folds]) -> None:
     found = compare_runs([whole.path for whole in wholes], speed=False)
-    [pair] = found.pairs
+    [pair] = found.findings["accuracy"]
     differences = accuracies(wholes[0]) - accuracies(wholes[1])
     # three folds of 599, each tested by networks that learnt from the other 1,198
     variance = (1 / 3 + 599 / 1198) * differences.var(ddof=1)
@@ -59,25 +59,25 @@ def test_the_test_is_that_of_nadeau_and_bengio(wholes: list[Folds]) -> None:
 
 
 def test_the_counts_are_those_of_all_answers_together(wholes: list[Folds]) -> None:
-    [pair] = compare_runs([whole.path for whole in wholes], speed=False).pairs
+    [pair] = compare_runs([whole.path for whole in wholes], speed=False).findings["accuracy"]
     right = [
         {row["input"] for run in whole.runs for row in run.folder.read_table("predictions/test.csv")
          if row["correct"] == "1"}
         for whole in wholes
     ]  # fmt: skip
-    assert pair.pair.only_first == len(right[0] - right[1])
-    assert pair.pair.only_second == len(right[1] - right[0])
-    assert pair.pair.both + pair.pair.neither == 1797 - len(right[0] ^ right[1])
-    counts = (pair.pair.only_first, pair.pair.only_second)
-    assert pair.pair.p == pytest.approx(stats.binomtest(counts[0], sum(counts), 0.5).pvalue)
+    assert pair.gap.only_first == len(right[0] - right[1])
+    assert pair.gap.only_second == len(right[1] - right[0])
+    assert pair.gap.both + pair.gap.neither == 1797 - len(right[0] ^ right[1])
+    counts = (pair.gap.only_first, pair.gap.only_second)
+    assert pair.gap.p == pytest.approx(stats.binomtest(counts[0], sum(counts), 0.5).pvalue)
     difference = (len(right[0]) - len(right[1])) / 1797
-    assert pair.pair.difference.value == pytest.approx(difference)
+    assert pair.gap.difference.value == pytest.approx(difference)
 
 
 def test_a_folder_beside_itself_shows_nothing(wholes: list[Folds]) -> None:
     found = compare_runs([wholes[0].path, wholes[0].path], speed=False)
     assert [side.name for side in found.sides] == ["deep (1)", "deep (2)"]
-    assert found.pairs[0].words.startswith(
+    assert found.findings["accuracy"][0].words.startswith(
         "no evidence of a difference: +0.00 points [+0.00, +0.00]"
     )
 
@@ -117,7 +117,7 @@ def test_repeats_of_folds_are_one_unit_an_example(tmp_path: Path) -> None:
     one = folds_of("softmax_regression", tmp_path / "one", **settings)
     other = folds_of("softmax_regression", tmp_path / "other", lr=0.001, **settings)
     found = compare_runs([one.path, other.path], speed=False)
-    [pair] = found.pairs
+    [pair] = found.findings["accuracy"]
     assert found.examples == 2 * 1797
     assert pair.test.freedom == 3
     tested = sum(each["examples"] for each in one.metrics["folds"])
@@ -129,7 +129,7 @@ def test_repeats_of_folds_are_one_unit_an_example(tmp_path: Path) -> None:
 
 def test_repeats_alone_are_compared_by_seeds_and_by_examples(seeds: list[Folds]) -> None:
     found = compare_runs([whole.path for whole in seeds], speed=False)
-    [pair] = found.pairs
+    [pair] = found.findings["accuracy"]
     expected = stats.ttest_rel(accuracies(seeds[0]), accuracies(seeds[1]))
     assert pair.test.t == pytest.approx(expected.statistic)
     assert pair.test.p == pytest.approx(expected.pvalue)

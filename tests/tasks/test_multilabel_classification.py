@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import Scores, pictures
+from drawn import Scores
+from drawn_labels import LABELS, Fixed, labelled, prepared
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight
-from torch import Tensor, nn
+from torch import Tensor
 
-from torchfolio.data.dataset import Dataset
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import cards, find_card
@@ -22,25 +22,6 @@ from torchfolio.tasks.multilabel_classification import MultilabelClassification,
 from torchfolio.tasks.multilabel_report import in_turn, prediction_rows
 from torchfolio.tasks.registry import find_task, task_for
 from torchfolio.training.recipes import borrowed
-
-LABELS = ("beach", "sunset", "people")
-
-
-def labelled(count: int = 60, targets: Any = None, **settings: Any) -> Dataset:
-    """Random pictures with three labels."""
-    data = pictures(count, **settings)
-    data.kind, data.classes, data.labels = "multilabel-classification", LABELS, None
-    if targets is None:
-        targets = np.random.default_rng(1).random((count, 3)) < [0.6, 0.3, 0.1]
-    data.targets = np.asarray(targets, np.uint8)
-    return data
-
-
-def prepared(data: Dataset, network: str = "resnet20", **options: Any) -> MultilabelClassification:
-    task = MultilabelClassification(MultilabelOptions(**options))
-    task.prepare(find_card(network), data, np.arange(len(data)))
-    task.batches(data, np.arange(len(data)), 8, 0, 0)  # the pool of partners
-    return task
 
 
 def scores(count: int = 12) -> Tensor:
@@ -225,17 +206,6 @@ def test_the_meter_agrees_with_scikit_learn_whatever_the_batches() -> None:
         average_precision_score(data.targets, likely), rel=1e-6
     )
     assert set(found) == set(task.higher_is_better)
-
-
-class Fixed(nn.Module):
-    """A network whose scores are numbers given for each picture, found by its first pixel."""
-
-    def __init__(self, table: Any) -> None:
-        super().__init__()
-        self.table = nn.Parameter(torch.as_tensor(np.asarray(table), dtype=torch.float32))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.table[(images[:, 0, 0, 0] * 255).round().long()]
 
 
 def context() -> Context:

@@ -2,7 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -10,6 +10,9 @@ from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.predict import files_of, require_inputs, unlisted_row
 from torchfolio.cli.process import quick_imports
 from torchfolio.errors import RequestError
+
+if TYPE_CHECKING:
+    from torchfolio.tasks.base import Task
 
 
 def explain(
@@ -21,7 +24,11 @@ def explain(
         Parameter(help="grad-cam, rollout or occlusion; the network's own unless given."),
     ] = None,
     label: Annotated[
-        str | None, Parameter(name="--class", help="Explain this class; the answer unless given.")
+        str | None,
+        Parameter(
+            name=("--class", "--label"),
+            help="Explain this class or label; of the answer, the likeliest unless given.",
+        ),
     ] = None,
     layer: Annotated[
         str | None,
@@ -54,10 +61,12 @@ def explain(
 
     output = Output(json, quiet)
     rows = []
-    found = Run(run).explain(files, out, method=method, label=label, layer=layer, device=device)
+    trained = Run(run)
+    found = trained.explain(files, out, method=method, label=label, layer=layer, device=device)
+    task, _ = trained.load()
     for row in chain(found, map(unexplained_row, unlisted)):
         rows.append(row)
-        output.show(line(row))
+        output.show(line(task, row))
     output.document(rows)
     failed = sum(row["error"] is not None for row in rows)
     drawn = len(rows) - failed
@@ -72,11 +81,10 @@ def unexplained_row(error: OSError) -> dict[str, Any]:
     return dict.fromkeys(("method", "layer", "class", "picture")) | unlisted_row(error)
 
 
-def line(row: dict[str, Any]) -> str:
+def line(task: "Task", row: dict[str, Any]) -> str:
     """Return one row as the text that a person reads."""
     if row["error"] is not None:
         return f"{row['input']}: error: {row['error']}"
     where = row["method"] if row["layer"] is None else f"{row['method']} at {row['layer']}"
     of = "" if row["class"] in (None, row["prediction"]) else f" of {row['class']}"
-    answer = f"{row['prediction']} {row['probability']:.1%}"
-    return f"{row['input']}: {answer}; {where}{of}: {row['picture']}"
+    return f"{row['input']}: {task.briefly(row)}; {where}{of}: {row['picture']}"

@@ -77,7 +77,8 @@ def divide(
         hands = [np.bincount(ordered[each::folds], minlength=classes) for each in range(folds)]
         side = assign(units, np.stack(hands), "folds", seed)
     fill_empty(units.of, side, folds)
-    return side, ", ".join([f"by seed {seed}", *units.how, *rare(dataset, units, side, folds)])
+    remarks = rare(dataset, units, rows, side, folds)
+    return side, ", ".join([f"by seed {seed}", *units.how, *remarks])
 
 
 def things(units: Units, rows: int) -> str:
@@ -87,17 +88,22 @@ def things(units: Units, rows: int) -> str:
     return f"{rows:,} examples" + (f", {units.count:,} of them different," if units.copies else "")
 
 
-def rare(dataset: Dataset, units: Units, side: Indices, folds: int) -> list[str]:
-    """Return a remark on the classes that are not in every fold, if there are any."""
-    if dataset.labels is None:
+def rare(dataset: Dataset, units: Units, rows: Indices, side: Indices, folds: int) -> list[str]:
+    """Return a remark on the classes or labels that are not in every fold, if there are any."""
+    if dataset.targets is not None:
+        one, many = "label", "labels"
+        held, where = np.nonzero(dataset.targets[rows].T)
+        places = np.unique(held * folds + side[where]) // folds  # once for each of its folds
+    elif dataset.labels is not None:
+        one, many = "class", "classes"
+        places = np.unique(units.labels * folds + side) // folds
+    else:
         return []
-    classes = int(units.labels.max()) + 1
-    places = np.unique(units.labels * folds + side) // folds  # a class once for each of its folds
-    counts = np.bincount(places, minlength=classes)
+    counts = np.bincount(places)
     few = np.flatnonzero((counts > 0) & (counts < folds))
     if not len(few):
         return []
     fewest = few[counts[few].argmin()]
     name = repr(dataset.classes[fewest]) if dataset.classes else str(fewest)
-    told = f"class {name} in {counts[fewest]} of the {folds} alone"
-    return [told if len(few) == 1 else f"{len(few):,} classes not in every fold, {told}"]
+    told = f"{one} {name} in {counts[fewest]} of the {folds} alone"
+    return [told if len(few) == 1 else f"{len(few):,} {many} not in every fold, {told}"]

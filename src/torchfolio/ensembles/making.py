@@ -10,7 +10,7 @@ import tomli_w
 from torch import nn
 
 from torchfolio.checkpoint import write_text
-from torchfolio.comparison import distinct
+from torchfolio.comparison.runs import distinct
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.ensembles.fitting import fit, require_small
 from torchfolio.errors import RequestError

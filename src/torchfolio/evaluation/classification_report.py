@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.evaluation.classification import METRICS, ClassificationResult
+from torchfolio.evaluation.classification import ClassificationResult
 from torchfolio.evaluation.counts import most_confused
 from torchfolio.evaluation.intervals import Interval
+from torchfolio.evaluation.names import NAMES, SHARES, title
 from torchfolio.evaluation.report import (
     Block,
     Figure,
@@ -20,20 +21,6 @@ from torchfolio.evaluation.report import (
     Text,
     show,
 )
-
-NAMES = {
-    "accuracy": "Accuracy",
-    "top5_accuracy": "Top-5 accuracy",
-    "macro_precision": "Macro precision",
-    "macro_recall": "Macro recall",
-    "macro_f1": "Macro F1",
-    "weighted_f1": "Weighted F1",
-    "log_loss": "Log-loss",
-    "roc_auc": "ROC AUC",
-    "average_precision": "Average precision",
-    "ece": "Calibration error",
-}
-SHARES = {name for name in METRICS if name not in ("log_loss", "roc_auc", "average_precision")}
 
 
 def value_text(interval: Interval, *, share: bool, like: Interval | None = None) -> str:
@@ -229,7 +216,7 @@ def training_section(
         "Training",
         [
             Figure(
-                NAMES.get(metric, metric.replace("_", " ").capitalize()),
+                title(metric),
                 figures.learning_curve(series, ylabel=metric.replace("_", " "), best=best),
             )
             for metric, series in history.items()

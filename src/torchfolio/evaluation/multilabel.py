@@ -52,9 +52,9 @@ class MultilabelResult:
     """The figures of several labels an example on one set of examples.
 
     ``metrics`` and ``baseline`` hold an interval under each name; ``per_label`` the same for each
-    label, with its ``support`` and ``threshold``; ``together`` and ``answered`` count the examples
-    that have two labels (labels, labels), in truth and in the answers; ``notes`` say what could not
-    be computed, and why.
+    label, with its ``support`` and, where it is one for all examples, its ``threshold``;
+    ``together`` and ``answered`` count the examples that have two labels (labels, labels), in truth
+    and in the answers; ``notes`` say what could not be computed, and why.
     """
 
     metrics: dict[str, Interval]
@@ -108,9 +108,10 @@ def evaluate(
 ) -> MultilabelResult:
     """Measure probabilities against targets, ones and zeros (both examples, labels).
 
-    An example has a label from its threshold (labels,) on. From ``training`` come the baselines:
-    the share of each label as its probability, and always the commonest set as the answer.
-    ``groups`` names what hangs together (examples,); by default each example is independent.
+    An example has a label from its threshold on: ``thresholds`` are those of all examples
+    (labels,), or of each by itself (examples, labels). From ``training`` come the baselines: the
+    share of each label as its probability, and always the commonest set as the answer. ``groups``
+    names what hangs together (examples,); by default each example is independent.
     """
     probabilities, targets = checked(probabilities, targets)
     examples, labels = targets.shape
@@ -160,7 +161,8 @@ def evaluate(
             if name in baseline
         },
         per_label=[
-            {"support": int(truth[:, index].sum()), "threshold": float(limits[index])}
+            {"support": int(truth[:, index].sum())}
+            | ({"threshold": float(limits[index])} if limits.ndim == 1 else {})
             | {name: each_label[name][index] for name in PER_LABEL}
             for index in range(labels)
         ],

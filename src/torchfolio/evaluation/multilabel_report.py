@@ -10,7 +10,8 @@ from torchfolio.evaluation.classification_report import (
     value_text,
 )
 from torchfolio.evaluation.intervals import Interval
-from torchfolio.evaluation.multilabel import METRICS, MultilabelResult
+from torchfolio.evaluation.multilabel import MultilabelResult
+from torchfolio.evaluation.names import NAMES, SHARES
 from torchfolio.evaluation.report import (
     Block,
     Figure,
@@ -22,24 +23,7 @@ from torchfolio.evaluation.report import (
     show,
 )
 
-NAMES = {
-    "mean_average_precision": "Mean average precision",
-    "micro_average_precision": "Micro average precision",
-    "macro_f1": "Macro F1",
-    "micro_f1": "Micro F1",
-    "macro_precision": "Macro precision",
-    "micro_precision": "Micro precision",
-    "macro_recall": "Macro recall",
-    "micro_recall": "Micro recall",
-    "subset_accuracy": "Subset accuracy",
-    "hamming_loss": "Hamming loss",
-    "roc_auc": "ROC AUC",
-    "log_loss": "Log-loss",
-    "ece": "Calibration error",
-}
 OPENING = ("mean_average_precision", "macro_f1", "micro_f1", "subset_accuracy", "hamming_loss")
-NO_SHARES = {"mean_average_precision", "micro_average_precision", "roc_auc", "log_loss"}
-SHARES = set(METRICS) - NO_SHARES
 INTERVAL = "With its 95 % interval."
 COLUMNS = {
     "average_precision": "average precision",
@@ -74,11 +58,12 @@ def label_section(result: MultilabelResult, labels: Sequence[str]) -> Section:
     """Return every label's figures, and which labels stand together in truth and in answers."""
     from torchfolio.evaluation import figures
 
+    shared = "threshold" in result.per_label[0]  # and not one of each of several networks
     rows = [
         [
             name,
             cell(row["support"]),
-            f"{row['threshold']:.3f}",
+            *([f"{row['threshold']:.3f}"] if shared else []),
             *(cell(row[key]) for key in COLUMNS),
         ]
         for name, row in zip(labels, result.per_label, strict=True)
@@ -99,10 +84,11 @@ def label_section(result: MultilabelResult, labels: Sequence[str]) -> Section:
             Figure("F1 by label", drawn["f1"], f"At its threshold. {INTERVAL}"),
             Table(
                 "Each label",
-                ["label", "pictures", "threshold", *COLUMNS.values()],
+                ["label", "pictures", *(["threshold"] if shared else []), *COLUMNS.values()],
                 rows,
                 "Value and 95 % interval. Precision, recall and F1 are at the threshold: a picture "
-                "has the label from that probability on.",
+                "has the label from that probability on."
+                + ("" if shared else " Each network has its own."),
             ),
             Figure(
                 "Labels together in truth",

@@ -4,18 +4,19 @@ The difference has a paired percentile bootstrap interval (:mod:`torchfolio.eval
 both are measured on the same resamples. McNemar's test (McNemar, "Note on the sampling error of the
 difference between correlated proportions or percentages", 1947) asks whether, of the examples that
 only one of them answers rightly, one has more than its half; here in its exact form, by the
-binomial distribution.
+binomial distribution. What is no share of right answers is judged by the bootstrap itself: by how
+many resamples lie beyond zero.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import lgamma, log
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from torchfolio.evaluation.intervals import Interval, Weights, bootstrap, intervals
+from torchfolio.evaluation.intervals import Floats, Interval, Weights, bootstrap, intervals
 
 SIGNIFICANT = 0.05
 
@@ -36,11 +37,14 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Pair(Overlap):
-    """An overlap, and what it says of the difference.
+class Gap:
+    """By how much the first is ahead of the second in one metric, and how surely.
 
-    ``difference`` is the first one's accuracy less the second one's; ``p`` is McNemar's.
+    ``p`` is the p-value of the ``test``, that there is no difference.
     """
+
+    test: ClassVar[str] = "bootstrap"
+    said: ClassVar[str] = "p is twice the share of the resamples at or beyond zero"
 
     difference: Interval
     p: float
@@ -48,6 +52,25 @@ class Pair(Overlap):
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return asdict(self) | {"difference": self.difference.as_json()}
+
+    def counts(self) -> dict[str, int]:
+        """Return what was counted, by its title, where a test counts."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Pair(Gap, Overlap):
+    """An overlap, and what it says of the difference: of accuracy, by McNemar's test."""
+
+    test = "mcnemar"
+    said = "p by McNemar's exact test"
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "only the first right": self.only_first,
+            "only the second right": self.only_second,
+            "different answers": self.disagree,
+        }
 
 
 def overlap(first: ArrayLike, second: ArrayLike, labels: ArrayLike) -> Overlap:
@@ -87,6 +110,24 @@ def compare(
     )
 
 
+def gap_of(value: float, samples: Floats) -> Gap:
+    """Return a gap from a difference and that of each resample (resamples,)."""
+    return Gap(intervals([value], samples)[0], bootstrap_p(samples))
+
+
+def bootstrap_p(samples: Floats) -> float:
+    """Return a two-sided p-value of resampled differences (resamples,).
+
+    Twice the share of those at or beyond zero on the side where fewer are, with the one at hand
+    counted among them (Davison and Hinkley, "Bootstrap Methods and their Application", 1997,
+    Section 4.2), so that it is never zero. It is below 0.05 where the percentile interval of 95 %
+    excludes zero, to within a resample. Where no resample has a difference it is 1.
+    """
+    known = samples[np.isfinite(samples)]
+    beyond = min((known <= 0).sum(), (known >= 0).sum())
+    return min(1.0, 2 * (int(beyond) + 1) / (len(known) + 1))
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the two-sided exact p-value of so many examples each."""
     total, fewer = only_first + only_second, min(only_first, only_second)
@@ -116,10 +157,12 @@ def verdict(pair: Pair, p: float, first: str, second: str) -> str:
 def in_words(
     difference: Interval, p: float, first: str, second: str, *, enough: bool = True
 ) -> str:
-    """Say which of two is better by a difference of accuracy, where ``p`` says that one is.
+    """Say which of two is better by a difference of shares, where ``p`` says that one is.
 
     ``enough`` is whether whatever else is asked for says so too.
     """
+    if not difference.defined:
+        return "no evidence of a difference: there is no such figure of these examples"
     points = 100 * difference.value
     low, high = 100 * difference.low, 100 * difference.high
     told = f"{points:+.2f} points [{low:+.2f}, {high:+.2f}], p = {p:.2g}"

@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from torchfolio.comparison import Answers, Side, distinct, require_same, side_of
+from torchfolio.comparison.runs import (
+    Side,
+    answers_of,
+    distinct,
+    pairs_as_json,
+    require_same,
+    shared_task,
+    side_of,
+)
 from torchfolio.errors import RequestError
-from torchfolio.evaluation.paired import Pair, compare, holm, in_words
+from torchfolio.evaluation.intervals import Floats
+from torchfolio.evaluation.names import within
+from torchfolio.evaluation.paired import Gap, holm, in_words
 from torchfolio.evaluation.resampled import Corrected, corrected_t_test
 from torchfolio.folds.folder import Folds
 from torchfolio.folds.plan import Plan, is_folds
@@ -19,61 +29,58 @@ from torchfolio.training.folder import RunFolder
 
 
 @dataclass(frozen=True)
-class FoldsPair:
-    """Two folders, by their places, and what was found.
+class FoldsFinding:
+    """What a pair of folders, by their places, shows of one metric.
 
-    ``pair`` is of all answers together; ``test`` of the differences of the runs, its p adjusted for
-    the number of pairs in ``p``.
+    ``gap`` is of all answers together; ``test`` of the differences of the runs, its p adjusted for
+    the number of pairs in ``p``. ``once`` says that each example was tested once, so that the
+    answers are independent and the gap's own p holds.
     """
 
     first: int
     second: int
-    pair: Pair
+    gap: Gap
     test: Corrected
     p: float
+    once: bool
     words: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values, but for the folders; the gap's p only where it holds."""
+        pooled = self.gap.as_json()
+        difference, p = pooled.pop("difference"), pooled.pop("p")
+        return {
+            "difference": self.test.difference.as_json(),
+            "std": self.test.std,
+            "t": self.test.t if np.isfinite(self.test.t) else None,
+            "degrees_of_freedom": self.test.freedom,
+            "p": self.test.p,
+            "p_adjusted": self.p,
+            "pooled_difference": difference,
+            f"{self.gap.test}_p": p if self.once else None,
+            **pooled,
+            "verdict": self.words,
+        }
 
 
 @dataclass(frozen=True)
 class FoldsComparison:
-    """Folders of runs on the same folds, and each pair of them."""
+    """Folders of runs on the same folds, and for each metric what each pair of them shows.
+
+    ``headline`` names the figures of a folder to lay side by side.
+    """
 
     sides: list[Side]
-    pairs: list[FoldsPair]
+    headline: tuple[str, ...]
+    findings: dict[str, list[FoldsFinding]]
     plan: Plan
     examples: int
 
-    @property
-    def once(self) -> bool:
-        """Whether each example was tested once, so that McNemar's test has independent answers."""
-        return self.plan.repeats == 1
-
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values; McNemar's p is ``None`` where it does not apply."""
-        pairs = [
-            {
-                "first": self.sides[each.first].name,
-                "second": self.sides[each.second].name,
-                "difference": each.test.difference.as_json(),
-                "std": each.test.std,
-                "t": each.test.t if np.isfinite(each.test.t) else None,
-                "degrees_of_freedom": each.test.freedom,
-                "p": each.test.p,
-                "p_adjusted": each.p,
-                "pooled_difference": each.pair.difference.as_json(),
-                "mcnemar_p": each.pair.p if self.once else None,
-                "only_first": each.pair.only_first,
-                "only_second": each.pair.only_second,
-                "both": each.pair.both,
-                "neither": each.pair.neither,
-                "disagree": each.pair.disagree,
-                "verdict": each.words,
-            }
-            for each in self.pairs
-        ]
+        """Return it as plain values."""
         return {
             "runs": [side.as_json() for side in self.sides],
-            "pairs": pairs,
+            "pairs": pairs_as_json([side.name for side in self.sides], self.findings),
             "split": "test",
             "examples": self.examples,
             "folds": self.plan.folds,
@@ -92,7 +99,8 @@ def compare_runs(
 
     With ``speed`` the latency of the first network of each is measured, one after the other, on
     ``device``. Raises ``RequestError`` for fewer than two folders, for a run among them, for one
-    that is not finished, and for folders whose folds differ.
+    that is not finished, for folders that answer in different ways, and for those whose folds
+    differ.
     """
     if len(paths) < 2:
         raise RequestError("Give two folders of runs or more: folio compare runs/one runs/other")
@@ -104,31 +112,44 @@ def compare_runs(
             )
     wholes = [Folds(path) for path in paths]
     names = distinct([whole.name for whole in wholes])
+    task = shared_task(names, [whole.described["task"] for whole in wholes])
     for name, whole in zip(names[1:], wholes[1:], strict=True):
         require_same_folds(names[0], wholes[0], name, whole)
-    plan = wholes[0].plan
-    found = [answers_of(whole) for whole in wholes]
+    for whole in wholes:
+        _ = whole.metrics  # it is finished, or raises
+    found = [answers_of(RunFolder(whole.path), "test", task.Compared) for whole in wholes]
     for name, answers in zip(names[1:], found[1:], strict=True):
         require_same(names[0], found[0], name, answers)
-    pairs = []
-    for one, other in combinations(range(len(wholes)), 2):
-        first, second = found[one], found[other]
-        pair = compare(
-            first.predictions, second.predictions, first.labels,
-            groups=first.groups, seed=plan.seed,
-        )  # fmt: skip
-        differences = accuracies(wholes[one]) - accuracies(wholes[other])
-        pairs.append((one, other, pair, corrected_t_test(differences, ratio(wholes[one]))))
-    adjusted = holm([test.p for *_, test in pairs])
+    gaps = task.Compared.gaps(found, wholes[0].plan.seed)
+    findings = {metric: judged(metric, each, names, wholes) for metric, each in gaps.items()}
     sides = []
     for name, whole in zip(names, wholes, strict=True):
         say(f"measuring {name}")
         sides.append(side_of_folds(name, whole, device if speed else None))
-    told = [
-        FoldsPair(one, other, pair, test, p, verdict(plan, pair, test, p, names[one], names[other]))
-        for (one, other, pair, test), p in zip(pairs, adjusted, strict=True)
+    return FoldsComparison(sides, task.headline, findings, wholes[0].plan, len(found[0].names))
+
+
+def judged(
+    metric: str, gaps: Sequence[Gap], names: Sequence[str], wholes: Sequence[Folds]
+) -> list[FoldsFinding]:
+    """Return what all pairs of folders show of a metric, p adjusted for the number of pairs."""
+    plan, values = wholes[0].plan, [values_of(whole, metric) for whole in wholes]
+    pairs = list(combinations(range(len(wholes)), 2))
+    shared = ratio(wholes[0])
+    tests = [corrected_t_test(values[one] - values[other], shared) for one, other in pairs]
+    adjusted = holm([test.p for test in tests])
+    return [
+        FoldsFinding(
+            first=one,
+            second=other,
+            gap=gap,
+            test=test,
+            p=p,
+            once=plan.repeats == 1,
+            words=verdict(plan, gap, test, p, names[one], names[other]),
+        )
+        for (one, other), gap, test, p in zip(pairs, gaps, tests, adjusted, strict=True)
     ]
-    return FoldsComparison(sides, told, plan, len(found[0].names))
 
 
 def side_of_folds(name: str, whole: Folds, device: str | None) -> Side:
@@ -160,27 +181,17 @@ def require_same_folds(first: str, one: Folds, second: str, other: Folds) -> Non
     )
 
 
-def answers_of(whole: Folds) -> Answers:
-    """Return what the runs of a folder said, sorted by repeat and example."""
-    task = whole.described["task"]
-    if task != "image-classification":
-        raise RequestError(f"{whole.path} holds runs of {task}; compare takes classifiers.")
-    repeats = whole.plan.repeats
-    assert whole.metrics  # it is finished
-    rows = RunFolder(whole.path).read_table("predictions/test.csv")
-    rows = sorted(rows, key=lambda row: (int(row["repeat"]), row["input"]))
-    unit = "group" if rows and "group" in rows[0] else "input" if repeats > 1 else None
-    return Answers(
-        [f"{row['repeat']} {row['input']}" for row in rows],
-        np.array([row["label"] for row in rows]),
-        np.array([row["prediction"] for row in rows]),
-        None if unit is None else np.array([row[unit] for row in rows]),
-    )
-
-
-def accuracies(whole: Folds) -> Any:
-    """Return the accuracy of each run (runs,)."""
-    return np.array([each["metrics"]["accuracy"]["value"] for each in whole.metrics["folds"]])
+def values_of(whole: Folds, metric: str) -> Floats:
+    """Return a metric of each run (runs,), or raise where one has none."""
+    members = whole.metrics["folds"]
+    values = [each["metrics"][metric]["value"] for each in members]
+    lacking = [each["run"] for each, value in zip(members, values, strict=True) if value is None]
+    if lacking:
+        raise RequestError(
+            f"{whole.path / lacking[0]} has no {within(metric)}: none of the examples that it was "
+            "tested on has a label. Take fewer folds, or add examples."
+        )
+    return np.array(values, np.float64)
 
 
 def ratio(whole: Folds) -> float:
@@ -196,7 +207,7 @@ def ratio(whole: Folds) -> float:
     return float(sum(each["examples"] for each in members) / learnt)
 
 
-def verdict(plan: Plan, pair: Pair, test: Corrected, p: float, first: str, second: str) -> str:
+def verdict(plan: Plan, gap: Gap, test: Corrected, p: float, first: str, second: str) -> str:
     """Say in words what a pair shows.
 
     Of folds the corrected t-test decides. Repeats without folds are tested on the same few
@@ -205,6 +216,6 @@ def verdict(plan: Plan, pair: Pair, test: Corrected, p: float, first: str, secon
     degrees = f"{test.freedom} degrees of freedom"
     if plan.folds is not None:
         return f"{in_words(test.difference, p, first, second)} (corrected t-test, {degrees})"
-    enough = not pair.difference.low <= 0 <= pair.difference.high
-    words = in_words(pair.difference, p, first, second, enough=enough)
+    enough = not gap.difference.low <= 0 <= gap.difference.high
+    words = in_words(gap.difference, p, first, second, enough=enough)
     return f"{words} (interval over the examples, t-test over the seeds, {degrees})"

@@ -114,9 +114,10 @@ class Folds:
 
 
 def first_figure(result: Mapping[str, Any]) -> str:
-    """Return the first figure of a run in words."""
-    name, figure = next(iter(result["metrics"].items()))
-    return f"{name} {figure['value']:.4f} on {result['examples']:,} examples"
+    """Return the first figure of a run in words; some have none, of the examples at hand."""
+    values = ((name, figure["value"]) for name, figure in result["metrics"].items())
+    name, value = next((name, value) for name, value in values if value is not None)
+    return f"{name} {value:.4f} on {result['examples']:,} examples"
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Any
 
 import tomli_w
 
-from torchfolio.evaluation.classification_report import NAMES, SHARES, range_text
+from torchfolio.evaluation.classification_report import range_text
 from torchfolio.evaluation.figures import class_scores
 from torchfolio.evaluation.intervals import Interval
+from torchfolio.evaluation.names import BOUNDED, SHARES, title, within
 from torchfolio.evaluation.report import (
     Block,
     Cell,
@@ -26,10 +27,9 @@ from torchfolio.evaluation.report import (
 )
 from torchfolio.folds.plan import Plan
 from torchfolio.tasks.base import Evaluation
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.report import duration, environment_table
-
-COLUMNS = ("accuracy", "macro_f1", "log_loss")  # of the table of runs, where a task has them
 
 
 def write_page(
@@ -45,9 +45,9 @@ def write_page(
         *origin(path, plan, described),
     ]
     task = str(result["task"]).replace("-", " ").capitalize()
-    title = f"{described['network']} on {described['data']['name']}, {plan}"
+    heading = f"{described['network']} on {described['data']['name']}, {plan}"
     subtitle = f"{task}, {result['run']}. {told(plan)}"
-    write_report(path / "report.html", Report(title, subtitle, sections))
+    write_report(path / "report.html", Report(heading, subtitle, sections))
 
 
 def told(plan: Plan) -> str:
@@ -67,8 +67,7 @@ def opened(opening: Section, plan: Plan, result: Mapping[str, Any]) -> Section:
             spread = KeyFigure(
                 "Mean of the runs",
                 spread_text(figure, name in SHARES),
-                note=f"{shown(name).lower()} and its standard deviation over "
-                f"{len(result['folds'])} runs",
+                note=f"{within(name)} and its standard deviation over {len(result['folds'])} runs",
             )
             block = replace(block, figures=[*block.figures[:1], spread, *block.figures[1:]])
         blocks.append(block)
@@ -86,25 +85,21 @@ def spread_text(figure: Mapping[str, float | None], share: bool) -> str:
     return f"{scale * mean:.{digits}f}{beside}{unit}"
 
 
-def shown(name: str) -> str:
-    """Return a metric's name as people read it."""
-    return NAMES.get(name, name.replace("_", " ").capitalize())
-
-
 def runs_section(plan: Plan, result: Mapping[str, Any]) -> Section:
     """Return the runs one by one, and how far each metric is spread over them."""
     members: Sequence[Mapping[str, Any]] = result["folds"]
     name, whole = next(iter(result["metrics"].items()))
     blocks: list[Block] = []
-    if name in SHARES:
+    if name in BOUNDED:
         scores = [Interval.from_json(each["metrics"][name]) for each in members]
         figure = class_scores(
             [*scores, Interval.from_json(whole)],
             [*(each["run"] for each in members), "all together"],
-            xlabel=shown(name).lower(),
+            xlabel=within(name),
         )
-        blocks.append(Figure(f"{shown(name)} of each run", figure, "With its 95 % interval."))
-    blocks += [spread_table(members, result), runs_table(members), Text("", meaning(plan))]
+        blocks.append(Figure(f"{title(name)} of each run", figure, "With its 95 % interval."))
+    runs = runs_table(members, find_task(result["task"]).headline)
+    blocks += [spread_table(members, result), runs, Text("", meaning(plan))]
     return Section("Folds" if plan.folds else "Repeats", blocks)
 
 
@@ -118,15 +113,13 @@ def spread_table(members: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
             continue
         share = name in SHARES
         ends = Interval(figure["mean"], min(known), max(known))
-        rows.append([shown(name), spread_text(figure, share), range_text(ends, share=share)])
+        rows.append([title(name), spread_text(figure, share), range_text(ends, share=share)])
     columns = ["", "mean ± standard deviation", "lowest – highest"]
     return Table("Spread over the runs", columns, rows, align=("left", "right", "right"))
 
 
-def runs_table(members: Sequence[Mapping[str, Any]]) -> Table:
+def runs_table(members: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
     """Return one row a run: its seed, its examples, its figures, and how long it took."""
-    names = [name for name in COLUMNS if name in members[0]["metrics"]]
-    names = names or list(members[0]["metrics"])[:3]
     rows: list[list[Cell]] = []
     for each in members:
         counts = " / ".join(show(each[name]) for name in ("train", "val", "examples"))
@@ -135,7 +128,7 @@ def runs_table(members: Sequence[Mapping[str, Any]]) -> Table:
         training = each["training"]
         best = training.get("best_epoch") or training["epochs"]
         rows.append([*row, best, duration(training["seconds"])])
-    columns = ["run", "seed", "train / val / test", *map(shown, names)]
+    columns = ["run", "seed", "train / val / test", *map(title, names)]
     align = ["left", *["right"] * (len(columns) + 1)]
     return Table("Each run", [*columns, "best epoch", "time"], rows, align=align)
 
@@ -170,18 +163,19 @@ def meaning(plan: Plan) -> list[str]:
 def origin(path: Path, plan: Plan, described: Mapping[str, Any]) -> list[Section]:
     """Return on what the runs were trained, and with which settings."""
     first = RunFolder(path / plan.trainings[0].name)
-    data = described["data"]
+    data, own = described["data"], first.data()
+    names = "labels" if own["kind"] == "multilabel-classification" else "classes"
     read: list[list[Cell]] = [
         ["path", data["path"]],
         ["reader", data["reader"]],
         ["examples", f"{data['examples']:,}"],
-        ["classes", f"{data['classes']}"],
-        ["split of the first run", first.data()["split"]["rule"]],
+        [names, f"{data['classes']}"],
+        ["split of the first run", own["split"]["rule"]],
         ["digest of what is tested", described["division"]],
     ]
     recipe = tomli_w.dumps(RunFolder(path).recipe().as_toml())
-    title = "recipe.toml: what all runs share; seed, split_seed and fold are their own"
+    code = Code("recipe.toml: what all runs share; seed, split_seed and fold are their own", recipe)
     return [
         Section("Data", [Table("What was read", ["", ""], read)]),
-        Section("Recipe and environment", [Code(title, recipe), environment_table(first.path)]),
+        Section("Recipe and environment", [code, environment_table(first.path)]),
     ]

@@ -56,7 +56,7 @@ def summarise(
     folder = RunFolder(path)
     for place in (path, path / "predictions"):
         remove_leftovers(place)
-    folder.write_table("predictions/test.csv", evaluation.predictions)
+    folder.write_predictions("predictions/test", evaluation)
     folder.write_metrics(result)
     if report:
         from torchfolio.folds.page import write_page

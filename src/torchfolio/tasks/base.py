@@ -23,6 +23,7 @@ from torchfolio.networks.catalogue import Card, find_card
 from torchfolio.tasks.rows import plain_values
 
 if TYPE_CHECKING:
+    from torchfolio.evaluation.answers import Answers
     from torchfolio.evaluation.report import Section
     from torchfolio.tasks.image_features import Vectors
 
@@ -102,7 +103,7 @@ class Evaluation:
 
     ``metrics`` maps names to ``{"value", "low", "high"}``; ``baseline`` likewise, of the trivial
     answer; ``predictions`` are rows for ``predictions/``; ``sections`` are for the report, where
-    one is wanted.
+    one is wanted. ``arrays`` are written beside the rows as they are, with a row for each of them.
     """
 
     metrics: dict[str, dict[str, float | None]]
@@ -110,6 +111,7 @@ class Evaluation:
     predictions: list[dict[str, Any]]
     sections: "list[Section]"
     details: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ class Task(ABC):
     one_step: ClassVar[bool] = False
     # The metric that chooses the best weights, unless another is named; None: the last are used.
     monitor: ClassVar[str | None] = None
+    # The figures that are laid side by side where several runs are shown, the first for all.
+    headline: ClassVar[tuple[str, ...]] = ()
+    # How answers are laid beside another run's (torchfolio.comparison); None: they are not.
+    Compared: "ClassVar[type[Answers] | None]" = None
 
     def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
         self.options = options
@@ -295,6 +301,10 @@ class Task(ABC):
         """Return an answer, a row without error, as the text that a person reads."""
         return str(row["prediction"])
 
+    def briefly(self, row: dict[str, Any]) -> str:
+        """Return the answer alone, of a row without error, as text: without what comes second."""
+        return str(row["prediction"])
+
     def cells(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return an answer, a row without error, as columns of a table: plain values in order."""
         return plain_values(row)
@@ -318,7 +328,8 @@ class Task(ABC):
 
         A row is that of an answer, with "method", "layer" and "picture". What a task does not have
         is a ``RequestError``, raised before the first row. ``method`` is by default the network's
-        own, ``label`` (the class explained) the answer, and ``layer`` the last that will do.
+        own, ``label`` (the class or label explained) the answer, and ``layer`` the last that will
+        do.
         """
         raise RequestError(
             f"The answers of {self.name} cannot be explained; those of image-classification can."

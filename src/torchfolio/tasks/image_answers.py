@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,17 @@ class Says(Protocol):
 class ClassRows:
     """How the rows of classified pictures are made and shown: a line, columns, a picture."""
 
+    noun: ClassVar[str] = "class"
+
     @property
     @abstractmethod
     def classes(self) -> list[str]:
         """The names of the classes, in the order of the probabilities."""
+
+    def given(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which class is the answer, from the probabilities; both (..., classes)."""
+        best = probabilities.argmax(-1)[..., None]
+        return np.arange(probabilities.shape[-1]) == best
 
     def said(self, probabilities: Any, top: int) -> dict[str, Any]:
         """Return what a row says of one picture, from its probabilities (classes,)."""
@@ -59,6 +66,10 @@ class ClassRows:
     def line(self, row: dict[str, Any]) -> str:
         """Return an answer as the text that a person reads."""
         return ", ".join(f"{each['class']} {each['probability']:.1%}" for each in row["top"])
+
+    def briefly(self, row: dict[str, Any]) -> str:
+        """Return the answer alone as text, with its probability."""
+        return f"{row['prediction']} {row['probability']:.1%}"
 
     def cells(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return an answer as columns of a table: plain values in order."""

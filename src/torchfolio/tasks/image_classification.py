@@ -1,8 +1,7 @@
 """Image classification: one class a picture."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ from torchfolio.options import option
 from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts, in_batches
 from torchfolio.tasks.class_scores import page_loss, probabilities
 from torchfolio.tasks.image_batches import ImageBatch
-from torchfolio.tasks.image_classifier import ImageClassifier, Member
+from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.image_preparation import plan_pictures
 from torchfolio.tasks.picture_training import MixingOptions, PictureTraining, shared
 
@@ -138,9 +137,6 @@ class ImageClassification(ImageClassifier, PictureTraining):
 
     # Measuring and answering
 
-    def members(self, parts: Parts) -> list[Member]:
-        return [Member("network", self, parts.network)]
-
     def predict(self, parts: Parts, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return the probability of each class (batch, classes), and the mean loss."""
         scores = parts.network(self.pictures.normalised(batch.images)).float()
@@ -150,24 +146,7 @@ class ImageClassification(ImageClassifier, PictureTraining):
     def probabilities(self, parts: Parts, scores: Tensor) -> Tensor:
         return probabilities(parts, scores)
 
-    # Use
-
     def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: Context) -> Evaluation:
         from torchfolio.tasks.image_classification_pool import pool
 
         return pool(held_out, dataset, context)
-
-    def explain(
-        self,
-        parts: Parts,
-        inputs: Sequence[Any],
-        context: Context,
-        folder: Path,
-        *,
-        method: str | None,
-        label: str | None,
-        layer: str | None,
-    ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.image_explanations import explain
-
-        return explain(self, parts, inputs, context, folder, method, label, layer)

@@ -123,9 +123,7 @@ def evaluation_of(
     )
 
 
-def speed_of(
-    task: ImageClassifier, parts: Parts, answering: Parts, context: Context
-) -> dict[str, Any]:
+def speed_of(task: PictureTask, parts: Parts, answering: Parts, context: Context) -> dict[str, Any]:
     """Return the speed of the networks, as they answer one after the other, and their size."""
     speeds = [
         measure_speed(each.network, each.example(context.device))

@@ -1,41 +1,18 @@
 """What classifiers of pictures have in common once they answer: one network, or several as one."""
 
-from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import unknown
+from torchfolio.evaluation.answers import OneClass
 from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.image_answers import ClassRows, ImageAnswerOptions
 from torchfolio.tasks.image_batches import ClassMeter
 from torchfolio.tasks.picture_task import PictureTask
-
-if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of a classifier, the task that it was trained for, and its name among others."""
-
-    name: str
-    task: "ImageClassification"
-    network: nn.Module
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of a picture as the network takes it: channels, height, width."""
-        return (self.task.state["channels"], self.task.state["size"], self.task.state["size"])
-
-    def example(self, device: torch.device) -> Tensor:
-        """Return a batch of one picture without anything in it, as the network takes it."""
-        return torch.zeros(1, *self.shape, device=device)
 
 
 class ImageClassifier(ClassRows, PictureTask):
@@ -47,14 +24,12 @@ class ImageClassifier(ClassRows, PictureTask):
 
     kinds = ("image-classification",)
     AnswerOptions = ImageAnswerOptions
+    headline = ("accuracy", "macro_f1", "log_loss")
+    Compared = OneClass
 
     @property
     def classes(self) -> list[str]:
         return list(self.state["classes"])
-
-    @abstractmethod
-    def members(self, parts: Parts) -> list[Member]:
-        """Return the networks among the parts, in the order in which they are asked."""
 
     def meter(self) -> ClassMeter:
         return ClassMeter()

@@ -14,7 +14,8 @@ from torchfolio.options import option, read_options
 from torchfolio.tasks.base import Batch, Context, Evaluation, Parts
 from torchfolio.tasks.combination import FITTED, LEAST, combination
 from torchfolio.tasks.image_classification import ImageClassification, ImageOptions
-from torchfolio.tasks.image_classifier import ImageClassifier, Member
+from torchfolio.tasks.image_classifier import ImageClassifier
+from torchfolio.tasks.picture_task import Member
 from torchfolio.tasks.pictures import Pictures
 
 FITTING = ("size", "channels", "depth", "resize", "fill")  # what makes of a picture an input

@@ -1,4 +1,4 @@
-"""What a classifier's answers rest on: by the network's own method, or one that is asked for."""
+"""What answers to pictures rest on: by the network's own method, or one that is asked for."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,6 @@ from torchfolio.evaluation.explain.occlusion import occlusion
 from torchfolio.evaluation.explain.rollout import attention_layers, attention_rollout
 from torchfolio.networks.trace import looks_at
 from torchfolio.tasks.base import Context, Parts
-from torchfolio.tasks.class_scores import probabilities
 from torchfolio.tasks.drawing import make_folder
 from torchfolio.tasks.explanation_pictures import Explained, draw_explanation
 from torchfolio.tasks.image_answers import free_path, named, read
@@ -27,7 +26,7 @@ from torchfolio.tasks.image_asking import ask
 from torchfolio.tasks.outputs import batch_size
 
 if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
+    from torchfolio.tasks.picture_training import PictureTraining
 
 METHODS = ("grad-cam", "rollout", "occlusion")
 
@@ -42,7 +41,7 @@ class Explainer:
 
     def __init__(
         self,
-        task: "ImageClassification",
+        task: "PictureTraining",
         network: nn.Module,
         context: Context,
         method: str | None = None,
@@ -83,9 +82,10 @@ class Explainer:
         return wanted
 
     def __call__(self, images: Tensor, targets: Tensor) -> list[Heat]:
-        """Return what speaks for a class, for pictures as they are stored (batch, channels, ...).
+        """Return what speaks for a name, for pictures as they are stored (batch, channels, ...).
 
-        ``targets`` (batch,) are class indices; rollout does not read them.
+        ``targets`` (batch,) are the places of names, one for each picture; rollout does not read
+        them.
         """
         device = self.context.device
         taken = self.task.pictures.normalised(images.to(device))
@@ -98,9 +98,10 @@ class Explainer:
         return grad_cam(self.network, taken, targets.to(device), self.layer, self.looks)
 
     def ask(self, images: Tensor) -> Tensor:
-        """Return the probabilities (batch, classes), in float64: near 1 they differ by little."""
+        """Return the probabilities (batch, names), in float64: near 1 they differ by little."""
         precise = torch.float32 if images.device.type == "mps" else torch.float64  # it has none
-        return probabilities(Parts(network=self.network), self.network(images).to(precise))
+        scores = self.network(images).to(precise)
+        return self.task.probabilities(Parts(network=self.network), scores)
 
     def hidden(self, images: Tensor) -> Tensor:
         """Return what a hidden place shows (1, channels, height, width).
@@ -115,7 +116,8 @@ class Explainer:
     def caption(self, of: str = "the answer") -> str:
         """Return what the heat says, in words."""
         if self.method == "rollout":
-            return "Attention rollout: what the class token has read, whatever the class."
+            noun = self.task.noun
+            return f"Attention rollout: what the class token has read, whatever the {noun}."
         if self.layer is None:
             return f"Occlusion: what hiding a place takes from {of}."
         return f"Grad-CAM at {self.layer}: what speaks for {of}."
@@ -130,7 +132,7 @@ def find_method(name: str) -> str:
 
 
 def explain(
-    task: "ImageClassification",
+    task: "PictureTraining",
     parts: Parts,
     inputs: Sequence[Any],
     context: Context,
@@ -141,16 +143,15 @@ def explain(
 ) -> Iterator[dict[str, Any]]:
     """Check what is asked for, then yield one row an input, its picture in the folder."""
     explainer = Explainer(task, parts.network, context, method, layer)
-    classes = task.state["classes"]
-    if label is not None and label not in classes:
-        raise unknown("class of this run", label, classes)
+    if label is not None and label not in task.classes:
+        raise unknown(f"{task.noun} of this run", label, task.classes)
     if label is not None and explainer.method == "rollout":
         raise RequestError(
-            "Attention rollout shows what was read, whatever the class. Leave the class out, or "
-            "take occlusion."
+            f"Attention rollout shows what was read, whatever the {task.noun}. Leave the "
+            f"{task.noun} out, or take occlusion."
         )
     make_folder(folder, "--out")
-    target = None if label is None else classes.index(label)
+    target = None if label is None else task.classes.index(label)
     return explained(explainer, task.answering(parts, context), inputs, target, folder)
 
 
@@ -163,7 +164,8 @@ def explained(
 ) -> Iterator[dict[str, Any]]:
     """Yield one row an input: its answer, what explains it and where the picture is, or an error.
 
-    What is explained is the ``target``, or each answer. ``answering`` are the parts that answer.
+    What is explained is the ``target``, or :func:`likeliest` of each answer. ``answering`` are the
+    parts that answer.
     """
     at_once = 1 if explainer.method == "occlusion" else BATCH
     for start in range(0, len(inputs), at_once):
@@ -178,49 +180,59 @@ def explained(
             if isinstance(picture, str):
                 yield row | {"error": picture}
             else:
-                yield row | drawn(explainer, item, *next(found), target, folder)
+                yield row | drawn(explainer, item, *next(found), folder)
 
 
 def answers_and_heat(
     explainer: Explainer, answering: Parts, pictures: Sequence[Tensor], target: int | None
-) -> list[tuple[NDArray[np.float32], Heat]]:
-    """Return the probabilities of all classes, and what speaks for one, for each picture."""
+) -> list[tuple[NDArray[np.float32], int, Heat]]:
+    """Return for each picture all probabilities (names,), what is explained, and its heat."""
     if not pictures:
         return []
-    images = torch.stack(list(pictures))
+    task, images = explainer.task, torch.stack(list(pictures))
     with torch.inference_mode():
-        answers = ask(explainer.task, answering, [images], explainer.context)
-    chosen = answers.argmax(1) if target is None else np.full(len(answers), target)
-    return list(zip(answers, explainer(images, torch.from_numpy(chosen)), strict=True))
+        answers = ask(task, answering, [images], explainer.context)
+    found = likeliest(answers, task.given(answers))
+    chosen = found if target is None else np.full_like(found, target)
+    heats = explainer(images, torch.from_numpy(chosen))
+    return list(zip(answers, chosen.tolist(), heats, strict=True))
+
+
+def likeliest(probabilities: NDArray[Any], given: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return of each answer the likeliest name, or of all names where it holds none (batch,).
+
+    ``given`` says which names the answers hold; both are (batch, names).
+    """
+    eligible = given | ~given.any(1, keepdims=True)
+    return np.where(eligible, probabilities, -1).argmax(1).astype(np.int64)
 
 
 def drawn(
     explainer: Explainer,
     item: Any,
-    answer: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    chosen: int,
     heat: Heat,
-    target: int | None,
     folder: Path,
 ) -> dict[str, Any]:
-    """Draw one explanation; return what its row says beyond the input."""
-    task = explainer.task
-    classes, best = task.state["classes"], int(answer.argmax())
-    of = classes[best if target is None else target]
-    told = of if target in (None, best) else f"{of} ({float(answer[target]):.1%})"
+    """Draw what explains the name at a place; return what the row says beyond the input."""
+    task, of = explainer.task, explainer.task.classes[chosen]
+    said = task.said(probabilities, 1)
+    answer = {key: said[key] for key in ("prediction", "probability")}
+    known = task.given(probabilities)[chosen]  # and told with its probability
+    told = of if known else f"{of} ({float(probabilities[chosen]):.1%})"
     pixels = pixels_of(item)
     size = task.state["size"], task.state["resize"]
     explanation = Explained(
         pixels,
         heat,
         source_box(pixels.shape[0], pixels.shape[1], *size),
-        [f"{classes[best]}  {float(answer[best]):.1%}", explainer.caption(told)],
+        [task.briefly(answer), explainer.caption(told)],
     )
     name = "array" if isinstance(item, np.ndarray) else Path(item).stem
     path = free_path(folder / f"{name}.png")
     draw_explanation(explanation, path)
-    return {
-        "prediction": classes[best],
-        "probability": float(answer[best]),
+    return answer | {
         "class": None if explainer.method == "rollout" else of,
         "picture": str(path),
     }

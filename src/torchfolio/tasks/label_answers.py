@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class MultilabelAnswerOptions:
 class LabelRows:
     """How the rows of labelled pictures are made and shown: a line, columns, a picture."""
 
+    noun: ClassVar[str] = "label"
+
     @property
     @abstractmethod
     def classes(self) -> list[str]:
@@ -37,11 +39,15 @@ class LabelRows:
     def thresholds(self) -> NDArray[np.float64]:
         """The probability of each label from which on a picture has it (labels,)."""
 
+    def given(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which labels are given, from their probabilities; both (..., labels)."""
+        return probabilities >= self.thresholds
+
     def said(self, probabilities: Any, top: int) -> dict[str, Any]:
         """Return what a row says of one picture, from its probabilities (labels,)."""
         names, thresholds = self.classes, self.thresholds
         order = np.argsort(-probabilities, kind="stable").tolist()
-        given = probabilities >= thresholds
+        given = self.given(probabilities)
         return {
             "prediction": [names[each] for each in order if given[each]],
             "probability": dict(zip(names, probabilities.tolist(), strict=True)),
@@ -60,6 +66,11 @@ class LabelRows:
         """Return an answer as the text that a person reads."""
         places = ", ".join(f"{each['label']} {each['probability']:.1%}" for each in row["top"])
         return f"{', '.join(row['prediction']) or 'no label'} ({places})"
+
+    def briefly(self, row: dict[str, Any]) -> str:
+        """Return the answer alone as text: the labels given, with their probabilities."""
+        likely = row["probability"]
+        return ", ".join(f"{each} {likely[each]:.1%}" for each in row["prediction"]) or "no label"
 
     def cells(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return an answer as columns of a table: plain values in order."""

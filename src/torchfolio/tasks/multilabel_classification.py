@@ -1,6 +1,6 @@
 """Several labels a picture: a yes or no of each, whatever the others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +14,11 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.folders import listing
 from torchfolio.data.records import fingerprint
 from torchfolio.errors import RequestError, unknown
+from torchfolio.evaluation.answers import SeveralLabels
 from torchfolio.evaluation.thresholds import FEW, MIDDLE, choose_thresholds
 from torchfolio.networks.catalogue import Card
 from torchfolio.options import option
-from torchfolio.tasks.base import Context, Evaluation, Parts
+from torchfolio.tasks.base import Context, Evaluation, HeldOut, Parts
 from torchfolio.tasks.class_scores import page_loss, presences
 from torchfolio.tasks.image_batches import ImageBatch, LabelMeter
 from torchfolio.tasks.image_preparation import plan_pictures
@@ -56,6 +57,8 @@ class MultilabelClassification(LabelRows, PictureTraining):
     Options = MultilabelOptions
     AnswerOptions = MultilabelAnswerOptions
     monitor = "mean_average_precision"
+    headline = ("mean_average_precision", "macro_f1", "micro_f1", "subset_accuracy")
+    Compared = SeveralLabels
     relative = False
     higher_is_better: ClassVar[dict[str, bool]] = {
         "loss": False,
@@ -205,13 +208,18 @@ class MultilabelClassification(LabelRows, PictureTraining):
 
         return evaluate(self, parts, dataset, split, context)
 
+    def pool(self, held_out: Iterable[HeldOut], dataset: Dataset, context: Context) -> Evaluation:
+        from torchfolio.tasks.multilabel_pool import pool
+
+        return pool(held_out, dataset, context)
+
     # Use
 
     def checked(
         self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
     ) -> tuple[str, float]:
         assert dataset.targets is not None
-        given = outputs >= self.thresholds
+        given = self.given(outputs)
         return "subset_accuracy", float((given == dataset.targets[indices]).all(1).mean())
 
     def changed(

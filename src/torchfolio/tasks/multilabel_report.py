@@ -10,12 +10,10 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.records import fingerprint
 from torchfolio.evaluation import multilabel
 from torchfolio.evaluation.classification_report import network_section
-from torchfolio.evaluation.explain.grad_cam import grad_cam, last_convolution
 from torchfolio.evaluation.explain.heat import overlay
 from torchfolio.evaluation.label_measures import Training
 from torchfolio.evaluation.multilabel_report import curves, label_section, measures, opening
 from torchfolio.evaluation.report import Block, Gallery, Picture, Section, percent
-from torchfolio.evaluation.speed import measure_speed, size_of
 from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.image_classification_report import (
     SHOWN,
@@ -23,12 +21,14 @@ from torchfolio.tasks.image_classification_report import (
     first_filters,
     probability_cells,
     shown_picture,
+    speed_of,
 )
 from torchfolio.tasks.label_answers import joined_labels
 
 if TYPE_CHECKING:
     from torchfolio.tasks.multilabel_classification import MultilabelClassification
 
+UNCHOSEN = "There were no validation data to choose thresholds on: every one is 0.5."
 EXPLAINED = 6  # of each kind, pictures that show where the network looked
 Pairs = list[tuple[int, int]]  # places of pictures in the split, each with a label
 
@@ -65,13 +65,27 @@ def evaluate(
     }
     sections: list[Section] = []
     if context.report:
-        details["speed"], sections = told(
-            task, parts, dataset, split, probabilities, result, context
+        details["speed"] = speed_of(task, parts, answering, context)
+        sections = told(
+            task, parts, dataset, split, probabilities, result, details["speed"], context
         )
-    plain = result.as_json()
-    metrics, baseline = plain.pop("metrics"), plain.pop("baseline")
     rows = prediction_rows(task, dataset, split, probabilities)
-    return Evaluation(metrics, baseline, rows, sections, plain | details)
+    arrays: dict[str, NDArray[Any]]
+    arrays = {"probabilities": probabilities, "targets": dataset.targets[split]}
+    return evaluation_of(result, rows, sections, details, arrays)
+
+
+def evaluation_of(
+    result: multilabel.MultilabelResult,
+    rows: list[dict[str, Any]],
+    sections: list[Section],
+    details: dict[str, Any],
+    arrays: dict[str, NDArray[Any]],
+) -> Evaluation:
+    """Return a result as what the run keeps of it."""
+    found = result.as_json()
+    metrics, baseline = found.pop("metrics"), found.pop("baseline")
+    return Evaluation(metrics, baseline, rows, sections, found | details, arrays)
 
 
 def threshold_notes(
@@ -79,7 +93,7 @@ def threshold_notes(
 ) -> list[str]:
     """Say where thresholds come from, if they are not of other data than those measured."""
     if "thresholds" not in task.state:
-        return ["There were no validation data to choose thresholds on: every one is 0.5."]
+        return [UNCHOSEN]
     if task.state["chosen_on"] == fingerprint(dataset.fingerprint, split):
         return [
             "The thresholds were chosen on these very examples, which flatters all that depends on "
@@ -95,19 +109,16 @@ def told(
     split: Indices,
     probabilities: NDArray[Any],
     result: multilabel.MultilabelResult,
+    speed: dict[str, Any],
     context: Context,
-) -> tuple[dict[str, Any], list[Section]]:
-    """Return the speed of the network, as it answers, and the sections of the report."""
-    labels, size, channels = (task.state[key] for key in ("classes", "size", "channels"))
-    example = torch.zeros(1, channels, size, size, device=context.device)
-    answering = task.answering(parts, context).network
-    speed = measure_speed(answering, example) | size_of(parts.network)
-    return speed, [
+) -> list[Section]:
+    """Return the sections of the report."""
+    return [
         opening(result, speed),
         pictures_section(task, parts, dataset, split, probabilities, context),
-        label_section(result, labels),
+        label_section(result, task.classes),
         measures(result),
-        curves(result, labels),
+        curves(result, task.classes),
         network_section(filters=first_filters(parts.network)),
     ]
 
@@ -120,9 +131,9 @@ def prediction_rows(
 ) -> list[dict[str, Any]]:
     """Return one row an example for ``predictions/``: its labels, those given, how surely."""
     assert dataset.targets is not None
-    names = np.array(task.state["classes"], object)
-    truth, answers = dataset.targets[split].astype(bool), probabilities >= task.thresholds
-    cells = probability_cells(probabilities, task.state["classes"])
+    names = np.array(task.classes, object)
+    truth, answers = dataset.targets[split].astype(bool), task.given(probabilities)
+    cells = probability_cells(probabilities, task.classes)
     rows = zip(split.tolist(), truth, answers, cells, strict=True)
     return [
         {
@@ -148,7 +159,7 @@ def pictures_section(
     """Return each label's worst misses and false alarms, and what answers rest on."""
     assert dataset.targets is not None
     truth = dataset.targets[split].astype(bool)
-    answers = probabilities >= task.thresholds
+    answers = task.given(probabilities)
     missed = in_turn(probabilities, truth & ~answers, SHOWN)
     alarms = in_turn(-probabilities, ~truth & answers, SHOWN)
     blocks: list[Block] = []
@@ -163,10 +174,7 @@ def pictures_section(
             ]
             items = captioned(task, pictures, probabilities, truth, chosen, word, good=False)
             blocks.append(Gallery(title, items, f"Label by label in turn: {caption}"))
-    example = task.pictures.normalised(task.pictures.fitted(dataset, split[:1]).to(context.device))
-    layer = last_convolution(parts.network, example)
-    if layer is not None:
-        blocks += where_it_looks(task, parts, dataset, split, probabilities, alarms, context, layer)
+    blocks += where_it_looks(task, parts, dataset, split, probabilities, alarms, context)
     return Section("Pictures", blocks)
 
 
@@ -178,28 +186,28 @@ def where_it_looks(
     probabilities: NDArray[Any],
     alarms: Pairs,
     context: Context,
-    layer: str,
 ) -> list[Block]:
-    """Return what some right answers and some false alarms rest on."""
+    """Return what some right answers and some false alarms rest on, by the network's own method."""
+    from torchfolio.tasks.image_explanations import Explainer  # which takes a second to import
+
     assert dataset.targets is not None
     truth = dataset.targets[split].astype(bool)
-    right = in_turn(-probabilities, truth & (probabilities >= task.thresholds), EXPLAINED)
+    right = in_turn(-probabilities, truth & task.given(probabilities), EXPLAINED)
+    explainer = Explainer(task, parts.network, context)
     items: list[Picture] = []
     for chosen, word, good in ((right, "rightly", True), (alarms[:EXPLAINED], "wrongly", False)):
         if not chosen:
             continue
         images = task.pictures.fitted(dataset, split[[place for place, _ in chosen]])
-        labels = torch.tensor([label for _, label in chosen], device=context.device)
-        normal = task.pictures.normalised(images.to(context.device))
-        heat = grad_cam(parts.network, normal, labels, layer)
+        heats = explainer(images, torch.tensor([label for _, label in chosen]))
         pictures = [
-            overlay(shown_picture(image), each.values)
-            for image, each in zip(images, heat, strict=True)
+            overlay(shown_picture(image), heat.values)
+            for image, heat in zip(images, heats, strict=True)
         ]
         items += captioned(task, pictures, probabilities, truth, chosen, word, good=good)
     if not items:
         return []
-    caption = f"Grad-CAM of the label, at {layer}: the brighter, the more it speaks for it."
+    caption = f"{explainer.caption('the label')} The brighter, the more."
     return [Gallery("Where it looks", items, caption)]
 
 
@@ -234,8 +242,8 @@ def captioned(
     good: bool,
 ) -> list[Picture]:
     """Return pictures, each with the label in question, its labels and those given below."""
-    names = np.array(task.state["classes"], object)
-    answers = probabilities >= task.thresholds
+    names = np.array(task.classes, object)
+    answers = task.given(probabilities)
     return [
         Picture(
             picture,

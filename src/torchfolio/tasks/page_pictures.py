@@ -15,7 +15,7 @@ from torchfolio.evaluation.report import Figure, Section
 from torchfolio.networks.capsnet import LAST_POSE, TWEAK, TWEAKS, CapsNet
 
 if TYPE_CHECKING:
-    from torchfolio.tasks.image_classification import ImageClassification
+    from torchfolio.tasks.picture_training import PictureTraining
 
 SHOWN_CLASSES = 4  # whose dimensions the report moves
 
@@ -36,7 +36,7 @@ class Sheet:
 
 
 def page_sections(
-    task: "ImageClassification",
+    task: "PictureTraining",
     network: nn.Module,
     images: Tensor,
     labels: Tensor,

@@ -2,19 +2,54 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchfolio.data.fitting import opened
 from torchfolio.tasks.base import Context, Parts, Task
 from torchfolio.tasks.pictures import Pictures
 
+if TYPE_CHECKING:
+    from torchfolio.tasks.picture_training import PictureTraining
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network among the parts, the task that it was trained for, and its name among others."""
+
+    name: str
+    task: "PictureTraining"
+    network: nn.Module
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of a picture as the network takes it: channels, height, width."""
+        return (self.task.state["channels"], self.task.state["size"], self.task.state["size"])
+
+    def example(self, device: torch.device) -> Tensor:
+        """Return a batch of one picture without anything in it, as the network takes it."""
+        return torch.zeros(1, *self.shape, device=device)
+
 
 class PictureTask(Task):
     """Pictures in, a probability of each of ``state["classes"]`` out, by any number of networks."""
+
+    noun: ClassVar[str]  # what the names are: "class" or "label"
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """The names of which each has a probability, in their order."""
+
+    @abstractmethod
+    def members(self, parts: Parts) -> list[Member]:
+        """Return the networks among the parts, in the order in which they are asked."""
 
     @property
     @abstractmethod
@@ -49,6 +84,10 @@ class PictureTask(Task):
         from torchfolio.tasks.image_asking import answer
 
         return answer(self, parts, inputs, context, options.top)
+
+    @abstractmethod
+    def given(self, probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which names the answers hold, from their probabilities; both (..., names)."""
 
     @abstractmethod
     def said(self, probabilities: Any, top: int) -> dict[str, Any]:

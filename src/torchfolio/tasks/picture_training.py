@@ -4,6 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchfolio.tasks.base import Context, Parts, Step
 from torchfolio.tasks.class_scores import takes_criterion
 from torchfolio.tasks.image_batches import ImageBatch
 from torchfolio.tasks.mixing import draw_mixes, mixed
-from torchfolio.tasks.picture_task import PictureTask
+from torchfolio.tasks.picture_task import Member, PictureTask
 from torchfolio.tasks.pictures import PictureOptions, Pictures, ReadPictures
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ class PictureTraining(PictureTask):
 
     # Measuring and use
 
+    def members(self, parts: Parts) -> list[Member]:
+        return [Member("network", self, parts.network)]
+
     @property
     def inputs(self) -> Sequence[Pictures]:
         return [self.pictures]
@@ -162,6 +166,21 @@ class PictureTraining(PictureTask):
         from torchfolio.tasks.image_features import vectors
 
         return vectors(self.pictures, parts.network, inputs, context, layer)
+
+    def explain(
+        self,
+        parts: Parts,
+        inputs: Sequence[Any],
+        context: Context,
+        folder: Path,
+        *,
+        method: str | None,
+        label: str | None,
+        layer: str | None,
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.image_explanations import explain
+
+        return explain(self, parts, inputs, context, folder, method, label, layer)
 
     def class_probabilities(self, parts: Parts, images: Sequence[Tensor]) -> Tensor:
         scores = parts.network(self.pictures.normalised(images[0]))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from torchfolio.checkpoint import (
     is_temporary,
@@ -32,7 +32,7 @@ from torchfolio.checkpoint import (
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.splits import as_ranges
 from torchfolio.errors import FolioError, RequestError
-from torchfolio.tasks.base import Parts
+from torchfolio.tasks.base import Evaluation, Parts
 from torchfolio.training.damage import FORMAT, RESTORE, read_object, read_tensor_file, unreadable
 from torchfolio.training.locks import lock
 from torchfolio.training.recipes import Recipe, check_sections
@@ -354,6 +354,13 @@ class RunFolder:
         columns = list(dict.fromkeys(chain.from_iterable(rows)))
         cells = ([row.get(column, "") for column in columns] for row in rows)
         return self.write_rows(name, columns, cells)
+
+    def write_predictions(self, name: str, evaluation: Evaluation) -> None:
+        """Write the answers of an evaluation: ``<name>.csv``, and arrays beside it as they are."""
+        self.write_table(f"{name}.csv", evaluation.predictions)
+        if evaluation.arrays:
+            tensors = {key: from_numpy(each) for key, each in evaluation.arrays.items()}
+            write_tensors(self.path / f"{name}.safetensors", tensors, {"format_version": FORMAT})
 
     def write_rows(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
         """Write rows of cells as CSV below the names of their columns."""

@@ -1,0 +1,1 @@
+"""Runs side by side: figures, cost, and whether their differences are more than chance."""

@@ -1,0 +1,35 @@
+"""What metrics are called, and how their values are shown."""
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "top5_accuracy": "Top-5 accuracy",
+    "mean_average_precision": "Mean average precision",
+    "micro_average_precision": "Micro average precision",
+    "macro_precision": "Macro precision",
+    "micro_precision": "Micro precision",
+    "macro_recall": "Macro recall",
+    "micro_recall": "Micro recall",
+    "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
+    "weighted_f1": "Weighted F1",
+    "subset_accuracy": "Subset accuracy",
+    "hamming_loss": "Hamming loss",
+    "log_loss": "Log-loss",
+    "roc_auc": "ROC AUC",
+    "average_precision": "Average precision",
+    "ece": "Calibration error",
+}
+AREAS = {"mean_average_precision", "micro_average_precision", "roc_auc", "average_precision"}
+BOUNDED = NAMES.keys() - {"log_loss"}  # from 0 to 1
+SHARES = BOUNDED - AREAS  # of examples or of answers: shown in per cent
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as a title."""
+    return NAMES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def within(metric: str) -> str:
+    """Return a metric's name as it stands within a sentence: "macro F1", but "ROC AUC"."""
+    name = title(metric)
+    return name if name[:2].isupper() else name[0].lower() + name[1:]
