@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
-from torchfolio.evaluation.paired import compare, holm, mcnemar, verdict
+from torchfolio.evaluation.paired import compare, holm, mcnemar, sign_flips, verdict
 
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1])
 
@@ -58,3 +58,40 @@ def test_examples_of_a_group_are_one_unit() -> None:
     together = compare(first, np.ones(200, int), labels, groups=groups)
     width = alone.difference.high - alone.difference.low
     assert together.difference.high - together.difference.low > 2 * width
+
+
+def test_groups_decide_where_examples_of_a_group_are_right_or_wrong_together() -> None:
+    # four patients of ten pictures: the first is right on three of them, the second on one
+    groups, labels = np.repeat(np.arange(4), 10), np.zeros(40, int)
+    first = np.repeat([0, 0, 0, 1], 10)
+    alone = compare(first, 1 - first, labels)
+    assert alone.p < 0.01  # 30 to 10 pictures
+    assert alone.test == "mcnemar"
+    together = compare(first, 1 - first, labels, groups=groups)
+    assert together.test == "sign_flips"
+    assert together.p == 10 / 16  # of 16 flips 2 sum to 40 and 8 to 20
+    words = verdict(together, together.p, "one", "other")
+    assert words.startswith("no evidence of a difference: +50.00 points")
+
+
+def test_of_one_group_nothing_is_evidence() -> None:
+    labels = np.zeros(40, int)
+    pair = compare(labels, labels + 1, labels, groups=np.zeros(40, int))
+    assert pair.p == 1
+    words = verdict(pair, pair.p, "one", "other")
+    assert words.startswith("no evidence of a difference: +100.00 points, of a single unit")
+    assert "nan" not in words
+
+
+@pytest.mark.parametrize("units", [3, 9, 16])
+def test_sign_flips_of_few_units_are_all_flips(units: int) -> None:
+    gains = np.random.default_rng(units).integers(-4, 6, units).astype(float)
+    expected = permutation_test(
+        (gains,), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    ).pvalue
+    assert sign_flips(gains) == pytest.approx(expected)
+
+
+def test_sign_flips_of_many_single_examples_are_mcnemars() -> None:
+    gains = np.array([1.0] * 40 + [-1.0] * 22 + [0.0] * 500)
+    assert sign_flips(gains, 3) == pytest.approx(mcnemar(40, 22), abs=0.006)

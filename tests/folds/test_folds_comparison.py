@@ -124,7 +124,7 @@ def test_repeats_of_folds_are_one_unit_an_example(tmp_path: Path) -> None:
     learnt = sum(each["train"] + each["val"] for each in one.metrics["folds"])
     again = corrected_t_test(accuracies(one) - accuracies(other), tested / learnt)
     assert pair.test == again
-    assert found.as_json()["pairs"][0]["mcnemar_p"] is None  # each example was tested twice
+    assert found.as_json()["pairs"][0]["sign_flips_p"] is None  # each example was tested twice
 
 
 def test_repeats_alone_are_compared_by_seeds_and_by_examples(seeds: list[Folds]) -> None:
@@ -148,6 +148,25 @@ def test_of_repeats_alone_both_have_to_speak() -> None:
     )
     assert verdict(plan, unclear, test, 0.01, "one", "other").startswith("no evidence of a diff")
     assert verdict(plan, clear, test, 0.2, "one", "other").startswith("no evidence of a difference")
+
+
+def test_equal_differences_of_folds_are_no_evidence_by_themselves() -> None:
+    plan = Plan(2, 1, 0, 0)
+    test = corrected_t_test([0.05, 0.05], ratio=1)  # one picture of 20 in each of two folds
+    assert test.p == 0
+    low = Pair(2, 0, 30, 8, 2, difference=Interval(0.05, 0.0, 0.12), p=0.5)
+    words = verdict(plan, low, test, test.p, "one", "other")
+    assert words.startswith("no evidence of a difference: +5.00 points")
+    high = Pair(20, 0, 30, 8, 20, difference=Interval(0.05, 0.03, 0.12), p=1e-6)
+    assert verdict(plan, high, test, test.p, "one", "other").startswith("one is better")
+
+
+def test_an_interval_of_a_single_unit_excludes_nothing() -> None:
+    plan, nothing = Plan(None, 3, 0, 0), float("nan")
+    test = corrected_t_test([0.04, 0.05, 0.06], ratio=0)
+    gap = Pair(20, 10, 70, 0, 30, difference=Interval(0.05, nothing, nothing), p=1.0)
+    words = verdict(plan, gap, test, 0.01, "one", "other")
+    assert words.startswith("no evidence of a difference")
 
 
 @pytest.mark.parametrize(

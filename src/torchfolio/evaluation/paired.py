@@ -4,21 +4,33 @@ The difference has a paired percentile bootstrap interval (:mod:`torchfolio.eval
 both are measured on the same resamples. McNemar's test (McNemar, "Note on the sampling error of the
 difference between correlated proportions or percentages", 1947) asks whether, of the examples that
 only one of them answers rightly, one has more than its half; here in its exact form, by the
-binomial distribution. What is no share of right answers is judged by the bootstrap itself: by how
+binomial distribution. Where examples come in groups, the sign of each group's gain is flipped
+instead (Fisher, "The Design of Experiments", 1935, Section 21), which of single examples is
+McNemar's test. What is no share of right answers is judged by the bootstrap itself: by how
 many resamples lie beyond zero.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import lgamma, log
+from math import isfinite, lgamma, log
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from torchfolio.evaluation.intervals import Floats, Interval, Weights, bootstrap, intervals
+from torchfolio.evaluation.intervals import (
+    Floats,
+    Interval,
+    Weights,
+    bootstrap,
+    intervals,
+    units_of,
+)
 
 SIGNIFICANT = 0.05
+EXACT = 16  # units whose flips are all counted: 65,536
+FLIPS = 10_000
+TIE = 1e-9  # sums nearer than this are equal
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,14 @@ class Pair(Gap, Overlap):
         }
 
 
+@dataclass(frozen=True)
+class GroupedPair(Pair):
+    """The same of examples that come in groups, each group one unit."""
+
+    test = "sign_flips"
+    said = "p by flipping the signs of groups' gains"
+
+
 def overlap(first: ArrayLike, second: ArrayLike, labels: ArrayLike) -> Overlap:
     """Count the right answers (examples,) of two classifiers."""
     one, other, right = (np.asarray(each) for each in (first, second, labels))
@@ -102,12 +122,13 @@ def compare(
         return {"difference": (weights @ gain) / weights.sum(1)}
 
     samples = bootstrap(means, len(gain), groups=groups, seed=seed)["difference"]
-    counts = overlap(one, other, right)
-    return Pair(
-        **vars(counts),
-        difference=intervals([gain.mean()], samples)[0],
-        p=mcnemar(counts.only_first, counts.only_second),
-    )
+    counts, difference = overlap(one, other, right), intervals([gain.mean()], samples)[0]
+    if groups is None:
+        p = mcnemar(counts.only_first, counts.only_second)
+        return Pair(**vars(counts), difference=difference, p=p)
+    unit, units = units_of(groups)
+    p = sign_flips(np.bincount(unit, gain, units), seed)
+    return GroupedPair(**vars(counts), difference=difference, p=p)
 
 
 def gap_of(value: float, samples: Floats) -> Gap:
@@ -139,6 +160,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def sign_flips(gains: Floats, seed: int = 0) -> float:
+    """Return the two-sided p-value of the sum of units' gains (units,).
+
+    Where neither of two is better, each unit's gain is as likely to be the other's. Of up to
+    ``EXACT`` units with a gain all flips are counted, of more ``FLIPS`` at random, with the one at
+    hand among them.
+    """
+    moved = np.abs(gains[gains != 0])
+    if len(moved) <= EXACT:
+        signs = 1 - 2 * (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1)
+        return float((np.abs(signs @ moved) >= abs(gains.sum()) - TIE).mean())
+    random = np.random.default_rng(seed)
+    sums = np.array([random.choice((-1, 1), len(moved)) @ moved for _ in range(FLIPS)])
+    return float(((np.abs(sums) >= abs(gains.sum()) - TIE).sum() + 1) / (FLIPS + 1))
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number (Holm, 1979): the chance of any false finding."""
     order = np.argsort(values, kind="stable")
@@ -164,6 +201,11 @@ def in_words(
     if not difference.defined:
         return "no evidence of a difference: there is no such figure of these examples"
     points = 100 * difference.value
+    if not isfinite(difference.low):
+        return (
+            f"no evidence of a difference: {points:+.2f} points, of a single unit, which cannot "
+            "say what is chance"
+        )
     low, high = 100 * difference.low, 100 * difference.high
     told = f"{points:+.2f} points [{low:+.2f}, {high:+.2f}], p = {p:.2g}"
     if p >= SIGNIFICANT or not enough:

@@ -27,6 +27,8 @@ from torchfolio.folds.plan import Plan, is_folds
 from torchfolio.run import Run
 from torchfolio.training.folder import RunFolder
 
+EQUAL = 1e-9  # the standard deviation of differences that rounding alone tells apart
+
 
 @dataclass(frozen=True)
 class FoldsFinding:
@@ -210,12 +212,15 @@ def ratio(whole: Folds) -> float:
 def verdict(plan: Plan, gap: Gap, test: Corrected, p: float, first: str, second: str) -> str:
     """Say in words what a pair shows.
 
-    Of folds the corrected t-test decides. Repeats without folds are tested on the same few
-    examples, so the interval over these must exclude zero as well.
+    Of folds the corrected t-test decides; it knows no spread where all their differences are equal,
+    as of few examples they may be by chance. Repeats without folds are tested on the same few
+    examples. In both cases the interval over the examples must exclude zero as well.
     """
+    clear = gap.difference.low > 0 or gap.difference.high < 0
     degrees = f"{test.freedom} degrees of freedom"
     if plan.folds is not None:
-        return f"{in_words(test.difference, p, first, second)} (corrected t-test, {degrees})"
-    enough = not gap.difference.low <= 0 <= gap.difference.high
-    words = in_words(gap.difference, p, first, second, enough=enough)
+        enough = clear or test.std > EQUAL
+        words = in_words(test.difference, p, first, second, enough=enough)
+        return f"{words} (corrected t-test, {degrees})"
+    words = in_words(gap.difference, p, first, second, enough=clear)
     return f"{words} (interval over the examples, t-test over the seeds, {degrees})"
