@@ -1,6 +1,7 @@
 """``folio compare``: two runs on the same examples, as a table, JSON and a page."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,29 @@ def test_one_run_and_unmeasured_ones_are_refused(runs: list[Run], tmp_path: Path
     )  # fmt: skip
     with pytest.raises(RequestError, match="has no predictions: nothing was held out"):
         compare_runs([none.path, runs[0].path], speed=False)
+
+
+def test_data_of_other_contents_are_told(runs: list[Run], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(runs[1].path, tmp_path / "copy"))
+    described = json.loads((copy / "data.json").read_text(encoding="utf-8"))
+    told: list[str] = []
+    compare_runs([runs[0].path, copy], speed=False, say=told.append)
+    assert not any("other contents" in each for each in told)
+    described |= {"fingerprint": "0" * 64, "path": "blurred"}
+    (copy / "data.json").write_text(json.dumps(described), encoding="utf-8")
+    compare_runs([runs[0].path, copy], speed=False, say=told.append)
+    assert "long and copy had data of other contents, digits and blurred; " in told[-3]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.pdf", "should end in .html"), ("file/a.html", "is a file")]
+)
+def test_where_no_page_can_be_written_is_said_before_the_work(
+    name: str, message: str, runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    words = ["compare", *(str(run.path) for run in runs), "--out", str(tmp_path / name)]
+    assert folio(words) in (1, 2)
+    error = capsys.readouterr().err
+    assert message in error
+    assert "measuring" not in error

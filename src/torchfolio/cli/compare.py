@@ -7,6 +7,8 @@ from cyclopts import Parameter
 
 from torchfolio.cli.output import Json, Output, Quiet
 from torchfolio.cli.process import quick_imports
+from torchfolio.cli.targets import require_writable
+from torchfolio.errors import RequestError
 
 
 def compare(
@@ -31,6 +33,10 @@ def compare(
     runs
         The run folders, or folders of folds and repeats, two or more.
     """
+    if out is not None:
+        if out.suffix.lower() not in (".html", ".htm"):
+            raise RequestError(f"--out is {out}; it should end in .html.")
+        require_writable(out, "--out")
     with quick_imports():
         from torchfolio.comparison import page as runs_page
         from torchfolio.folds import comparison_page as folds_page

@@ -119,8 +119,14 @@ def compare_runs(
     names = distinct([run.name for run in runs])
     task = shared_task(names, [run.recipe.task["name"] for run in runs])
     found = [answers_of(run.folder, run.metrics["split"], task.Compared) for run in runs]
-    for name, answers in zip(names[1:], found[1:], strict=True):
+    first, *others = [run.folder.data() for run in runs]
+    for name, answers, data in zip(names[1:], found[1:], others, strict=True):
         require_same(names[0], found[0], name, answers)
+        if data["fingerprint"] != first["fingerprint"]:
+            say(
+                f"{names[0]} and {name} had data of other contents, {first['path']} and "
+                f"{data['path']}; the examples tested have the same names and labels"
+            )
     gaps = task.Compared.gaps(found, runs[0].recipe.training.seed)
     findings = {metric: judged(each, names) for metric, each in gaps.items()}
     sides = []
