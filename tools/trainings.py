@@ -79,6 +79,21 @@ TRAININGS = {
         mark="98.97 %, Caffe's tutorial",
         least=98.97,
     ),
+    "mnist_capsnet": Training(
+        "MNIST",
+        "CapsNet",
+        "capsnet {data}/mnist --recipe modern --epochs 4",
+        mark="99.3 % in four passes",
+        least=99.3,
+        note="The paper reaches 99.65 to 99.75 % (0.35 to 0.25 % error) after hundreds of passes; "
+        "ours has a budget of {epochs}, {updates:,} updates.",
+    ),
+    "mnist_vgg11_bn": Training(
+        "MNIST",
+        "VGG-11 with batch norm",
+        "vgg11_bn {data}/mnist --image-size 32 --epochs 2 --optimizer adam --lr 1e-4",
+        note="Adam, because by the recipe of the paper so few updates teach little.",
+    ),
     "notmnist_plain": Training(
         "notMNIST-small",
         "ResNet-18, split plainly",
@@ -99,6 +114,26 @@ TRAININGS = {
         note="Trained as the one above, {updates:,} updates where the source made 3,650; but all "
         "copies of a picture stay on one side of the split, our default, so that none is tested "
         "on that was trained on.",
+    ),
+    "notmnist_densenet": Training(
+        "notMNIST-small",
+        "DenseNet (40, 12), copies on one side",
+        "densenet40_k12 " + NOTMNIST.replace("{copies}", "").replace("--lr 0.01", "--lr 0.1"),
+        note="The rate of its paper; all else as of the ResNet-18 above.",
+    ),
+    "notmnist_mobilenet": Training(
+        "notMNIST-small",
+        "MobileNetV2, copies on one side",
+        "mobilenet_v2 " + NOTMNIST.replace("{copies}", "").replace("--lr 0.01", "--lr 0.05"),
+        note="All as of the ResNet-18 above, but for the rate.",
+    ),
+    "notmnist_vit": Training(
+        "notMNIST-small",
+        "ViT-Ti, patches of 4, copies on one side",
+        "vit_ti_16 {data}/notmnist_small/notMNIST_small.tar.gz --set patch=4 --image-size 28 "
+        "--val-split 0.3 --test-split 0.2 --epochs 12 --batch-size 128 --augment shift "
+        "--label-smoothing 0.1",
+        note="The optimizer and schedule of its recipe, the passes of the ResNet-18 above.",
     ),
     "cifar_resnet20": Training(
         CIFAR, "ResNet-20", "resnet20 {data}/cifar10_small/cifar10_png.tar.gz"
