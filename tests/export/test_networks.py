@@ -33,7 +33,7 @@ QUICK: dict[str, dict[str, Any]] = {
 # Forms that differ in more than their depth or width; tools/exactness.py exports all the others.
 FORMS = (
     "mlp_bn", "maxout_mlp", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet50_v1",
-    "resnet50_plain", "resnet20_b", "resnet20_plain", "alexnet_2012", "vgg11_bn", "vgg16_c",
+    "resnet50_plain", "resnet20_b", "resnet20_plain", "alexnet_2012", "vgg11_bn",
     "googlenet_aux", "googlenet_original", "densenet121", "densenet100_k12_bc",
     "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official", "vit_s_32",
 )  # fmt: skip

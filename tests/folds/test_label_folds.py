@@ -133,7 +133,7 @@ def test_repeats_of_folds_are_one_unit_a_picture(data: Path, tmp_path: Path) -> 
     [pair] = compared.as_json()["pairs"]
     assert pair["degrees_of_freedom"] == 3
     assert pair["bootstrap_p"] is None  # each picture was tested twice
-    assert pair["subset_accuracy"]["mcnemar_p"] is None
+    assert pair["subset_accuracy"]["sign_flips_p"] is None
 
 
 def test_resume_ends_as_one_left_alone(flat: Folds, data: Path, tmp_path: Path) -> None:

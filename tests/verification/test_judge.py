@@ -22,7 +22,7 @@ LEFT_OUT = (
     *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
     *("densenet264", "vit_b", "vit_l"),
 )
-KEPT = ("resnet20", *DEPTHS, "vgg16_c")
+KEPT = ("resnet20", *DEPTHS, "vgg16_c_bn")
 FULL = [
     pytest.param(name, marks=pytest.mark.slow if name.startswith(LARGE) else ())
     for name in list_networks()
