@@ -1,5 +1,6 @@
 """What holds for every registered network. Numbers: facts, sections 1 to 10."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from torchfolio.networks.catalogue import cards, find_card, recipe_file
 from torchfolio.networks.summary import summarise
 from torchfolio.tasks.base import Parts
 from torchfolio.tasks.class_scores import page_loss
+from torchfolio.training.optimizers import make_optimizer
+from torchfolio.training.recipes import recipe_table
 
 MAXOUT_CONV_MACS = 96 * 64 * 21**2 + 96 * 48 * 64 * 9**2 + 96 * 48 * 25 * 6**2 + 216 * 10
 # Three blocks of twelve layers, each of 12 maps from all before it, and 1x1 between them.
@@ -146,6 +149,8 @@ BY_HEART = [
     "resnet18", "alexnet", "vgg11_bn", "googlenet_aux", "densenet100_k12_bc", "mobilenet_v1_0.25",
     "mobilenet_v2_0.35", "capsnet", "vit_ti_16", "cifar_quick",
 ]  # fmt: skip
+# By heart with the rate, the momentum and the bound on gradients of their recipes.
+BY_RECIPE = ("vgg11", "vgg11_paper", "alexnet_2012", "googlenet_original_aux")
 LONG = ("resnet18", "alexnet", "vgg11_bn", "googlenet_aux")  # to learn by heart
 ODD = [  # channels, height, width that are legal, if unusual
     ("softmax_regression", (2, 5, 7)),
@@ -286,6 +291,33 @@ def test_eight_examples_are_learnt_by_heart(name: str) -> None:
             if update % 10 == 0 and network.eval()(images).argmax(1).equal(labels):
                 return
     pytest.fail("not learnt in 400 updates")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BY_RECIPE)
+def test_eight_examples_are_learnt_by_heart_as_the_recipe_trains(name: str) -> None:
+    torch.manual_seed(1)
+    card, (sheet, _) = find_card(name), recipe_table(find_card(name), "paper")
+    network = build(name, num_classes=10)
+    for layer in network.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    images, labels = torch.randn(8, *card.min_input), torch.arange(8)
+    given = dict(sheet["optimizer"]["network"])
+    if card.fixed_size:  # AlexNet: its rate goes with the batch, its pixels are from 0 to 255
+        given["lr"] *= 8 / sheet["training"]["reference_batch"]
+        images *= 60
+    optimizer = make_optimizer("network", network, given)
+    longest = sheet["training"].get("grad_clip", math.inf)
+    for update in range(1, 101):
+        optimizer.zero_grad()
+        loss_of(network.train(), images, labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), longest)
+        optimizer.step()
+        with torch.no_grad():
+            if update % 10 == 0 and network.eval()(images).argmax(1).equal(labels):
+                return
+    pytest.fail("not learnt in 100 updates")
 
 
 @pytest.mark.parametrize("name", SMALLEST)
