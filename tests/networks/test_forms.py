@@ -201,7 +201,7 @@ def test_the_catalogue_holds_these_networks() -> None:
     assert set(cards()) == set(COUNTS)
 
 
-@pytest.mark.parametrize("names", [SMALLEST, BY_HEART, [name for name, _ in ODD]])
+@pytest.mark.parametrize("names", [SMALLEST, [*BY_HEART, *BY_RECIPE], [name for name, _ in ODD]])
 def test_every_family_is_among_those_that_are_tried(names: list[str]) -> None:
     assert {find_card(each).family for each in names} == {card.family for card in cards().values()}
 

@@ -160,7 +160,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def sign_flips(gains: Floats, seed: int = 0) -> float:
+def sign_flips(gains: NDArray[Any], seed: int = 0) -> float:
     """Return the two-sided p-value of the sum of units' gains (units,).
 
     Where neither of two is better, each unit's gain is as likely to be the other's. Of up to
