@@ -28,6 +28,7 @@ def photographs(size: int, count: int) -> Workload:
         batch_size=32,
         lr=0.02,
         augment="photo",
+        schedule="cosine",
         start="zero",
         settings=("--image-size", str(size), "--crop-area", "0.25", "--colour", "0"),
     )
