@@ -1,10 +1,11 @@
 """Verify networks, each in a process of its own, and write docs/exactness.md.
 
-    python -m tools.exactness run [NETWORK ...] [--missing]
+    python -m tools.exactness run [NETWORK ...] [--missing] [--export-only]
     python -m tools.exactness write
 
 A network is a name, a part of names or a shell pattern; all of them unless given, and with
-``--missing`` those that have no row yet. What ``folio verify NETWORK --json`` printed goes to
+``--missing`` those that have no row yet; with ``--export-only`` rows keep what was verified and
+only the export is measured anew. What ``folio verify NETWORK --json`` printed goes to
 ``docs/results/exactness.json``, with the time and the memory that it took, the machine and the
 versions. Several calls add up.
 """
@@ -48,13 +49,14 @@ says what is compared, and lists the mistakes that must be caught.
   At most {tolerance:.0e} and {tolerance_float64:.0e} are allowed.
 - *ONNX*: the largest difference between a probability by the network, with weights as a training
   leaves them, and by onnxruntime from its [exported](guides/export.md) file, at the paper's size,
-  batches of one and of three.
+  batches of one and of three. *rounding*: the same between the network in float32 and in float64,
+  which says what another order of the same sums may change.
 - *s*, *MiB*: how long the command took, with its imports, and the largest memory that it held.
 
 `python -m tools.exactness run` makes the rows anew, `python -m tools.exactness write` this page.
 """
 COLUMNS = ("network", "parameters", "multiply-adds", "at", "laid beside", "float32", "float64",
-           "ONNX", "s", "MiB")  # fmt: skip
+           "ONNX", "rounding", "s", "MiB")  # fmt: skip
 
 
 def main() -> None:
@@ -65,11 +67,14 @@ def main() -> None:
     parser.add_argument("what", choices=["run", "write"])
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--missing", action="store_true", help="only those without a row")
+    parser.add_argument("--export-only", action="store_true", help="only the export of known rows")
     request = parser.parse_args()
     if request.what == "run":
-        known = {row["name"] for row in read()} if request.missing else set()
+        known = {row["name"]: row for row in read()}
         for name in chosen(tuple(request.networks)):
-            if name not in known:
+            if request.export_only and name in known:
+                add(known[name] | exported(name))
+            elif not request.export_only and not (request.missing and name in known):
                 add(verified(name))
     if not (rows := read()):
         sys.exit("There are no rows yet: python -m tools.exactness run")
@@ -86,13 +91,9 @@ def verified(name: str) -> Row:
     (found,) = run["output"]
     del found["layers"]
     memory = run["memory"]
-    with tempfile.TemporaryDirectory() as folder:
-        file = measure([sys.executable, "-m", "tools.exported", name], {}, Path(folder), LIMIT)
-    if not isinstance(file["output"], dict):
-        sys.exit(f"{name} could not be exported: {file['errors']}")
     row = {
         **found,
-        "onnx_difference": file["output"]["difference"],
+        **exported(name),
         "seconds": round(run["wall"], 1),
         "memory_mib": None if memory is None else round(memory / 2**20),
         "date": date.today().isoformat(),
@@ -103,6 +104,17 @@ def verified(name: str) -> Row:
     word = "passed" if row["passed"] else f"FAILED: {row['failures']}"
     print(f"{name}: {word}, {row['seconds']:g} s, {row['memory_mib']} MiB", flush=True)
     return row
+
+
+def exported(name: str) -> Row:
+    """Return how far a network's ONNX file is from it, and float32 from float64."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = measure([sys.executable, "-m", "tools.exported", name], {}, Path(folder), LIMIT)
+    found = run["output"]
+    if not isinstance(found, dict):
+        sys.exit(f"{name} could not be exported: {run['errors']}")
+    print(f"{name} as ONNX: {found}", flush=True)
+    return {"onnx_difference": found["difference"], "onnx_rounding": found["rounding"]}
 
 
 def read() -> list[Row]:
@@ -161,6 +173,7 @@ def section(family: str, rows: list[Row]) -> list[str]:
             difference(row["max_difference"]),
             difference(row["max_difference_float64"]),
             difference(row["onnx_difference"]),
+            difference(row["onnx_rounding"]),
             f"{row['seconds']:.0f}",
             "" if row["memory_mib"] is None else f"{row['memory_mib']:,}",
         ]

@@ -12,16 +12,21 @@ from typing import Any
 def origin(run: Path) -> dict[str, Any]:
     """Return date, machine, threads and versions of a run that has just been made."""
     recipe = tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8"))
+    training = recipe["training"]
     return {
         "date": date.today().isoformat(),
-        "machine": machine(),
-        "threads": int(recipe["training"]["threads"]),
+        "machine": machine(training["device"]),
+        "threads": int(training["threads"]),
         "versions": {each: version(each) for each in ("torchfolio", "torch")},
     }
 
 
-def machine() -> str:
-    """Return the processor in words."""
+def machine(device: str = "cpu") -> str:
+    """Return the processor, and before it the GPU if it is the device, in words."""
+    if device.startswith("cuda"):
+        import torch
+
+        return f"{torch.cuda.get_device_name(device)}, {machine()}"
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():

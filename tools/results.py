@@ -5,6 +5,8 @@
 
 Each training is one ``folio train`` in a process of its own; what it printed, and its history, go
 to ``docs/results/<name>.json``, one entry a seed, with the command, the machine and the versions.
+A study makes ensembles of trainings and compares runs, in the same way; what it needs and what is
+not in ``--runs`` is trained first.
 """
 
 import argparse
@@ -20,8 +22,10 @@ from typing import Any
 
 from origin import origin
 from results_page import RESULTS, write_page
+from studies import STUDIES
 from trainings import TRAININGS
 
+KNOWN = {**TRAININGS, **STUDIES}
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 
 
@@ -31,7 +35,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("what", choices=["run", "write"])
-    parser.add_argument("names", nargs="*", help=f"of: {', '.join(TRAININGS)}")
+    parser.add_argument("names", nargs="*", help=f"of: {', '.join(KNOWN)}")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="where the run folders go and stay")
     arguments = parser.parse_args()
@@ -39,15 +43,15 @@ def main() -> None:
         write_page()
         return
     for name in arguments.names:
-        if name not in TRAININGS:
-            sys.exit(f"There is no training {name!r}; there are: {', '.join(TRAININGS)}.")
+        if name not in KNOWN:
+            sys.exit(f"There is no training {name!r}; there are: {', '.join(KNOWN)}.")
     data = os.environ.get("TORCHFOLIO_DATA")
     if not data:
         sys.exit("TORCHFOLIO_DATA is not set: it names the folder with the public data.")
     runs = arguments.runs or Path(tempfile.mkdtemp(prefix="folio-results-"))
     for seed in arguments.seeds:
-        for name in arguments.names or TRAININGS:
-            run(name, seed, Path(data), runs)
+        for name in arguments.names or KNOWN:
+            (study if name in STUDIES else run)(name, seed, Path(data), runs)
 
 
 def run(name: str, seed: int, data: Path, runs: Path) -> None:
@@ -59,19 +63,7 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     target = runs / f"{name}-{seed}"
     arguments = training.arguments.format(data=data, source=source).split()
     start = time.perf_counter()
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torchfolio", "train", *arguments),
-            *("--seed", str(seed), "--out", str(target), "--json"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{name}, seed {seed} failed: {done.stdout}")
-    result = json.loads(done.stdout)
+    result = folio("train", *arguments, "--seed", str(seed), "--out", str(target))
     entry = {
         "seed": seed,
         "command": training.command(seed),
@@ -82,13 +74,63 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
         "history": history(target),
         **origin(target),
     }
-    path = RESULTS / f"{name}.json"
-    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    entries = [each for each in entries if each["seed"] != seed] + [entry]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    add(name, entry)
     accuracy = result["metrics"]["accuracy"]
     print(f"{name} seed {seed}: {accuracy['value']:.4f} in {entry['seconds']:.0f} s", flush=True)
+
+
+def study(name: str, seed: int, data: Path, runs: Path) -> None:
+    """Make the ensembles of a study, compare, and add what came out to its file."""
+    asked = STUDIES[name]
+    places = {training: runs / f"{training}-{seed}" for training in asked.trainings()}
+    for training, place in places.items():
+        if not place.exists():
+            run(training, seed, data, runs)
+    ensembles = {}
+    for each, members in asked.ensembles.items():
+        target = runs / f"{each}-{seed}"
+        sources = [str(places[member]) for member in members]
+        made = folio("ensemble", *sources, "--method", asked.method, "--out", str(target))
+        kept = ("members", "pairs", "disagreement", "oracle")
+        ensembles[each] = {"accuracy": made["metrics"]["accuracy"]} | {
+            key: made[key] for key in kept
+        }
+        places[each] = target
+    compared = [places[each] for each in asked.compared]
+    found = folio("compare", *map(str, compared), "--no-speed")
+    entry = {
+        "seed": seed,
+        "examples": found["examples"],
+        "ensembles": ensembles,
+        "pairs": [pair for pair in found["pairs"] if pair["first"] == compared[0].name],
+        **origin(places[asked.trainings()[0]]),
+    }
+    add(name, entry)
+    for pair in entry["pairs"]:
+        print(f"{pair['first']} - {pair['second']}: {pair['verdict']}", flush=True)
+
+
+def folio(verb: str, *words: str) -> dict[str, Any]:
+    """Run the command in a process of its own; return what it prints as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-m", "torchfolio", verb, *words, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"folio {verb} {' '.join(words)} failed: {done.stdout}")
+    return dict(json.loads(done.stdout))
+
+
+def add(name: str, entry: dict[str, Any]) -> None:
+    """Put an entry into the file of its name, in the place of the one with its seed."""
+    path = RESULTS / f"{name}.json"
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    entries = [each for each in entries if each["seed"] != entry["seed"]] + [entry]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 
 def history(run: Path) -> list[dict[str, Any]]:

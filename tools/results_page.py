@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from origin import in_words
+from studies import STUDIES
+from studies_page import study_lines
 from trainings import TRAININGS, Training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,8 +22,8 @@ data have none), and is that of the test split, read once, with the weights that
 validation data. Accuracies are in %; over several seeds they are the mean and its standard
 deviation. Intervals are 95 % bootstrap intervals over test pictures, of the first seed. Times are
 by the clock, for the whole process from reading to report; other work on the machine lengthens
-them. Another number of threads (`--threads`) or another processor rounds otherwise and gives
-slightly other figures.
+them, and on a GPU seven trainings ran at a time. Another number of threads (`--threads`) or another
+processor rounds otherwise and gives slightly other figures.
 
 `python tools/results.py run` makes the results anew, `python tools/results.py write` this page.
 `DATA` is the folder with the public data.
@@ -37,17 +39,19 @@ def write_page() -> None:
         if (RESULTS / f"{name}.json").is_file()
     }
     lines = [INTRODUCTION, *summary(results), ""]
-    section = ""
-    for name, entries in results.items():
-        training = TRAININGS[name]
-        if training.section != section:
-            section = training.section
-            lines += [f"## {section}", ""]
-        lines += entry_lines(training, entries)
-        if name == "notmnist_together" and "notmnist_plain" in results:
-            lines += leak_lines(results["notmnist_plain"], entries)
-        if name == "cifar_resnet56_plain" and "cifar_resnet56" in results:
-            lines += curve_lines(results["cifar_resnet56"], entries)
+    for section in dict.fromkeys(TRAININGS[name].section for name in results):
+        lines += [f"## {section}", ""]
+        for name, entries in results.items():
+            if TRAININGS[name].section != section:
+                continue
+            lines += entry_lines(TRAININGS[name], entries)
+            if name == "notmnist_together" and "notmnist_plain" in results:
+                lines += leak_lines(results["notmnist_plain"], entries)
+            if name == "cifar_resnet56_plain" and "cifar_resnet56" in results:
+                lines += curve_lines(results["cifar_resnet56"], entries)
+        for name, study in STUDIES.items():
+            if study.section == section and (RESULTS / f"{name}.json").is_file():
+                lines += study_lines(name, study, read(name))
     if (RESULTS / "kills.json").is_file():
         lines += kill_lines(read("kills"))
     if (RESULTS / "endurance.json").is_file():

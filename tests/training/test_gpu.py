@@ -1,5 +1,9 @@
 """What only a GPU can show; skipped where there is none."""
 
+import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -135,6 +139,28 @@ def test_a_run_from_a_gpu_goes_on_and_answers_on_the_cpu(tmp_path: Path) -> None
     assert here > 0.5
     digest = run.metrics["digest"]
     assert Run(run.path).resume(device="cpu", report=False).metrics["digest"] == digest
+
+
+def test_batch_norm_over_two_processes_has_the_losses_of_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("several_on_gpu.py")
+    launchers = {
+        "alone": [sys.executable],
+        "two": [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"],
+    }
+    told = {}
+    for name, launcher in launchers.items():
+        target = tmp_path / f"{name}.json"
+        done = subprocess.run(
+            [*launcher, str(script), str(target)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert target.exists(), done.stderr
+        told[name] = json.loads(target.read_text(encoding="utf-8"))
+    alone, two = told["alone"], told["two"]
+    assert len(alone["losses"]) == 100
+    assert (alone["synchronised"], two["synchronised"]) == (False, True)
+    assert two["losses"] == pytest.approx(alone["losses"], abs=1e-5)
+    assert len(set(two["weights"])) == 1  # without running statistics
 
 
 def test_batches_for_the_cpu_stay_as_they_are() -> None:

@@ -13,6 +13,12 @@ from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 aten = torch.ops.aten
+FORMULAS = {  # torch 2.11 counts the fused attention of GPUs and not that of CPUs
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
+        aten._scaled_dot_product_flash_attention
+    ],
+    **flop_registry,
+}
 ACTIVATIONS = {
     getattr(aten, name): name.strip("_")
     for name in ("relu", "relu_", "tanh", "sigmoid", "elu", "leaky_relu", "gelu", "silu")
@@ -100,8 +106,8 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Looked up beforehand, because the operation may work in place.
         seen = [(each.shape, self.fields[each]) for each in tensors if each in self.fields]
         result = func(*args, **kwargs)
-        if operation in flop_registry:
-            flops = flop_registry[operation](*args, **kwargs, out_val=result)
+        if operation in FORMULAS:
+            flops = FORMULAS[operation](*args, **kwargs, out_val=result)
             self.macs[self.scopes[-1]] += flops // 2
         if len(seen) == 2 and operation in (aten.add, aten.add_):
             self.joins.add(self.scopes[-1])
