@@ -71,5 +71,8 @@ def test_names_are_exact_before_they_are_parts() -> None:
         chosen(("lenet5", "nothing"))
 
 
-def test_the_python_interface_gives_the_same_verdict() -> None:
-    assert isinstance(right("mlp"), Verification)
+def test_the_python_interface_gives_the_same_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "mlp", "--json", "--quiet"]) == 0
+    verdict = right("mlp")
+    assert isinstance(verdict, Verification)
+    assert json.loads(capsys.readouterr().out) == [verdict.as_json()]

@@ -57,8 +57,11 @@ def test_the_first_layer_that_differs_is_named(wrong: str, place: str) -> None:
     right = dict.fromkeys(names, 2.0)
     seen = {name: 1.0 if names.index(name) >= names.index(wrong) else 2.0 for name in names}
     differences = list(compare(observation(**right), observation(**seen)))
-    assert first_layer(differences, 1e-10).startswith(place)
-    assert first_layer(differences, 0.6) == ""
+    found = first_layer(differences, 1e-10)
+    assert found is not None
+    assert found.text.startswith(place)
+    assert [found.layer, found.side] == wrong.split("_")
+    assert first_layer(differences, 0.6) is None
 
 
 def test_the_gradient_nearest_to_the_outputs_is_named() -> None:
@@ -66,9 +69,13 @@ def test_the_gradient_nearest_to_the_outputs_is_named() -> None:
     right = Observation(gradients={name: values(1.0) for name in names})
     found = Observation(gradients={"images": values(1.1), "b.weight": values(1.2)})
     found.gradients["c.weight"] = values(1.0)
-    (text,) = others(list(compare(right, found)), 1e-5)
-    assert text.startswith("gradient of b.weight differs by 2.0e-01")
-    assert "and 2 more gradients; that of c.weight is right" in text
+    (fault,) = others(list(compare(right, found)), 1e-5)
+    assert fault.text.startswith("gradient of b.weight differs by 2.0e-01")
+    assert "and 2 more gradients; that of c.weight is right" in fault.text
+    assert fault.layer == "c"  # all before it are wrong: it got lost between c and b
+    found.gradients["images"] = values(1.0)
+    (fault,) = others(list(compare(right, found)), 1e-5)
+    assert fault.layer == "b"
 
 
 def test_rounding_in_a_gradient_that_should_vanish_is_no_fault() -> None:
@@ -80,8 +87,18 @@ def test_rounding_in_a_gradient_that_should_vanish_is_no_fault() -> None:
 def test_buffers_are_named() -> None:
     right = Observation(buffers={"n.running_mean": values(1.0), "n.running_var": values(1.0)})
     found = Observation(buffers={"n.running_mean": values(1.0), "n.running_var": values(1.1)})
-    (text,) = others(list(compare(right, found)), 1e-5)
-    assert text.startswith("buffer n.running_var after the pass differs by 1.0e-01")
+    (fault,) = others(list(compare(right, found)), 1e-5)
+    assert fault.text.startswith("buffer n.running_var after the pass differs by 1.0e-01")
+    assert fault.layer == "n"
+
+
+def test_outputs_that_differ_after_the_last_layer_name_it() -> None:
+    right = observation(a_input=1, a_output=2, b_input=2, b_output=3)
+    found = observation(a_input=1, a_output=2, b_input=2, b_output=3)
+    right.outputs, found.outputs = values(3.0), values(0.5)
+    (fault,) = others(list(compare(right, found)), 1e-5)
+    assert (fault.layer, fault.side) == ("b", "outputs")
+    assert fault.text.startswith("the outputs differ by 8.3e-01")
 
 
 def test_an_observation_sees_through_changes_in_place() -> None:

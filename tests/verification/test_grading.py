@@ -1,17 +1,23 @@
-"""Grading persons' own modules: other names, other orders, and departures with their causes."""
+"""Grading persons' own modules: the file, the process, the map, the words.
 
+What is found in implementations from elsewhere: test_elsewhere.py.
+"""
+
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 import torch
+import tutorials
 from torch import nn
 from torch.nn import functional as F
 
 from torchfolio.cli.app import run as folio
 from torchfolio.errors import FolioError, RequestError
+from torchfolio.networks.build import build
 from torchfolio.verification.departures import DEPARTURES
-from torchfolio.verification.grading import grade, grade_file
+from torchfolio.verification.grading import Grade, grade, grade_file
 
 TUTORIAL = """
 import torch
@@ -81,37 +87,14 @@ def test_keras_epsilon_is_named_with_its_layer(tmp_path: Path) -> None:
     assert "epsilon 1e-3, as Keras has it" in found.cause
 
 
-def test_a_missing_relu_is_named(tmp_path: Path) -> None:
+def test_the_last_relu_missing_in_every_block_is_named(tmp_path: Path) -> None:
     found = grade_file(written(tmp_path, end="x + way"), "MyResNet", "resnet18")
     assert not found.passed
-    assert found.layer == "body.1.a"  # the first that reads the sum
-
-
-LIBRARIES = [
-    ("torchvision.models", "mobilenet_v2()", "mobilenet_v2"),
-    ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1_relu6"),  # activations in its norms
-    ("timm", "create_model('vit_tiny_patch16_224')", "vit_ti_16"),  # tokens outside layers
-    ("pytorchcv.models.densenet_cifar", "densenet100_k12_bc_cifar10()", "densenet100_k12_bc"),
-    ("pytorchcv.models.mobilenet", "mobilenet_wd4()", "mobilenet_v1_0.25"),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("library", "call", "network"), LIBRARIES)
-def test_other_libraries_networks_pass_under_their_own_names(
-    library: str, call: str, network: str
-) -> None:
-    module = eval(f"made.{call}", {"made": pytest.importorskip(library)})
-    found = grade(module, network)
-    assert found.passed, found.failures
-
-
-@pytest.mark.slow
-def test_the_other_activation_is_told_apart() -> None:
-    timm = pytest.importorskip("timm")
-    found = grade(timm.create_model("mobilenetv1_100"), "mobilenet_v1")
-    assert not found.passed
-    assert "(mobilenet-relu6)" in found.cause
+    assert (found.layer, found.side) == ("body.1.a", "input")  # the first that reads the sum
+    assert found.after == "body.0.bn"
+    assert found.causes == ["relu-last-missing"]
+    assert found.explained
+    assert "in layer1.0, layer1.1, layer2.0 and 5 more" in found.cause
 
 
 def test_a_linear_layer_stands_for_a_convolution_over_all() -> None:
@@ -136,15 +119,27 @@ def test_a_linear_layer_stands_for_a_convolution_over_all() -> None:
     assert found.layers == {"one": "c1", "two": "c3", "three": "c5", "four": "f6", "five": "output"}
 
 
-SOME = ["epsilon", "momentum", "relu-missing", "norm-after-activation", "shortcut-missing"]
+SOME = [
+    ("epsilon", "bn1", "output"),
+    ("momentum", "bn1", "buffer"),
+    ("relu-missing", "layer1.1.conv2", "input"),
+    ("norm-after-activation", "layer1.1.bn1", "input"),
+    ("shortcut-missing", "layer1.2.conv1", "input"),
+    ("shortcut-detached", "layer3.0.conv1", "gradient"),
+    ("frozen", "layer1.0.bn2", "gradient"),
+    ("width", "layer2.0.conv1", "output"),
+    ("bias-added", "conv1", "values"),
+]
 
 
-@pytest.mark.parametrize("name", SOME)
-def test_planted_departures_are_named(name: str) -> None:
+@pytest.mark.parametrize(("name", "layer", "side"), SOME)
+def test_planted_departures_are_named_with_their_layer(name: str, layer: str, side: str) -> None:
     [departure] = [each for each in DEPARTURES if each.name == name]
     found = grade(departure.build("resnet20"), "resnet20")
     assert not found.passed
+    assert (found.layer, found.side) == (layer, side)
     assert f"({name})" in found.cause
+    assert found.causes == [name]
 
 
 def test_a_module_of_another_size_is_counted_and_named() -> None:
@@ -153,26 +148,42 @@ def test_a_module_of_another_size_is_counted_and_named() -> None:
     assert "there are 79,510 parameters; mlp has 203,530" in found.failures[0]
 
 
-def test_a_map_pairs_what_shapes_do_not_tell(tmp_path: Path) -> None:
-    text = """
-from torch import nn
-class Twisted(nn.Module):
-    def __init__(self):
+class Aside(nn.Module):
+    """An mlp whose hidden units are those of two layers, side by side, the last that runs first."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.q = nn.Linear(784, 256)
-        self.r = nn.Linear(256, 10)
-    def forward(self, x):
-        return self.r(self.q(x.flatten(1)).relu())
-"""
+        self.low, self.high = nn.Linear(784, 128), nn.Linear(784, 128)
+        self.out = nn.Linear(256, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        low, high = self.low(x.flatten(1)), self.high(x.flatten(1))
+        return self.out(torch.cat([high, low], 1).relu())
+
+
+def test_a_map_pairs_what_sizes_do_not_tell() -> None:
+    assert not grade(Aside(), "mlp").passed  # by their order the two are exchanged
+    found = grade(Aside(), "mlp", given={"high": "layers.0", "low": "layers.0"})
+    assert found.passed, found.failures
+
+
+def test_a_map_is_read_from_a_file_and_its_names_are_looked_up(tmp_path: Path) -> None:
     file = tmp_path / "twisted.py"
+    text = "import torch\nfrom torch import nn\n\n\n" + inspect.getsource(Aside)
     file.write_text(text, encoding="utf-8")
     mapping = tmp_path / "map.toml"
-    mapping.write_text('"q" = "layers.0"\n', encoding="utf-8")
-    wrong = tmp_path / "wrong.toml"
-    wrong.write_text('"q" = "nowhere"\n', encoding="utf-8")
-    with pytest.raises(RequestError, match="no layer with values in the network named"):
-        grade_file(file, "Twisted", "mlp", wrong)
-    assert grade_file(file, "Twisted", "mlp", mapping).passed
+    mapping.write_text('"high" = "layers.0"\n"low" = "layers.0"\n', encoding="utf-8")
+    assert grade_file(file, "Aside", "mlp", mapping).passed
+    for line, words in (
+        ('"low" = "nowhere"', "no layer with values in the network named"),
+        ('"nowhere" = "output"', "no layer with values in your module named"),
+        ('"low" = "layers.0"\n"out" = "layers.0"', r"low and out, which together have 103,050"),
+        ('"low" = 3', "and no others"),
+        ("low", "cannot be read"),
+    ):
+        mapping.write_text(line, encoding="utf-8")
+        with pytest.raises(RequestError, match=words):
+            grade_file(file, "Aside", "mlp", mapping)
 
 
 def test_errors_of_the_persons_code_are_told(tmp_path: Path) -> None:
@@ -209,6 +220,7 @@ def test_the_command_says_that_it_runs_the_file(
     assert folio(["verify", f"{file}:MyResNet", "--as", "resnet18"]) == 1
     told = capsys.readouterr().out
     assert "in a process of its own" in told
+    assert "first in your stem.1\n" in told
     assert "probable cause: epsilon 1e-3" in told
     assert folio(["verify", f"{file}:MyResNet", "--as", "resnet18", "--json"]) == 1
     [document] = json.loads(capsys.readouterr().out)
@@ -216,3 +228,126 @@ def test_the_command_says_that_it_runs_the_file(
     assert document["layer"] == "stem.1"
     assert folio(["verify", f"{file}:MyResNet"]) == 2
     assert "--as NETWORK" in capsys.readouterr().err
+
+
+def test_a_layer_named_as_a_word_of_a_sentence_is_not_taken_for_it() -> None:
+    # lenet5 has a layer "output"; faults say "the output differs"
+    found = grade(tutorials.FirstLeNet(bias=False, act=nn.Tanh, pool="mean"), "lenet5")
+    assert not found.passed
+    assert (found.layer, found.side, found.at) == ("conv1", "output", "c1")
+    assert found.causes == ["bias"]
+    assert found.failures[1] == "c1.bias (6) of the network has no partner in yours"
+    found = grade(tutorials.Perceptron(drop=0.5), "mlp")
+    assert (found.layer, found.side, found.at) == ("classifier", "input", "output")
+
+
+def test_buffers_of_theirs_are_noted_and_not_judged() -> None:
+    found = grade(tutorials.Normalising(), "lenet5")
+    assert found.passed, found.failures
+    assert found.notes == ["mean (1x1x1x1) is a buffer of yours that the network has not"]
+
+
+class Square(nn.Module):
+    """A pool for square maps: as wide as high."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(maps, maps.size(3))
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(7), Square()])
+def test_what_fits_the_papers_size_alone_is_judged_there(pool: nn.Module) -> None:
+    module = build("mobilenet_v1_0.25")
+    module.avgpool = pool
+    found = grade(module, "mobilenet_v1_0.25")
+    assert found.passed, found.failures
+    assert found.notes == [
+        "compared with pictures of 224x224: those of 67x45 it does not take, or takes otherwise"
+    ]
+
+
+def test_a_module_that_does_not_run_is_told_where_it_stops() -> None:
+    class Broken(tutorials.FirstLeNet):
+        def __init__(self) -> None:
+            super().__init__(act=nn.Tanh, pool="mean")
+            self.fc2 = nn.Linear(100, 84)
+
+    found = grade(Broken(), "lenet5")
+    assert not found.passed
+    assert any("mat1 and mat2 shapes cannot be multiplied" in each for each in found.failures)
+    assert (found.layer, found.side) == ("fc2", "error")
+
+
+def test_padding_for_smaller_pictures_is_named() -> None:
+    found = grade(tutorials.lazy_lenet(), "lenet5")
+    assert found.layer == "0"
+    assert found.causes[0] == "lenet-padding"
+    assert found.explained
+
+
+class Single(nn.Module):
+    """An mlp that computes in float32 whatever it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.one = tutorials.Perceptron(), torch.ones(1, 784)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(F.linear(x.flatten(1), torch.eye(784, dtype=self.one.dtype)))
+
+
+def test_what_does_not_run_in_float64_is_compared_in_float32() -> None:
+    found = grade(Single(), "mlp")
+    assert found.passed, found.failures
+    assert found.notes == ["it does not run in float64; compared in float32 alone"]
+
+
+class Answer(dict):
+    """What some libraries return."""
+
+
+class Several(tutorials.Perceptron):
+    """Returns more than the scores."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, x: torch.Tensor) -> object:
+        scores = super().forward(x)
+        return {"pair": (scores, x), "few": (scores, None), "answer": Answer(logits=scores)}[
+            self.way
+        ]
+
+
+@pytest.mark.parametrize("way", ["pair", "few", "answer"])
+def test_the_scores_are_found_in_what_is_returned(way: str) -> None:
+    found = grade(Several(way), "mlp")
+    assert found.passed, found.failures
+
+
+def test_the_search_for_a_cause_is_bounded() -> None:
+    found = grade(tutorials.FirstLeNet(), "lenet5", seconds=0)
+    assert not found.passed
+    assert (found.layer, found.cause) == ("conv2", "")
+    assert "the search for a cause ended for want of time" in found.notes
+
+
+def test_what_has_no_known_cause_is_said_to_be_explained_in_part() -> None:
+    class Odd(tutorials.FirstLeNet):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.pool(torch.relu(self.conv1(x)), 2)  # known
+            x = self.pool(self.act(self.conv2(x)), 2).flatten(1)
+            return self.fc3(self.act(self.fc2(self.act(self.fc1(x).roll(1, 1)))))  # unknown
+
+    found = grade(Odd(act=nn.Tanh, pool="mean"), "lenet5")
+    assert not found.explained
+    assert found.cause.startswith("relu for tanh (function)")
+    assert "the probable cause explains the first difference, not all of them" in found.notes
+
+
+def test_the_network_is_graded_as_itself() -> None:
+    found = grade(build("lenet5_original"), "lenet5_original")
+    assert found == Grade(
+        "LeNet5", "lenet5_original", True, 60_000, 60_000, matched=found.matched,
+        max_difference=found.max_difference, layers=found.layers,
+    )  # fmt: skip

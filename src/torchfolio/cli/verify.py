@@ -70,6 +70,17 @@ def verify(
 
 
 FILE = re.compile(r"\.py:\w+$")  # a person's own: FILE.py:NAME
+# Where a person's module first differs, by what of a layer does
+PLACES = {
+    "output": "first in your {}",
+    "input": "first in what your {} reads",
+    "outputs": "first behind your {}",
+    "gradient": "first in the gradient at your {}",
+    "buffer": "first in the buffers of your {}",
+    "values": "first in the values of your {}",
+    "extra": "first in your {}, which the network has not",
+    "error": "first in your {}, which fails",
+}
 
 
 def grade_files(
@@ -101,9 +112,14 @@ def grade_files(
                 "expected_parameters": grade.expected,
                 "matched": grade.matched,
                 "layer": grade.layer,
+                "side": grade.side,
+                "after": grade.after,
                 "where": grade.where,
                 "cause": grade.cause,
+                "causes": grade.causes,
+                "explained": grade.explained,
                 "failures": grade.failures,
+                "notes": grade.notes,
                 "layers": grade.layers,
             }
             for grade in grades
@@ -120,11 +136,14 @@ def show_grade(out: Output, grade: "Grade", verbose: bool) -> None:
     if grade.max_difference is not None:
         out.show(f"        largest difference {grade.max_difference:.1e}")
     if grade.layer:
-        out.show(f"        first in your {grade.layer}")
-    for failure in grade.failures:
-        out.show(f"        wrong: {failure}")
+        after = f", after your {grade.after}" if grade.after and grade.side == "input" else ""
+        out.show(f"        {PLACES[grade.side].format(grade.layer)}{after}")
     if grade.cause:
         out.show(f"        probable cause: {grade.cause}")
+    for failure in grade.failures:
+        out.show(f"        wrong: {failure}")
+    for note in grade.notes:
+        out.show(f"        {note}")
     if verbose:
         for theirs, ours in grade.layers.items():
             out.show(f"        {theirs or '(itself)'} = {ours}")

@@ -17,7 +17,8 @@ GRADIENT_FLOOR = 0.1
 class Difference:
     """How far one tensor is from the reference's, relative to the largest value there.
 
-    ``kind`` is "layer", "outputs", "gradient" or "buffer"; ``note`` says what a number cannot.
+    ``kind`` is "layer", "outputs", "gradient" or "buffer"; ``note`` says what a number cannot. Of a
+    layer, ``side`` is "input" or "output", and ``call`` counts its calls.
     """
 
     kind: str
@@ -25,6 +26,23 @@ class Difference:
     relative: float
     note: str = ""
     side: str = ""
+    call: int = 0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Where two observations first differ, in words and by name.
+
+    ``layer`` is the layer that differs and ``side`` what of it: its "input", its "output" (in its
+    ``call``), a "gradient", a "buffer", or the "outputs" of the network, which come after it.
+    ``agreed`` is the last layer before it whose output agrees.
+    """
+
+    text: str
+    layer: str = ""
+    side: str = ""
+    call: int = 0
+    agreed: str = ""
 
 
 def relative(
@@ -69,7 +87,7 @@ def compare(expected: Observation, found: Observation) -> Iterator[Difference]:
     for (name, side, call), tensor in expected.layers.items():
         other = found.layers.get((name, side, call))
         if other is not None:
-            yield Difference("layer", name, *relative(tensor, other), side=side)
+            yield Difference("layer", name, *relative(tensor, other), side, call)
     if expected.outputs is not None and found.outputs is not None:
         yield Difference("outputs", "outputs", *relative(expected.outputs, found.outputs))
     if found.error:
@@ -92,8 +110,8 @@ def compare(expected: Observation, found: Observation) -> Iterator[Difference]:
             yield Difference("buffer", name, *relative(tensor, other))
 
 
-def first_layer(differences: list[Difference], tolerance: float) -> str:
-    """Say where the layers first differ by more than the tolerance; empty where they agree."""
+def first_layer(differences: list[Difference], tolerance: float) -> Fault | None:
+    """Return where the layers first differ by more than the tolerance; None where they agree."""
     agreed = ""
     for each in differences:
         if each.kind != "layer":
@@ -110,12 +128,13 @@ def first_layer(differences: list[Difference], tolerance: float) -> str:
             place = f"between {agreed} and {each.name}: the input of {each.name}"
         else:
             place = f"before {each.name}: its input"
-        return f"{place} differs{_amount(each)}"
-    return ""
+        text = f"{place} differs{_amount(each)}"
+        return Fault(text, each.name, each.side, each.call, agreed)
+    return None
 
 
-def others(differences: list[Difference], tolerance: float) -> list[str]:
-    """Name the outputs, gradients and buffers that differ by more than the tolerance."""
+def others(differences: list[Difference], tolerance: float) -> list[Fault]:
+    """Return the outputs, gradients and buffers that differ by more than the tolerance."""
     result = []
     for kind in ("outputs", "gradient", "buffer"):
         all_of_kind = [each for each in differences if each.kind == kind]
@@ -124,15 +143,40 @@ def others(differences: list[Difference], tolerance: float) -> list[str]:
             continue
         more = f", and {len(wrong) - 1} more {kind}s" if len(wrong) > 1 else ""
         if kind == "outputs":
-            result.append(f"the outputs differ{_amount(wrong[0])}")
+            last = _last_that_agrees(differences, tolerance)
+            text = f"the outputs differ{_amount(wrong[0])}"
+            result.append(Fault(text, last, "outputs", agreed=last))
         elif kind == "buffer":
-            result.append(f"buffer {wrong[0].name} after the pass differs{_amount(wrong[0])}{more}")
-        else:  # gradients come from behind: the last wrong one is nearest to the cause
-            last = wrong[-1]
-            after = all_of_kind[all_of_kind.index(last) + 1 :]
-            still = f"; that of {after[0].name} is right" if after else ""
-            result.append(f"gradient of {last.name} differs{_amount(last)}{more}{still}")
+            name = wrong[0].name
+            text = f"buffer {name} after the pass differs{_amount(wrong[0])}{more}"
+            result.append(Fault(text, name.rpartition(".")[0], "buffer"))
+        else:
+            result.append(_gradient(all_of_kind, wrong, more))
     return result
+
+
+def _gradient(gradients: list[Difference], wrong: list[Difference], more: str) -> Fault:
+    """Return the wrong gradient that is nearest to the cause: they come from behind, so the last.
+
+    Where those before it are wrong as well, it got lost on its way from the next one that is right.
+    """
+    last = gradients.index(wrong[-1])
+    after = gradients[last + 1 : last + 2]
+    still = f"; that of {after[0].name} is right" if after else ""
+    text = f"gradient of {wrong[-1].name} differs{_amount(wrong[-1])}{more}{still}"
+    lost = all(each in wrong for each in gradients[:last])
+    name = after[0].name if after and lost else wrong[-1].name
+    return Fault(text, name.rpartition(".")[0], "gradient")
+
+
+def _last_that_agrees(differences: list[Difference], tolerance: float) -> str:
+    """Return the last layer whose output agrees."""
+    names = [
+        each.name
+        for each in differences
+        if (each.kind, each.side) == ("layer", "output") and each.relative <= tolerance
+    ]
+    return names[-1] if names else ""
 
 
 def _amount(difference: Difference) -> str:

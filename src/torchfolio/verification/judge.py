@@ -263,13 +263,13 @@ def _faults(
     """Yield each fault of a pass, and before it the place that it is told once for."""
     tolerance = TOLERANCES[kind]
     layer = first_layer(differences, tolerance)
-    if layer:
-        yield layer.split(" differs")[0], layer
+    if layer is not None:
+        yield layer.text.split(" differs")[0], layer.text
     if error:
         yield "error", f"{stopped_in or 'the network'} failed: {error}"
-    if not layer and not error:
+    if layer is None and not error:
         for fault in others(differences, tolerance):
-            yield fault.split(" differ")[0], fault
+            yield fault.text.split(" differ")[0], fault.text
 
 
 def _record(

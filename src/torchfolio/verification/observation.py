@@ -22,7 +22,8 @@ SEED = 20  # of whatever a pass draws at random (dropout)
 class Observation:
     """One pass: ``layers`` in the order of execution; ``error`` says what stopped it, if anything.
 
-    ``stopped_in`` is the innermost layer that had not ended.
+    ``stopped_in`` is the innermost layer that had not ended. ``heads`` counts the tensors that the
+    pass gave, which ``outputs`` holds end to end.
     """
 
     layers: dict[Place, Tensor] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Observation:
     buffers: dict[str, Tensor] = field(default_factory=dict)
     error: str = ""
     stopped_in: str = ""
+    heads: int = 1
 
 
 def scalar(outputs: Tensor) -> Tensor:
@@ -105,6 +107,7 @@ def observe(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
             outputs = network(images)
+        seen.heads = len(outputs) if isinstance(outputs, tuple) else 1
         outputs = together(outputs)
         seen.outputs = outputs.detach().clone()
         torch.autograd.backward(scalar(outputs))

@@ -1,9 +1,16 @@
 """What departures of residual networks do: wrong blocks, layers and initial values."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchfolio.verification.departures.base import change_forward, change_input, replace
+from torchfolio.verification.departures.base import (
+    Change,
+    change_forward,
+    change_input,
+    replace,
+)
 
 
 def part(block: nn.Module, name: str, x: Tensor) -> Tensor:
@@ -23,10 +30,13 @@ def padded(x: Tensor, like: Tensor, before: int) -> Tensor:
     return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, before, like.shape[1] - x.shape[1] - before))
 
 
-def body(block: nn.Module, x: Tensor) -> Tensor:
-    """Return the two convolutions of a basic block as they should be."""
-    x = F.relu(part(block, "bn1", part(block, "conv1", x)))
-    return part(block, "bn2", part(block, "conv2", x))
+def body(block: nn.Module, x: Tensor, activation: Change = F.relu) -> Tensor:
+    """Return the convolutions of a block as they should be, or with another activation between."""
+    numbers = [name[4:] for name, _ in block.named_children() if name.startswith("conv")]
+    for number in numbers:
+        x = x if number == numbers[0] else activation(x)
+        x = part(block, f"bn{number}", part(block, f"conv{number}", x))
+    return x
 
 
 def norm_after_activation(block: nn.Module, x: Tensor) -> Tensor:
@@ -45,15 +55,13 @@ def preactivation(block: nn.Module, x: Tensor) -> Tensor:
 
 def no_inner_relu(block: nn.Module, x: Tensor) -> Tensor:
     """Leave out the ReLU between the convolutions."""
-    y = part(block, "bn1", part(block, "conv1", x))
-    y = part(block, "bn2", part(block, "conv2", y))
+    y = body(block, x, lambda maps: maps)
     return F.relu(y + shortcut(block, x, y))
 
 
 def leaky_inner_relu(block: nn.Module, x: Tensor) -> Tensor:
     """Use a leaky ReLU between the convolutions."""
-    y = F.leaky_relu(part(block, "bn1", part(block, "conv1", x)), 0.01)
-    y = part(block, "bn2", part(block, "conv2", y))
+    y = body(block, x, lambda maps: F.leaky_relu(maps, 0.01))
     return F.relu(y + shortcut(block, x, y))
 
 
@@ -162,7 +170,9 @@ def norm_without_statistics(network: nn.Module, layer: str) -> None:
 def projections(network: nn.Module, layer: str) -> None:
     """Add a projection to a block."""
     block = network.get_submodule(layer)
-    block.downsample = nn.Sequential(nn.Conv2d(16, 32, 1, 2, bias=False), nn.BatchNorm2d(32))
+    first: Any = block.get_submodule("conv1")
+    conv = nn.Conv2d(first.in_channels, first.out_channels, 1, first.stride, bias=False)
+    block.downsample = nn.Sequential(conv, nn.BatchNorm2d(first.out_channels))
 
 
 def no_projection(network: nn.Module, layer: str) -> None:

@@ -105,8 +105,8 @@ RESIDUAL = [
     # order, activation
     Departure("norm-after-activation", "ReLU before the batch norm",
               {"resnet20": "layer1.1.bn1", "resnet18": "layer1.1.bn1"},
-              lambda network, layer: change_forward(network.get_submodule("layer1.1"),
-                                                    norm_after_activation)),
+              lambda network, layer: change_forward(
+                  network.get_submodule(layer.rpartition(".")[0]), norm_after_activation)),
     Departure("preactivation", "batch norm and ReLU before each convolution (ResNet v2)",
               {"resnet20": "layer1.1", "resnet18": "layer1.1"}, forwards(preactivation)),
     Departure("relu-missing", "no ReLU between the convolutions of a block",
@@ -133,7 +133,8 @@ RESIDUAL = [
               {"resnet20_plain": "layer1.0", "resnet18_plain": "layer1.0"},
               forwards(with_shortcut)),
     Departure("projection-without-norm", "a projection without its batch norm",
-              {"resnet20_b": "layer2.0.downsample"}, projection_without_norm),
+              {"resnet20_b": "layer2.0.downsample", "resnet18": "layer2.0.downsample"},
+              projection_without_norm),
     Departure("projection-of-average", "a projection that averages before it (ResNet-D)",
               {"resnet20_b": "layer2.0.downsample.0", "resnet18": "layer2.0.downsample.0"},
               projection_of_average),

@@ -35,7 +35,7 @@ def attention(order: str, scale: float) -> Plant:
         return module.get_submodule("out_proj")((shares @ v).transpose(1, 2).flatten(2))
 
     return lambda network, layer: change_forward(
-        network.get_submodule(f"{BLOCK}.self_attention"), forward
+        network.get_submodule(f"{layer.rpartition('.')[0]}.self_attention"), forward
     )
 
 
@@ -46,7 +46,7 @@ def after(network: nn.Module, layer: str) -> None:
         x = block.get_submodule("ln_1")(x + block.get_submodule("self_attention")(x))
         return block.get_submodule("ln_2")(x + block.get_submodule("mlp")(x))
 
-    change_forward(network.get_submodule(BLOCK), forward)
+    change_forward(network.get_submodule(layer.rpartition(".")[0]), forward)
 
 
 def mean_of_tokens(network: nn.Module, layer: str) -> None:
