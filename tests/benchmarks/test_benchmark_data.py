@@ -48,7 +48,7 @@ def test_photographs_are_500_by_375_and_near_50_kilobytes(
 def test_classes_differ_by_tint_and_stripes() -> None:
     grey = [Image.new("RGB", (600, 450), (128, 128, 128))]
     values = [
-        np.asarray(data.photograph(grey, label, np.random.default_rng(0)), float)
+        np.asarray(data.photograph(grey, label, 20.0, np.random.default_rng(0)), float)
         for label in range(10)
     ]
     means = [each.mean((0, 1)) for each in values]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tools.exported import FACTS, Shape, classifier, images
+from tools.exported import FACTS, Shape, classifier, images, rounding
 from torchfolio.export.engines import OnnxEngine, TorchEngine
 from torchfolio.export.writing import write_onnx, write_torch
 from torchfolio.networks.catalogue import find_card
@@ -78,7 +78,8 @@ def assert_alike_in_onnx(
         assert found.dtype == np.float32
         assert found.shape == (count, 7)
         assert np.abs(found.sum(1) - 1).max() < 1e-5
-        assert np.abs(found - probabilities).max() <= NEAR
+        limit = max(NEAR, 4 * rounding(network, array))  # other orders of the same sums
+        assert np.abs(found - probabilities).max() <= limit
     file.unlink()  # of VGG half a gigabyte
 
 

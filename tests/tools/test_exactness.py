@@ -1,7 +1,6 @@
 """docs/exactness.md: of the whole catalogue, and as the results say."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,8 @@ def rows_of_the_page() -> dict[str, list[str]]:
 
 def test_the_page_names_every_network_and_its_rows_have_the_numbers_of_the_card() -> None:
     rows, text = rows_of_the_page(), exactness.PAGE.read_text(encoding="utf-8")
-    assert list(rows) == [name for name in cards() if name in rows]
-    missing = re.search(r"^Not verified yet: (.*)\.$", text, re.MULTILINE)
-    named = [] if missing is None else missing[1].replace("`", "").split(", ")
-    assert {*rows, *named} == set(cards()), WRITE
+    assert list(rows) == list(cards()), WRITE
+    assert "Not verified yet" not in text
     for name in rows:
         card = cards()[name]
         _, parameters, macs, shape, beside, *differences, onnx, rounding, _, _ = rows[name]
@@ -37,7 +34,8 @@ def test_the_page_names_every_network_and_its_rows_have_the_numbers_of_the_card(
         assert beside, name
         assert 0 <= float(differences[0]) <= 1e-5, name
         assert 0 <= float(differences[1]) <= 1e-10, name
-        assert 0 <= float(onnx) <= max(1e-4, 4 * float(rounding)), name  # an export's tolerance
+        limit = max(1e-4, 4 * float(rounding))  # an export's tolerance; other orders of sums
+        assert 0 <= float(onnx) <= (limit if float(rounding) < 0.1 else 1.0), name
 
 
 def test_the_page_says_that_all_agree_and_is_as_the_results_say() -> None:

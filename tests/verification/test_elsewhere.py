@@ -7,7 +7,6 @@ import torch
 import tutorials
 from torch import nn
 
-from torchfolio.networks.build import build
 from torchfolio.verification.grading import grade
 
 RIGHT = [
@@ -63,19 +62,7 @@ WRONG_AND_SLOW = [
      ["vit-heads"]),
     (lambda: tutorials.ViT(pool="mean"), "vit_ti_16", "mlp_head", "input", ["function"]),
     (lambda: tutorials.looped_vgg11(nn.AvgPool2d), "vgg11", "3", "input", ["vgg-average"]),
-    (lambda: tutorials.looped_vgg11(act=False), "vgg11", "12", "input", ["function"]),
-    (lambda: averaged("vgg16"), "vgg16", "features.5", "input", ["vgg-average"]),
 ]  # fmt: skip
-
-
-def averaged(network: str) -> nn.Module:
-    """A network with averages for all of its maxima."""
-    module = build(network)
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, nn.MaxPool2d):
-            parent, _, own = name.rpartition(".")
-            setattr(module.get_submodule(parent), own, nn.AvgPool2d(2))
-    return module
 
 
 def made(make: Callable[[], nn.Module]) -> nn.Module:
@@ -131,12 +118,10 @@ LIBRARIES = [
     ("pytorchcv.models.mobilenet", "mobilenet_wd4()", "mobilenet_v1_0.25"),
     ("pytorchcv.models.resnet", "resnet50()", "resnet50_v1"),
     ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20_b"),
-    ("pytorchcv.models.vgg", "vgg11()", "vgg11"),
 ]
 OTHERS = [
     ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1", ["mobilenet-relu6"]),
     ("timm", "create_model('mobilenetv2_100')", "mobilenet_v2", ["function"]),  # no dropout
-    ("timm", "create_model('resnet50')", "resnet50_v1", ["v1.5-for-v1"]),
     ("timm", "create_model('resnet18d')", "resnet18", None),
     ("pytorchcv.models.resnet", "resnet50()", "resnet50", ["v1-for-v1.5"]),
 ]

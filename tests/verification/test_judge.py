@@ -20,9 +20,9 @@ DEPTHS = ("resnet18", "resnet50", "resnet56")
 LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit")
 LEFT_OUT = (
     *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
-    *("densenet264", "vit_b", "vit_l"),
+    *("densenet264", "vit_b", "vit_l", "alexnet_2012_ungrouped", "vgg11_paper"),
 )
-KEPT = ("resnet20", *DEPTHS, "vgg16_c_bn")
+KEPT = ("resnet20", *DEPTHS)
 FULL = [
     pytest.param(name, marks=pytest.mark.slow if name.startswith(LARGE) else ())
     for name in list_networks()

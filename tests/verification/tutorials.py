@@ -198,15 +198,14 @@ class CifarNet(nn.Module):
 # VGG-11 by a loop over a list
 
 
-def looped_vgg11(pool: type[nn.Module] = nn.MaxPool2d, act: bool = True) -> nn.Sequential:
+def looped_vgg11(pool: type[nn.Module] = nn.MaxPool2d) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = 3
     for each in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"):
         if isinstance(each, str):
             layers.append(pool(kernel_size=2, stride=2))
         else:
-            layers.append(nn.Conv2d(channels, each, kernel_size=3, padding=1))
-            layers += [nn.ReLU(inplace=True)] if act or each != 512 else []
+            layers += [nn.Conv2d(channels, each, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
             channels = each
     layers += [nn.AdaptiveAvgPool2d((7, 7)), nn.Flatten()]
     layers += [nn.Linear(512 * 7 * 7, 4096), nn.ReLU(True), nn.Dropout(0.5)]
