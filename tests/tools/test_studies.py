@@ -1,0 +1,84 @@
+"""Studies: what several trainings show side by side, on figures made by hand."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The scripts of tools find one another beside themselves."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import studies_page
+
+    yield studies_page
+    for name in ("results_page", "studies_page", "studies", "trainings", "origin"):
+        sys.modules.pop(name, None)
+
+
+def entry(seed: int, value: float, low: float, high: float, p: float, **more: Any) -> Any:
+    return {
+        "seed": seed, "examples": 52, "threads": 2, "machine": "Abacus", "date": "2026-11-27",
+        "versions": {"torch": "2", "torchfolio": "1"}, "ensembles": {},
+        "pairs": [{"difference": {"value": value, "low": low, "high": high}, "p_adjusted": p}],
+    } | more  # fmt: skip
+
+
+def test_the_sign_is_that_of_who_is_ahead_of_the_first(pages: Any) -> None:
+    study = pages.Study("Ants and bees", "What?", "Which?", ("ants_bees_scratch", "ants_bees_all"))
+    # of the first less the other: the other is ahead by 20 points, then behind by 10, then equal
+    entries = [
+        entry(0, -0.2, -0.3, -0.1, 0.01),
+        entry(1, 0.1, -0.05, 0.25, 0.4),
+        entry(2, 0.0, -0.1, 0.1, 1.0),
+    ]
+    text = "\n".join(pages.study_lines("ants_bees", study, entries))
+    row = (
+        "| ResNet-18 from CIFAR-10, `--transfer all` | +3.33 | +20.00 [+10.00, +30.00], p 0.01"
+        "<br>-10.00 [-25.00, +5.00], p 0.4<br>+0.00 [-10.00, +10.00], p 1 | 1 of 3 seeds |"
+    )
+    assert row in text
+    assert "52 test pictures" in text
+    assert "python tools/results.py run ants_bees" in text
+
+
+def test_an_ensemble_stands_beside_its_members(pages: Any) -> None:
+    study = pages.Study(
+        "MNIST", "What?", "Which?", ("one", "two"),
+        ensembles={"one": ("mnist_mlp", "mnist_resnet18"), "two": ("mnist_mlp", "mnist_capsnet")},
+    )  # fmt: skip
+    assert study.trainings() == ["mnist_mlp", "mnist_resnet18", "mnist_capsnet"]
+    members = [{"accuracy": {"value": value}} for value in (0.97, 0.98)]
+    pairs = [
+        {"difference": {"value": 0.02}, "p_adjusted": 0.001},
+        {"difference": {"value": 0.01}, "p_adjusted": 0.06},
+    ]
+    made = {
+        "accuracy": {"value": 0.99, "low": 0.985, "high": 0.995}, "members": members,
+        "pairs": pairs, "disagreement": [{"disagree": 1234}], "oracle": {"value": 0.995},
+    }  # fmt: skip
+    entries = [entry(0, 0.0, -0.1, 0.1, 1.0, ensembles={"one": made, "two": made})]
+    text = "\n".join(pages.study_lines("x", study, entries))
+    assert (
+        "| MLP 784-512-512-10 + ResNet-18 | 0 | 99.00 [98.50, 99.50] | 97.00, 98.00 | "
+        "+2.00 (p 0.001), +1.00 (p 0.06) | 1,234 | 99.50 |"
+    ) in text
+
+
+def test_results_are_as_the_page_says(
+    pages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import results_page
+
+    docs = results_page.ROOT / "docs"
+    shutil.copytree(docs / "results", tmp_path / "docs" / "results")
+    monkeypatch.setattr(results_page, "ROOT", tmp_path)
+    monkeypatch.setattr(results_page, "RESULTS", tmp_path / "docs" / "results")
+    results_page.write_page()
+    written = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
+    assert written == (docs / "results.md").read_text(encoding="utf-8"), "tools/results.py write"
