@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from torchfolio.cli.app import run as folio
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card
 from torchfolio.verification.departures import DEPARTURES
-from torchfolio.verification.grading import Grade, grade, grade_file
+from torchfolio.verification.grading import Grade, form_of, grade, grade_file
+from torchfolio.verification.grading.files import load, read_map
 
 TUTORIAL = """
 import torch
@@ -184,6 +186,31 @@ def test_a_map_is_read_from_a_file_and_its_names_are_looked_up(tmp_path: Path) -
         mapping.write_text(line, encoding="utf-8")
         with pytest.raises(RequestError, match=words):
             grade_file(file, "Aside", "mlp", mapping)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("x = 3\n", r"x in .*broken\.py is of type int\. Name a torch\.nn\.Module, or a class"),
+        ("y = 3\n", r"broken\.py has no x; nor anything that makes a module\."),
+        ("def x(a, b):\n    pass\n", r"2 required .* Add a function to .* that gives them"),
+    ],
+)
+def test_what_is_no_module_is_told(code: str, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(code, encoding="utf-8")
+    with pytest.raises(RequestError, match=words):
+        load(file, "x", form_of(find_card("mlp")))
+
+
+def test_a_process_that_vanishes_and_a_map_that_is_no_text_are_told(tmp_path: Path) -> None:
+    file, mapping = tmp_path / "broken.py", tmp_path / "map.toml"
+    file.write_text("import os\nos._exit(3)\n", encoding="utf-8")
+    with pytest.raises(FolioError, match=r"ended with status 3 .* python .*broken\.py"):
+        grade_file(file, "make", "lenet5")
+    mapping.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match=r"map\.toml cannot be read"):
+        read_map(mapping)
 
 
 def test_errors_of_the_persons_code_are_told(tmp_path: Path) -> None:

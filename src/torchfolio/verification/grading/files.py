@@ -43,7 +43,10 @@ def grade_file(
         found = json.loads(done.stdout.rpartition("\n\0")[2])
     except ValueError as error:
         last = done.stderr.strip()[-500:]
-        raise FolioError(f"The process that ran {file} ended unexpectedly. {last}") from error
+        raise FolioError(
+            f"The process that ran {file} ended with status {done.returncode} before it could be "
+            f"graded. Run it by itself to see why: python {file}" + (f"\n{last}" if last else "")
+        ) from error
     if "refused" in found:
         raise RequestError(found["refused"])
     return Grade(**found)
@@ -63,15 +66,24 @@ def load(file: Path, name: str, form: Form) -> nn.Module:
         spec.loader.exec_module(module)
         if not hasattr(module, name):
             kinds = [key for key, value in vars(module).items() if callable(value)]
-            raise RequestError(f"{file} has no {name}; it has {', '.join(kinds[:10])}.")
+            has = f"it has {', '.join(kinds[:10])}" if kinds else "nor anything that makes a module"
+            raise RequestError(f"{file} has no {name}; {has}.")
         found = getattr(module, name)
         if isinstance(found, nn.Module):
             return found
+        if not callable(found):
+            raise RequestError(
+                f"{name} in {file} is of type {type(found).__name__}. Name a torch.nn.Module, or a "
+                "class or function that makes one."
+            )
         made = found(**classes(found, form))
     except RequestError:
         raise
     except (Exception, SystemExit) as error:  # a person's code may fail in any way
-        raise RequestError(f"{file}:{name} cannot be made: {told(error, file)}") from error
+        hint = ""
+        if "required" in str(error) and isinstance(error, TypeError):
+            hint = f" Add a function to {file} that gives them, and name it."
+        raise RequestError(f"{file}:{name} cannot be made: {told(error, file)}{hint}") from error
     if not isinstance(made, nn.Module):
         raise RequestError(f"{file}:{name} makes a {type(made).__name__}, not a torch.nn.Module.")
     return made
@@ -99,7 +111,7 @@ def read_map(path: Path) -> dict[str, str]:
     """Read pairs of layers: TOML, ``"yours" = "the network's"``."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RequestError(
             f'The map {path} cannot be read: {error}. It has lines such as "net.0" = "conv1".'
         ) from error
