@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
 from torchfolio.tasks.base import Batch
+from torchfolio.training.malloc import keep_freed_memory
 from torchfolio.training.options import TrainingOptions
 
 WIDE = 2**18  # weights of a linear layer
@@ -90,6 +91,8 @@ def configure(options: TrainingOptions) -> torch.device:
     """Set torch up as the resolved options say and return the device."""
     if options.threads:
         torch.set_num_threads(options.threads)
+    if torch.device(options.device).type == "cpu":
+        keep_freed_memory()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"  # fp32 means fp32
     torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
