@@ -52,6 +52,23 @@ def test_each_picture_is_made_once_for_all_processes(dtype: torch.dtype) -> None
     assert make.made == [3, 1, 0]
 
 
+def test_what_was_made_by_anyone_is_not_missing() -> None:
+    make = Maker()
+    make.check(make.store(), [3, 1])
+    found = make.store()
+    assert found.missing(np.array([0, 1, 2, 3])).tolist() == [0, 2]
+    make.check(found, [2])
+    assert found.missing(np.array([2, 0])).tolist() == [0]
+
+
+def test_what_is_kept_in_memory_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "open_slots", lambda *_: None)
+    make = Maker()
+    found = make.store(budget=18)  # bytes: the first picture and no other
+    make.check(found, [0, 1])
+    assert found.missing(np.arange(4)).tolist() == [1, 2, 3]
+
+
 def test_stores_that_are_open_together_see_whole_pictures_only() -> None:
     make = Maker()
     first, second = make.store(), make.store()

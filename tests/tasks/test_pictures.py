@@ -12,6 +12,8 @@ from torchfolio import open_data
 from torchfolio.data.dataset import Dataset
 from torchfolio.data.feed import Feed
 from torchfolio.data.records import ImageFiles
+from torchfolio.tasks import image_preparation
+from torchfolio.tasks import pictures as pictures_module
 from torchfolio.tasks.base import in_batches
 from torchfolio.tasks.image_classification import ImageClassification
 
@@ -155,16 +157,17 @@ def test_colour_pictures_are_mirrored_and_grey_ones_only_if_asked(
     assert bool(dark_right.any()) == mirrored
 
 
-@pytest.mark.parametrize("augment", ["none", "crop-flip", "photo"])
-def test_files_are_decoded_once_for_all_trainings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augment: str
-) -> None:
-    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+def write_photos(folder: Path) -> None:
+    """Write eight pictures of noise in two class folders."""
     draw = np.random.default_rng(0)
     for index in range(8):
-        path = tmp_path / "photos" / "ab"[index % 2] / f"{index}.png"
+        path = folder / "ab"[index % 2] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (50 + index, 40, 3), np.uint8)).save(path)
+
+
+def counted_decoding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which the index of every picture is added that is decoded."""
     decoded: list[int] = []
     pixels = ImageFiles.pixels
 
@@ -173,6 +176,16 @@ def test_files_are_decoded_once_for_all_trainings(
         return pixels(self, index, depth)
 
     monkeypatch.setattr(ImageFiles, "pixels", counted)
+    return decoded
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip", "photo"])
+def test_files_are_decoded_once_for_all_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augment: str
+) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    write_photos(tmp_path / "photos")
+    decoded = counted_decoding(monkeypatch)
     found = []
     for _ in range(2):
         data = open_data(tmp_path / "photos")
@@ -186,3 +199,35 @@ def test_files_are_decoded_once_for_all_trainings(
     data = open_data(tmp_path / "photos")
     changed = rows(prepared(data, augment="none", image_size=32), data, [[0]], 0, 0)
     assert not bool(changed[0][0].any())
+
+
+def test_what_is_read_ahead_is_decoded_before_the_first_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(image_preparation, "PHOTOGRAPHS", 2)  # that the mean is taken of
+    write_photos(tmp_path / "photos")
+    decoded = counted_decoding(monkeypatch)
+    data = open_data(tmp_path / "photos")
+    task = prepared(data, augment="photo", image_size=32)
+    assert len(decoded) == 2
+    task.read_ahead(data, np.arange(6))
+    assert len(decoded) == len(set(decoded)) == 6 + len(set(decoded) - set(range(6)))
+    before = list(decoded)
+    rows(task, data, [np.arange(6)], 0, 0)
+    assert decoded == before
+    other = open_data(tmp_path / "photos")  # as the next training does
+    prepared(other, augment="photo", image_size=32).read_ahead(other, np.arange(6))
+    assert decoded == before
+
+
+def test_reading_ahead_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(image_preparation, "PHOTOGRAPHS", 1)
+    monkeypatch.setattr(pictures_module, "AHEAD", 0.0)
+    monkeypatch.setattr(pictures_module, "Feed", lambda load, items, _: map(load, items))
+    write_photos(tmp_path / "photos")
+    decoded = counted_decoding(monkeypatch)
+    data = open_data(tmp_path / "photos")
+    prepared(data, augment="photo", image_size=32).read_ahead(data, np.arange(8))
+    assert len(decoded) < 8

@@ -88,6 +88,14 @@ class PictureStore:
             self._keep(index, picture)
         return picture
 
+    def missing(self, indices: Indices) -> Indices:
+        """Return those of some pictures that have not been made yet, as far as is known."""
+        held = np.zeros(len(self.sizes), bool)
+        if self.slots is not None:
+            held[: len(self.slots.sums)] = self.slots.sums != 0
+        held[list(self.kept)] = True
+        return indices[~(held | self.ready)[indices]]
+
     def batch(self, indices: Indices) -> Tensor:
         """Return pictures of one size as one batch, owned by the caller."""
         if self.small is not None:

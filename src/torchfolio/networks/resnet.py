@@ -147,6 +147,9 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)  # (batch, 64, h / 2, w / 2)
-        x = self.layer1(self.maxpool(x))  # (batch, 64 or 256, h / 4, w / 4)
-        x = self.layer4(self.layer3(self.layer2(x)))  # (batch, 512 or 2048, h / 32, w / 32)
+        x = self.maxpool(x)  # a line each: what is no longer needed is freed
+        x = self.layer1(x)  # (batch, 64 or 256, h / 4, w / 4)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)  # (batch, 512 or 2048, h / 32, w / 32)
         return self.fc(torch.flatten(self.avgpool(x), 1))

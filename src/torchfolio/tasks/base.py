@@ -198,6 +198,9 @@ class Task(ABC):
         order = np.argsort(uniforms("order", seed, epoch, split, 1)[:, 0], kind="stable")
         return in_batches(split[order], size)
 
+    def read_ahead(self, dataset: Dataset, split: Indices) -> None:  # noqa: B027  (most need none)
+        """Read what training will need, before the first update, where that is quicker."""
+
     @abstractmethod
     def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> Any:
         """Read records as one batch; ``epoch`` is None where nothing is random (evaluation).

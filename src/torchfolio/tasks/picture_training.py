@@ -90,6 +90,9 @@ class PictureTraining(PictureTask):
         self._pool = split
         return super().batches(dataset, split, size, seed, epoch)
 
+    def read_ahead(self, dataset: Dataset, split: Indices) -> None:
+        self.pictures.decode_ahead(dataset, split)
+
     def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> ImageBatch:
         truth = self.truth(dataset, indices)
         if epoch is None:
