@@ -190,3 +190,19 @@ def test_the_middle_square_of_a_picture_is_resized_as_a_square() -> None:
                 (short, short),
                 (side, side),
             )
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((37, 60), (64, 20)), ((50, 50), (50, 31)), ((9, 80), (12, 64))]
+)
+def test_the_middle_of_a_picture_alone_is_that_of_the_whole(
+    dtype: Any, size: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(dtype)
+    whole = fitting.resize(drawn, *wanted)
+    for most in (1, 7, 20, 100):
+        middle = fitting.middle(whole, most, most)
+        found = fitting.resize(drawn, *wanted, most=most)
+        assert found.shape == middle.shape
+        np.testing.assert_allclose(found, middle, rtol=0 if dtype == np.uint8 else 1e-6)

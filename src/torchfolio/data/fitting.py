@@ -23,6 +23,7 @@ from torchfolio.errors import DataError
 WAYS = ("pad", "crop", "squash", "whole")
 BITS = 15  # of a whole weight, at most
 TOGETHER = 8  # places that are computed as one matrix product
+Ways = list[tuple[slice, slice, NDArray[Any]]]  # places, what they read, and weights
 ALONE = 2**18  # multiply-adds of a product that numpy's BLAS leaves to the thread that asks
 
 
@@ -80,7 +81,7 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
 def fit(pixels: Pixels, size: int, how: str, fill: float) -> Pixels:
     """Return a picture as ``size`` x ``size``; ``how`` is as in :func:`placement`."""
     cut, resized = placement(pixels.shape[0], pixels.shape[1], size, how)
-    found = middle(resize(middle(pixels, *cut), *resized), size, size)
+    found = resize(middle(pixels, *cut), *resized, most=size)
     height, width = found.shape[:2]
     if height == width == size:
         return found
@@ -133,33 +134,52 @@ def middle(pixels: Pixels, height: int, width: int) -> Pixels:
     return pixels[top : top + height, left : left + width]
 
 
-def resize(pixels: Pixels, height: int, width: int) -> Pixels:
-    """Resize bilinearly with antialiasing; the type, uint8 or float32, is kept."""
-    if pixels.shape[1] != width:
-        pixels = across(pixels, width)
-    if pixels.shape[0] != height:
-        pixels = down(pixels, height)
-    return pixels
+def resize(pixels: Pixels, height: int, width: int, most: int | None = None) -> Pixels:
+    """Resize bilinearly with antialiasing; the type, uint8 or float32, is kept.
+
+    Of the result only the middle is computed, ``most`` rows and columns of it, where that is given.
+    """
+    deep = pixels.dtype != np.uint8
+    rows, columns = (central(side, most) for side in (height, width))
+    down: Ways = []
+    if pixels.shape[0] == height:
+        pixels = pixels[slice(*rows)]
+    else:
+        read, down = products(pixels.shape[0], height, 1, deep, *rows)
+        pixels = pixels[read]
+    if pixels.shape[1] == width:
+        pixels = pixels[:, slice(*columns)]
+    else:
+        read, along = products(pixels.shape[1], width, pixels.shape[2], deep, *columns)
+        pixels = resampled_rows(pixels[:, read], columns[1] - columns[0], along)
+    return resampled_columns(pixels, rows[1] - rows[0], down) if down else pixels
 
 
-def across(pixels: Pixels, wanted: int) -> Pixels:
-    """Resample the rows. Shape: (height, size, channels) -> (height, wanted, channels)."""
+def central(side: int, most: int | None) -> tuple[int, int]:
+    """Return the beginning and the end of the middle of a side."""
+    if most is None or most >= side:
+        return 0, side
+    return (side - most) // 2, (side - most) // 2 + most
+
+
+def resampled_rows(pixels: Pixels, wanted: int, ways: Ways) -> Pixels:
+    """Resample along the rows. Shape: (height, size, channels) -> (height, wanted, channels)."""
     height, size, channels = pixels.shape
     lines = pixels.reshape(height, size * channels)
     result = np.empty((height, wanted * channels), pixels.dtype)
-    for places, read, weights in products(size, wanted, channels, pixels.dtype != np.uint8):
+    for places, read, weights in ways:
         for part in parts(height, weights.size):
             values = lines[part, read].astype(weights.dtype)
             result[part, places] = rounded(values @ weights.T, pixels.dtype)
     return result.reshape(height, wanted, channels)
 
 
-def down(pixels: Pixels, wanted: int) -> Pixels:
-    """Resample the columns. Shape: (size, width, channels) -> (wanted, width, channels)."""
+def resampled_columns(pixels: Pixels, wanted: int, ways: Ways) -> Pixels:
+    """Resample along the columns. Shape: (size, width, channels) -> (wanted, width, channels)."""
     size, width, channels = pixels.shape
     lines = pixels.reshape(size, width * channels)
     result = np.empty((wanted, width * channels), pixels.dtype)
-    for places, read, weights in products(size, wanted, 1, pixels.dtype != np.uint8):
+    for places, read, weights in ways:
         values = lines[read].astype(weights.dtype)
         for part in parts(width * channels, weights.size):
             result[places, part] = rounded(weights @ values[:, part], pixels.dtype)
@@ -179,27 +199,32 @@ def parts(count: int, size: int) -> list[slice]:
 
 @lru_cache(maxsize=256)
 def products(
-    size: int, wanted: int, channels: int, deep: bool
-) -> list[tuple[slice, slice, NDArray[Any]]]:
-    """Return how an axis is resampled: new places, the old ones that they read, and the weights.
+    size: int, wanted: int, channels: int, deep: bool, start: int, stop: int
+) -> tuple[slice, Ways]:
+    """Return how an axis is resampled: what is read of it, and how it becomes new places.
 
-    Neighbours read much the same, so a few of them together are a matrix product. It gives exactly
-    what whole numbers would: up to 16 bits behind the point and 8 before it are the 24 of float32;
-    where there are more, it is in float64. Each place has ``channels`` values side by side.
+    The ways are new places, the old ones that they read, and the weights. Of the ``wanted`` new
+    places they are those from ``start`` to ``stop``, and old ones count from the first that is
+    read. Neighbours read much the same, so a few of them together are a matrix product. It gives
+    exactly what whole numbers would: up to 16 bits behind the point and 8 before it are the 24 of
+    float32; where there are more, it is in float64. Each place has ``channels`` values in a row.
     """
     first, weights, bits = weights_of(size, wanted, deep)
+    first, weights = first[start:stop], weights[start:stop]
+    lowest, highest = int(first.min()), min(size, int(first.max()) + weights.shape[1])
     kind = np.float32 if deep or bits <= 16 else np.float64
     found = []
-    for start in range(0, wanted, TOGETHER):
-        places = slice(start, min(start + TOGETHER, wanted))
+    for begun in range(0, stop - start, TOGETHER):
+        places = slice(begun, min(begun + TOGETHER, stop - start))
         reads = first[places, None] + np.arange(weights.shape[1])
         begin, end = int(reads.min()), int(reads.max()) + 1
         matrix = np.zeros((len(reads), end - begin), kind)
         np.put_along_axis(matrix, reads - begin, weights[places] * kind(2.0**-bits), 1)
         end = min(end, size)  # beyond it weights are zero
         matrix = np.kron(matrix[:, : end - begin], np.eye(channels, dtype=kind))
-        found.append((times(places, channels), times(slice(begin, end), channels), matrix))
-    return found
+        read = slice(begin - lowest, end - lowest)
+        found.append((times(places, channels), times(read, channels), matrix))
+    return slice(lowest, highest), found
 
 
 def times(places: slice, channels: int) -> slice:

@@ -137,6 +137,8 @@ def _formats() -> list[str]:
 def _upright(image: Image.Image) -> Image.Image:
     """Decode the first frame fully, and turn it as its orientation says."""
     image.load()
+    if _orientation(image) == 1:
+        return image  # Pillow would copy it: a fifth of the time of decoding
     try:
         return ImageOps.exif_transpose(image)
     except DAMAGED_NOTES:
@@ -145,10 +147,15 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _lies(image: Image.Image) -> bool:
     """Return whether the orientation turns a picture by a quarter."""
+    return _orientation(image) in (5, 6, 7, 8)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return the orientation that the notes beside the pixels give, 1 where they give none."""
     try:
-        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except DAMAGED_NOTES:
-        return False
+        return 1
 
 
 def _array(image: Image.Image, channels: int | None, depth: int) -> Pixels:
