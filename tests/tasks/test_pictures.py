@@ -231,3 +231,18 @@ def test_reading_ahead_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     data = open_data(tmp_path / "photos")
     prepared(data, augment="photo", image_size=32).read_ahead(data, np.arange(8))
     assert len(decoded) < 8
+
+
+def test_nothing_more_is_read_ahead_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file, where the cache folder should be")
+    monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pictures_module, "memory_budget", lambda: 0)
+    monkeypatch.setattr(pictures_module, "Feed", lambda load, items, _: map(load, items))
+    write_photos(tmp_path / "photos")
+    data = open_data(tmp_path / "photos")
+    task = prepared(data, augment="photo", image_size=32)
+    decoded = counted_decoding(monkeypatch)
+    task.read_ahead(data, np.arange(8))
+    assert len(decoded) == 1

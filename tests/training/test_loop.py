@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from adversaries import Slow, normed_network
@@ -13,6 +15,7 @@ from toys import (
     weights,
 )
 
+from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.training.estimate import estimate
 
 
@@ -58,3 +61,20 @@ def test_the_estimate_counts_updates_and_validation() -> None:
     assert found.seconds == pytest.approx(3 * found.seconds_an_epoch)
     # Linear(4, 8), Linear(8, 8), Linear(8, 1): 40 + 72 + 9
     assert found.parameters == 121
+
+
+def test_training_examples_are_read_ahead_once_before_the_first_batch() -> None:
+    told: list[tuple[str, list[int]]] = []
+
+    class Ahead(Regression):
+        def read_ahead(self, dataset: Dataset, split: Indices) -> None:
+            told.append(("ahead", split.tolist()))
+
+        def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> Any:
+            told.append(("load", []))
+            return super().load(dataset, indices, epoch, seed)
+
+    loop = row_loop(Ahead(small_network), epochs=2, count=20, val=4)
+    loop.run(Listener())
+    assert told[0] == ("ahead", list(range(16)))
+    assert {what for what, _ in told[1:]} == {"load"}

@@ -88,13 +88,15 @@ class PictureStore:
             self._keep(index, picture)
         return picture
 
+    def holds(self, index: int) -> bool:
+        """Return whether a picture has been made and kept, as far as is known."""
+        slots = self.slots
+        written = slots is not None and index < len(slots.sums) and bool(slots.sums[index])
+        return written or index in self.kept or bool(self.ready[index])
+
     def missing(self, indices: Indices) -> Indices:
-        """Return those of some pictures that have not been made yet, as far as is known."""
-        held = np.zeros(len(self.sizes), bool)
-        if self.slots is not None:
-            held[: len(self.slots.sums)] = self.slots.sums != 0
-        held[list(self.kept)] = True
-        return indices[~(held | self.ready)[indices]]
+        """Return those of some pictures that this store does not hold yet."""
+        return indices[[not self.holds(index) for index in indices.tolist()]]
 
     def batch(self, indices: Indices) -> Tensor:
         """Return pictures of one size as one batch, owned by the caller."""

@@ -147,16 +147,17 @@ class Pictures:
         """Decode pictures of files as training takes them, for ``AHEAD`` seconds at most.
 
         Beside a network that computes on the CPU, the same takes about twice as long: its threads
-        wait for the one whose core decodes.
+        wait for the one whose core decodes. It ends where there is no room to keep them.
         """
         if isinstance(dataset.records, ImageArray):
             return
         cropped = self.options.augment != "none" and self.how_moved() == "photo"
         store = self.store(dataset, large=cropped)
         end = time.monotonic() + AHEAD
-        feed = Feed(store.get, store.missing(indices).tolist(), min(8, os.cpu_count() or 1))
-        for _ in feed:
-            if time.monotonic() > end:
+        wanted = store.missing(indices).tolist()
+        feed = Feed(store.get, wanted, min(8, os.cpu_count() or 1))
+        for index, _ in zip(wanted, feed, strict=True):
+            if time.monotonic() > end or not store.holds(index):
                 break
 
     def how_moved(self) -> str:
