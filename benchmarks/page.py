@@ -13,7 +13,9 @@ from benchmarks.process import ROOT
 from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.tables import (
     canonical,
+    decoding,
     growth,
+    kept_memory,
     layouts,
     load,
     local_response,
@@ -65,6 +67,8 @@ python -m benchmarks.layouts                        steps in each layout and pre
 python -m benchmarks.precision                      whole trainings in float32 and bf16
 python -m benchmarks.schedules time_mnist           schedules of the time to accuracy
 python -m benchmarks.growth                         time and memory as the data grow
+python -m benchmarks.kept_memory                    malloc that keeps what a step frees
+python -m benchmarks.decoding                       what one JPEG costs, part by part
 python -m benchmarks.load                           very many pictures, classes, a slow disk
 python -m benchmarks.page                           this page
 ```
@@ -93,6 +97,8 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += precisions(folder.parent / "precision")
     lines += schedules(folder.parent / "schedules")
     lines += growth(folder.parent / "growth")
+    lines += kept_memory(folder.parent / "kept_memory")
+    lines += decoding(folder.parent / "decoding")
     lines += load(docs / "results" / "load.json")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")

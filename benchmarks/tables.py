@@ -47,6 +47,13 @@ each), and on a disk whose every access takes {slow_disk_ms:g} ms; the first cla
 One epoch of a linear network, one thread, whole processes, on {machine}:
 `python -m benchmarks.load`.
 """
+KEPT = """\
+Training steps of ResNet-18 in bf16, batch 32, in processes that take turns: malloc keeps what a
+step frees (`torchfolio.training.malloc`), or is left alone: `python -m benchmarks.kept_memory`.
+"""
+DECODING = """\
+A JPEG of 500x375, CPU time of one thread, the parts in turn: `python -m benchmarks.decoding`.
+"""
 GROWTHS = {
     "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
     "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
@@ -210,6 +217,38 @@ def growth(folder: Path) -> list[str]:
                                     for value in row.values()) + " |" for row in rows),
                 "",
             ]  # fmt: skip
+    return lines
+
+
+def kept_memory(folder: Path) -> list[str]:
+    """Return the table of ``benchmarks.kept_memory``, for each hardware."""
+    lines = ["## Memory that a step frees", "", KEPT] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines += [
+            f"{found['hardware']}, {found['rounds']} processes of each, {found['began'][:10]}:",
+            "",
+            "| pixels | malloc | ms, median | smallest to largest | page faults a step | MiB |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in found["steps"]:
+            every = row["all_milliseconds"]
+            lines.append(
+                f"| {row['size']} | {row['way']} | {row['milliseconds']:.0f} | {min(every):.0f} to "
+                f"{max(every):.0f} | {row['page_faults']:,.0f} | {row['memory_mib']:,.0f} |"
+            )
+        lines.append("")
+    return lines
+
+
+def decoding(folder: Path) -> list[str]:
+    """Return the table of ``benchmarks.decoding``, for each hardware."""
+    lines = ["## One JPEG", "", DECODING] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        rows = [f"| {row['part']} | {row['milliseconds']:.2f} |" for row in found["parts"]]
+        about = f"{found['hardware']}, {found['rounds']} rounds, {found['began'][:10]}:"
+        lines += [about, "", "| part | ms |", "|---|---|", *rows, ""]
     return lines
 
 
