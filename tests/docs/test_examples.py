@@ -37,6 +37,7 @@ TORCHRUN = {
     "rdzv-endpoint",
 }
 SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
+FEW = {"digits": "few", "digit-scenes": "few-scenes"}  # of the pictures that pages name
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 
 
@@ -62,6 +63,15 @@ def write_pictures(folder: Path) -> None:
         for number, index in enumerate(np.flatnonzero(digits.labels == label)[:count]):
             pixels = digits.records.pixels(int(index))[..., 0]
             Image.fromarray(pixels).resize((64, 64)).save(folder / place / f"{number}.png")
+    scenes = open_dataset("digit-scenes")
+    for kind in ("images", "masks"):
+        (folder / "few-scenes" / kind).mkdir(parents=True)
+    for index in range(12):
+        name, picture = f"{index}.png", scenes.records.pixels(index)[..., 0]
+        Image.fromarray(picture).save(folder / "few-scenes" / "images" / name)
+        Image.fromarray(scenes.records.masks.get(index)).save(
+            folder / "few-scenes" / "masks" / name
+        )
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +92,7 @@ def folio_commands(block: Block) -> Iterator[list[str]]:
         if words[1] == "train" and block.file.name != "README.md":
             words = [*words, "--no-report"]
         if block.file in PAGES:
-            words = ["few" if word == "digits" else word for word in words]
+            words = [FEW.get(word, word) for word in words]
         yield words
 
 
@@ -124,6 +134,7 @@ def test_every_flag_and_verb_that_is_named_exists(capsys: pytest.CaptureFixture[
         known |= set(FLAG.findall(capsys.readouterr().out))
     kinds = [reader.Options for reader in READERS.values()]  # the help of digits shows its own
     kinds += [find_task(name).AnswerOptions for name in TASKS]
+    kinds += [find_task(name).Options for name in TASKS]  # the help of lenet5 shows its own
     known |= {each.name.replace("_", "-") for kind in kinds for each in fields(kind)}
     for file in (*FILES, ROOT / "README.zh.md"):
         text = file.read_text(encoding="utf-8")

@@ -1,13 +1,14 @@
-"""What metrics are called: every one of both tasks, and which are shown in per cent."""
+"""What metrics are called: every one of all tasks, and which are shown in per cent."""
 
 import pytest
 
-from torchfolio.evaluation import classification, multilabel
+from torchfolio.evaluation import classification, multilabel, segmentation
 from torchfolio.evaluation.names import BOUNDED, NAMES, SHARES, title, within
 
 
 def test_every_metric_has_a_name() -> None:
-    assert NAMES.keys() == {*classification.METRICS, *multilabel.METRICS}
+    every = {*classification.METRICS, *multilabel.METRICS, *segmentation.METRICS}
+    assert NAMES.keys() == every
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from torchfolio.networks.catalogue import cards
 from torchfolio.networks.summary import summarise
 
 Row = dict[str, str]
+TASKS = ("image classification", "semantic segmentation")
 NOT_OURS = {"darknet19", "darknet53"}  # yet
 # Names that no rule gives, with the arguments that the row is for.
 NAMES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -31,6 +32,19 @@ NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "densenet_cifar_l40_k12": ("densenet40_k12", {}),
     "densenet_bc_cifar_l100_k12": ("densenet100_k12_bc", {}),
     "mobilenetv1_100_timm": ("mobilenet_v1_relu6", {}),
+    "unet_2015_cell_tracking": ("unet_2015", {}),
+    "unet_padded_1_2": ("unet", {}),
+    "unet_padded_bn_3_2": ("unet_bn", {}),
+    "unet_padded_bn_bilinear_3_2": ("unet_bn_bilinear", {}),
+    "unet_vgg16_smp_1": ("unet_vgg16", {}),
+    "unet_vgg16_smp_21": ("unet_vgg16", {"num_classes": 21}),
+    "unet_vgg16_bn_smp_1": ("unet_vgg16_bn", {}),
+    "unet_vgg16_plain_21": ("unet_vgg16_plain", {}),
+    "fcn32s_reference_model": ("fcn32s", {}),
+    "fcn16s_reference_model": ("fcn16s", {}),
+    "fcn8s_reference_model": ("fcn8s", {}),
+    "fcn_resnet50_noaux": ("fcn_resnet50", {"aux_loss": False}),
+    "fcn_resnet101_noaux": ("fcn_resnet101", {"aux_loss": False}),
 }
 # What comes after a name: whose weights or figures, and of which size of images.
 ENDINGS = r"(_1\.0)?(_(v2_weights|augreg|authors|caffe|paper|384|224|192|160|128|96))*$"
@@ -39,6 +53,9 @@ IN_TRAINING = {
     # 512 (528) maps of 4x4 to 128, then 2048 to 1024 to 1000
     "googlenet_original_aux": (512 + 528) * 128 * 16 + 2 * (2048 * 1024 + 1024 * 1000),
     "capsnet": 160 * 512 + 512 * 1024 + 1024 * 784,
+    # 1024 maps of 65x65 to 256 by 3x3, then scores of 21 classes
+    "fcn_resnet50": 65**2 * (9 * 1024 * 256 + 256 * 21),
+    "fcn_resnet101": 65**2 * (9 * 1024 * 256 + 256 * 21),
 }
 
 
@@ -57,7 +74,7 @@ def rows(public_data: Path) -> list[Row]:
     if not file.is_file():
         pytest.skip("the table of facts does not lie beside the public data")
     with file.open(encoding="utf-8", newline="") as opened:
-        return [row for row in csv.DictReader(opened) if row["task"] == "image classification"]
+        return [row for row in csv.DictReader(opened) if row["task"] in TASKS]
 
 
 @pytest.mark.slow

@@ -133,9 +133,25 @@ COUNTS |= {
     "vit_l_32": (306_535_400, 15_377_539_072),
     "cifar_quick": (145_578, 75 * 32**3 + 800 * (32 * 16**2 + 64 * 8**2) + 1024 * 64 + 640),
 }
+# Networks that give scores to every pixel: facts, sections 11 and 12.
+SEGMENTERS = {
+    "unet": (31_030_658, 192_384_335_872),
+    "unet_2015": (31_030_658, 150_428_424_448),
+    "unet_bn": (31_037_698, 192_686_325_760),
+    "unet_bn_bilinear": (17_263_042, 159_937_200_128),
+    "unet_vgg16": (23_748_241, 98_939_437_056),
+    "unet_vgg16_bn": (23_756_689, 98_939_437_056),
+    "unet_vgg16_plain": (24_892_437, 225_485_783_040),
+    "fcn32s": (136_152_917, 181_365_854_976),
+    "fcn16s": (134_815_994, 181_448_086_272),
+    "fcn8s": (134_489_759, 181_529_034_048),
+    "fcn_resnet50": (35_322_218, 142_725_772_800),
+    "fcn_resnet101": (54_314_346, 222_746_867_200),
+}
+COUNTS |= SEGMENTERS
 COUNTS |= {f"vgg{form}_paper": COUNTS[f"vgg{form}"] for form in ("11", "13", "16", "16_c", "19")}
 
-SLOW = ("101", "152", "1202", "vgg", "161", "201", "264", "vit_l", "vit_b", "2012")
+SLOW = ("101", "152", "1202", "vgg", "161", "201", "264", "vit_l", "vit_b", "2012", "fcn")
 LARGE = [name for name in COUNTS if any(word in name for word in SLOW)]
 SMALLEST = [
     "softmax_regression", "mlp_plain", "mlp", "mlp_bn", "maxout_mlp", "maxout_conv_mnist",
@@ -203,7 +219,8 @@ def test_the_catalogue_holds_these_networks() -> None:
 
 @pytest.mark.parametrize("names", [SMALLEST, [*BY_HEART, *BY_RECIPE], [name for name, _ in ODD]])
 def test_every_family_is_among_those_that_are_tried(names: list[str]) -> None:
-    assert {find_card(each).family for each in names} == {card.family for card in cards().values()}
+    classifiers = [card for name, card in cards().items() if name not in SEGMENTERS]
+    assert {find_card(each).family for each in names} == {card.family for card in classifiers}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +245,9 @@ def test_a_batch_of_the_smallest_images_gives_a_score_for_each_class(name: str) 
     network, shape = smallest(name, num_classes=7)  # in train mode: without the statistics of
     with torch.no_grad():  # a batch, the values of 600 untrained blocks overflow
         scores = scores_of(network(torch.rand(3, *shape)))
-    assert scores.shape == (3, 7)
+    margin = getattr(network, "margin", 0)  # of scores of pixels, that they lack
+    pixels = [side - 2 * margin for side in shape[1:]] if name in SEGMENTERS else []
+    assert scores.shape == (3, 7, *pixels)
     assert scores.isfinite().all()
 
 

@@ -8,6 +8,7 @@ import torch
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import cards, find_card, recipe_file
 from torchfolio.tasks.image_classification import ImageOptions
+from torchfolio.tasks.registry import find_task
 from torchfolio.training.optimizers import make_optimizer
 from torchfolio.training.recipes import recipe_table, resolve
 
@@ -29,7 +30,8 @@ def test_every_recipe_is_one_that_the_loop_takes(path: Path) -> None:
     for which in table:
         sheet = recipe_table(card, which)
         nothing: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
-        recipe = resolve(card, {}, "image-classification", ImageOptions, nothing, 50_000, sheet)
+        task = find_task(card.tasks[0])
+        recipe = resolve(card, {}, task.name, task.Options, nothing, 50_000, sheet)
         with torch.device("meta"):
             network = build(card.name, **recipe.network["set"])
         make_optimizer("network", network, recipe.optimizers["network"])

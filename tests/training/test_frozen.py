@@ -44,6 +44,13 @@ SEVERAL = {
     "capsnet": {"digitcaps", "decoder"},
     "capsnet_official": {"digitcaps", "decoder"},
 }
+SEGMENTERS = {
+    "fcn_resnet50": {"classifier", "aux_classifier"},
+    "fcn_resnet101": {"classifier", "aux_classifier"},
+    "fcn32s": {"score_fr"},
+    "fcn16s": {"score_fr", "score_pool4"},
+    "fcn8s": {"score_fr", "score_pool3", "score_pool4"},
+}
 LARGE = ("alexnet", "vgg11_bn")  # whose heads are 60 and 120 million parameters
 CASES: list[Any] = [
     (name, transfer, set(modules[:count]))
@@ -92,8 +99,12 @@ def test_what_trains_is_what_the_design_says(name: str) -> None:
     """``head``: the new head alone; ``last:N``: the last N modules, and the head."""
     with torch.device("meta"):
         network = build(name)
-    modules = [key for key, each in network.named_children() if list(each.parameters())]
-    head = SEVERAL.get(name) or (
+    trainable = [
+        (key, [one for one in each.parameters() if one.requires_grad])
+        for key, each in network.named_children()
+    ]
+    modules = [key for key, parameters in trainable if parameters]
+    head = (SEVERAL | SEGMENTERS).get(name) or (
         {"aux1", "aux2", "fc"} & set(modules) if find_card(name).family == "googlenet" else set()
     )
     assert set(freeze(network, "head")) == (head or {modules[-1]})

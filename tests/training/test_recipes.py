@@ -10,6 +10,7 @@ from torchfolio.data.dataset import NoOptions
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.tasks.image_classification import ImageOptions
+from torchfolio.tasks.registry import TASKS, find_task
 from torchfolio.training.optimizers import OPTIMIZERS, allowed_settings, canonical
 from torchfolio.training.recipes import Recipe, recipe_table, resolve, sort_settings
 
@@ -181,9 +182,10 @@ def test_no_setting_has_two_homes() -> None:
 
     shared = [NetworkOptions, DataOptions, SplitOptions, TrainingOptions, OptimizerOptions]
     for reader in READERS.values():
+        task = next(each for each in map(find_task, TASKS) if reader.kind in each.kinds)
         names = [
             each.name
-            for kind in (*shared, ImageOptions, reader.Options)
+            for kind in (*shared, task.Options, reader.Options)
             for each in dataclasses.fields(kind)
         ]
         assert len(names) == len(set(names)), reader
@@ -192,14 +194,15 @@ def test_no_setting_has_two_homes() -> None:
 @pytest.mark.parametrize("name", sorted(cards()))
 def test_every_recipe_of_the_catalogue_is_one(name: str) -> None:
     card = find_card(name)
-    sections = sort_settings({}, ImageOptions, NoOptions)
+    task = find_task(card.tasks[0])
+    sections = sort_settings({}, task.Options, NoOptions)
     for which in ("paper", "modern"):
         try:
             sheet = recipe_table(card, which)
         except RequestError:
             assert which == "modern"
             continue
-        recipe = resolve(card, {}, "image-classification", ImageOptions, sections, 60_000, sheet)
+        recipe = resolve(card, {}, task.name, task.Options, sections, 60_000, sheet)
         section = dict(recipe.optimizers["network"])
         kind = canonical(section.pop("name"))
         section.pop("decay_norms", None)

@@ -193,7 +193,8 @@ def test_so_does_one_of_every_family(name: str, tmp_path: Path) -> None:
 
 
 def test_no_family_is_left_out() -> None:
-    assert {find_card(each).family for each in FAMILIES} == {e.family for e in cards().values()}
+    classifiers = [each for each in cards().values() if "image-classification" in each.tasks]
+    assert {find_card(each).family for each in FAMILIES} == {each.family for each in classifiers}
 
 
 @pytest.mark.parametrize(("make", "every"), [(lenet, 5), (lowered, 2)])

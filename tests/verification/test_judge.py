@@ -17,10 +17,11 @@ from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet
 # The suite compares the smaller forms of a family in full, and names and shapes of all of them;
 # 'folio verify' compares every form in full.
 DEPTHS = ("resnet18", "resnet50", "resnet56")
-LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit")
+LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit", "fcn", "unet")
 LEFT_OUT = (
     *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
     *("densenet264", "vit_b", "vit_l", "alexnet_2012_ungrouped", "vgg11_paper"),
+    *("fcn16s", "fcn32s", "fcn_resnet101", "unet_vgg16_bn"),
 )
 KEPT = ("resnet20", *DEPTHS)
 FULL = [
@@ -58,7 +59,12 @@ def test_the_names_and_shapes_of_every_network_are_its_references(name: str) -> 
 
 
 # What checks of their own look at: ``check_table_start`` and ``check_codes``.
-ELSEWHERE = {"lenet5_original": {"c3.pairs.weight", "output.codes"}}
+ELSEWHERE = {
+    "lenet5_original": {"c3.pairs.weight", "output.codes"},
+    "fcn32s": {"upscore.weight"},
+    "fcn16s": {"upscore2.weight", "upscore16.weight"},
+    "fcn8s": {"upscore2.weight", "upscore_pool4.weight", "upscore8.weight"},
+}
 
 
 @pytest.mark.parametrize("name", list_networks())

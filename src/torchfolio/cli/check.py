@@ -111,6 +111,7 @@ def check_data(
         Write a page with all of it, and pictures, to this file.
     """
     from torchfolio.data.check import inspect_dataset
+    from torchfolio.data.check_masks import MASKED, inspect_masks
     from torchfolio.data.readers import open_dataset
     from torchfolio.data.splits import SplitOptions, make_splits
 
@@ -136,12 +137,15 @@ def check_data(
         splits = make_splits(dataset, options, seed)
     except DataError as error:
         impossible = str(error)
-    findings = inspect_dataset(dataset, splits, least, Counter(out, "compared"))
+    inspect = inspect_masks if dataset.kind == MASKED else inspect_dataset
+    findings = inspect(dataset, splits, least, Counter(out, "compared"))
     if impossible:
         findings.add("split", ".", impossible)
     document = as_document(dataset, splits, findings)
     if not json:
         show(out, dataset, splits, findings)
+    if fix is not None and dataset.kind == MASKED:
+        raise RequestError("--fix writes copies of classified pictures; these have masks.")
     if fix is not None:
         from torchfolio.data.clean import fix as write_clean
         from torchfolio.data.clean import removed_file
@@ -316,6 +320,7 @@ def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings
     if several:  # a picture counts once for each of its labels
         none = without_label(dataset, splits)
         table.add_row("(no label)", *(f"{each:,}" for each in (*none, sum(none))))
+    if dataset.labels is None:
         sums = list(split_counts(dataset, splits).values())
     table.add_row("all", *(f"{each:,}" for each in (*sums, sum(sums))), style="bold")
     return table

@@ -7,6 +7,7 @@ import numpy as np
 
 from torchfolio.cli.check import SETS, facts_line, label_lines, split_counts, without_label
 from torchfolio.data.check import KINDS, label_sets
+from torchfolio.data.check_masks import MASKED
 from torchfolio.evaluation.report import (
     Block,
     Cell,
@@ -79,6 +80,10 @@ def _facts(dataset: "Dataset", splits: "Splits | None") -> list[str]:
 
 def _samples(dataset: "Dataset") -> Gallery:
     """Return a few pictures, class by class in turn; one of several labels for its rarest."""
+    if dataset.kind == MASKED:
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
+        caption = "Every class but the first in its colour; grey pixels do not count."
+        return Gallery("", [_masked(dataset, int(each)) for each in chosen], caption)
     labels, groups = dataset.labels, len(dataset.classes)
     if dataset.targets is not None:
         counts = dataset.targets.sum(0, dtype=np.int64)
@@ -93,6 +98,20 @@ def _samples(dataset: "Dataset") -> Gallery:
     turn = order[np.lexsort((labels[order], rank))][:SAMPLES]
     items = [_picture(dataset, int(each), dataset.truth(int(each))) for each in turn]
     return Gallery("", items)
+
+
+def _masked(dataset: "Dataset", index: int) -> Picture:
+    """Return a picture with its mask drawn in."""
+    from PIL import Image
+
+    from torchfolio.tasks.segmentation.masks import tinted
+
+    records: Any = dataset.records
+    image = Image.fromarray(_pixels(dataset, index)).convert("RGB")
+    mask = Image.fromarray(records.masks.get(index))
+    image.thumbnail((2 * SIDE, 2 * SIDE))
+    mask = mask.resize(image.size, Image.Resampling.NEAREST)
+    return Picture(tinted(np.asarray(image), np.asarray(mask)), _short(dataset, index))
 
 
 def _balance(findings: "Findings", names: tuple[str, ...]) -> str:
@@ -178,13 +197,18 @@ def _short(dataset: "Dataset", index: int) -> str:
     return name if len(name) <= 40 else f"…{name[-39:]}"
 
 
-def _picture(dataset: "Dataset", index: int, caption: str) -> Picture:
-    from PIL import Image
-
+def _pixels(dataset: "Dataset", index: int) -> "NDArray[np.uint8]":
+    """Return the pixels of a record's picture (height, width[, 3])."""
     records: Any = dataset.records
     pixels: NDArray[Any] = records.pixels(index)
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels * 255).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def _picture(dataset: "Dataset", index: int, caption: str) -> Picture:
+    from PIL import Image
+
+    image = Image.fromarray(_pixels(dataset, index))
     image.thumbnail((SIDE, SIDE))
     return Picture(np.asarray(image), caption)

@@ -100,7 +100,7 @@ def answer(
     rows = []
     answers = trained.predict(files, device=device, pictures=pictures, **settings)
     for row in chain(answers, map(unlisted_row, unlisted)):
-        rows.append(row)
+        rows.append(dict(row))  # without what a row carries besides: masks
         if not json and out is None:
             output.show(line(task, row))
     output.document(rows)

@@ -102,7 +102,7 @@ def inspect_dataset(
         _classes(found, dataset)
     else:
         _labels(found, dataset)
-    _shapes(found, records.sizes, records.name, network_min_size)
+    shapes(found, records.sizes, records.name, network_min_size)
     for index in np.flatnonzero(looks.detail < FLAT / 4):
         pixels = records.pixels(int(index))
         if (pixels == pixels[:1, :1]).all():
@@ -219,7 +219,7 @@ def label_sets(dataset: Dataset) -> list[tuple[str, int]]:
     return [(dataset.truth(int(first[each])), int(counts[each])) for each in order]
 
 
-def _shapes(
+def shapes(
     found: Findings,
     sizes: NDArray[np.int64],
     name: Callable[[int], str],

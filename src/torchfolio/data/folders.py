@@ -2,7 +2,11 @@
 
 import os
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Problem
 from torchfolio.errors import DataError
@@ -82,6 +86,13 @@ def nfc(name: str) -> str:
 def counted(number: int, what: str) -> str:
     """Return a number with its word: "1 file", "2,000 files"."""
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def given_splits(splits: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Return the records of each split; a single split is no split."""
+    names = np.array(splits, object)
+    found = {name: np.flatnonzero(names == name) for name in SPLITS if (names == name).any()}
+    return found if len(found) > 1 else {"train": np.arange(len(names))}
 
 
 def listing(names: list[str], shown: int = SHOWN) -> str:

@@ -69,8 +69,8 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
     path = source if isinstance(source, Path) else None
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
-        with _opened(data, path.suffix.lower() if path is not None else "") as image:
-            return _array(_upright(image), channels, depth)
+        with opened_image(data, path.suffix.lower() if path is not None else "") as image:
+            return _array(upright(image), channels, depth)
     except DataError as error:
         raise type(error)(f"{path or 'the picture'}: {error}.") from error
     except OSError as error:
@@ -83,11 +83,11 @@ def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
     Errors are as of :func:`decode`, without the path. A JPEG is read to its end, but only an
     eighth of its detail is worked out, which takes half the time.
     """
-    with _opened(data, suffix) as image:
+    with opened_image(data, suffix) as image:
         if image.format != "JPEG":
-            upright = _upright(image)
-            deep = upright.mode in DEEP_MODES
-            return upright.height, upright.width, natural_channels(upright), deep
+            turned = upright(image)
+            deep = turned.mode in DEEP_MODES
+            return turned.height, turned.width, natural_channels(turned), deep
         width, height = image.size
         channels = natural_channels(image)
         image.draft("L", (max(1, width // 8), max(1, height // 8)))
@@ -98,7 +98,7 @@ def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
 
 
 @contextmanager
-def _opened(data: bytes, suffix: str) -> Iterator[Image.Image]:
+def opened_image(data: bytes, suffix: str) -> Iterator[Image.Image]:
     """Give a file's picture, its pixels not yet read; say what is wrong with it, then or later."""
     if not data:
         raise DataError("empty file (0 bytes)")
@@ -134,7 +134,7 @@ def _formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
     """Decode the first frame fully, and turn it as its orientation says."""
     image.load()
     if _orientation(image) == 1:

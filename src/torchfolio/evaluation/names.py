@@ -18,9 +18,21 @@ NAMES = {
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
     "ece": "Calibration error",
+    "mean_iou": "Mean IoU",
+    "mean_dice": "Mean Dice",
+    "iou": "IoU",
+    "dice": "Dice",
+    "picture_dice": "Dice a picture",
+    "object_recall": "Objects found",
+    "false_alarms": "False alarms a picture",
+    "area_error": "Area error",
+    "rand_error": "Rand error",
+    "pixel_accuracy": "Pixel accuracy",
+    "mean_precision": "Mean precision",
+    "mean_recall": "Mean recall",
 }
 AREAS = {"mean_average_precision", "micro_average_precision", "roc_auc", "average_precision"}
-BOUNDED = NAMES.keys() - {"log_loss"}  # from 0 to 1
+BOUNDED = NAMES.keys() - {"log_loss", "false_alarms", "area_error"}  # from 0 to 1
 SHARES = BOUNDED - AREAS  # of examples or of answers: shown in per cent
 
 

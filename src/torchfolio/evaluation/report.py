@@ -88,11 +88,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures in a grid; of very many the first 60 are shown, and the rest counted."""
+    """Pictures in a grid; of very many the first 60 are shown, and the rest counted.
+
+    ``pairs`` are twice as wide as high.
+    """
 
     title: str
     items: Sequence[Picture]
     caption: str = ""
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,7 @@ def _plain(block: Block) -> dict[str, Any]:
                 for each in block.items[:MOST_PICTURES]
             ]
             printed["left_out"] = max(0, len(block.items) - MOST_PICTURES)
+            printed["pairs"] = block.pairs
     return printed
 
 

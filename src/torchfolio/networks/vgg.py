@@ -25,6 +25,22 @@ STAGES = {
 WIDTHS = (64, 128, 256, 512, 512)
 
 
+def convolutions(configuration: str, in_channels: int, batch_norm: bool) -> nn.Sequential:
+    """Return the five stages of a column of Table 1, each with its pool."""
+    layers = nn.Sequential()
+    channels = in_channels
+    for width, number in zip(WIDTHS, STAGES[configuration], strict=True):
+        for place in range(number):
+            size = 1 if configuration == "C" and place == 2 else 3
+            layers.append(nn.Conv2d(channels, width, size, padding=size // 2))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(width))
+            layers.append(nn.ReLU(inplace=True))
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return layers
+
+
 class VGG(nn.Module):
     """Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes).
 
@@ -46,17 +62,7 @@ class VGG(nn.Module):
             raise ValueError(f"configuration is one of {', '.join(STAGES)}, not {configuration!r}")
         if init not in ("torchvision", "paper"):
             raise ValueError(f"init is 'torchvision' or 'paper', not {init!r}")
-        self.features = nn.Sequential()
-        channels = in_channels
-        for width, convolutions in zip(WIDTHS, STAGES[configuration], strict=True):
-            for number in range(convolutions):
-                size = 1 if configuration == "C" and number == 2 else 3
-                self.features.append(nn.Conv2d(channels, width, size, padding=size // 2))
-                if batch_norm:
-                    self.features.append(nn.BatchNorm2d(width))
-                self.features.append(nn.ReLU(inplace=True))
-                channels = width
-            self.features.append(nn.MaxPool2d(2))
+        self.features = convolutions(configuration, in_channels, batch_norm)
         self.avgpool = nn.AdaptiveAvgPool2d(7)  # nothing at 224
         self.classifier = nn.Sequential(
             nn.Linear(512 * 7 * 7, 4096),

@@ -307,6 +307,16 @@ def head_names(network: nn.Module) -> list[str]:
     return [name for name in names if name in named] or names[-1:]
 
 
+def fixed_parameters(network: nn.Module) -> set[str]:
+    """Return the names of the parameters that are never trained: of modules that are ``fixed``."""
+    return {
+        f"{name}.{key}"
+        for name, module in network.named_modules()
+        if getattr(module, "fixed", False)
+        for key, _ in module.named_parameters()
+    }
+
+
 def with_parameters(network: nn.Module) -> list[str]:
     """Return the names of the top-level modules that have parameters, in order."""
     return [

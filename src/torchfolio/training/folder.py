@@ -25,6 +25,7 @@ from torchfolio.checkpoint import (
     read_tensors,
     remove_leftovers,
     unpack,
+    write_bytes,
     write_json,
     write_tensors,
     write_text,
@@ -356,8 +357,10 @@ class RunFolder:
         return self.write_rows(name, columns, cells)
 
     def write_predictions(self, name: str, evaluation: Evaluation) -> None:
-        """Write the answers of an evaluation: ``<name>.csv``, and arrays beside it as they are."""
+        """Write the answers of an evaluation: ``<name>.csv``, and beside it arrays and files."""
         self.write_table(f"{name}.csv", evaluation.predictions)
+        for file, content in evaluation.files.items():
+            write_bytes(self.path / name / file, content)
         if evaluation.arrays:
             tensors = {key: from_numpy(each) for key, each in evaluation.arrays.items()}
             write_tensors(self.path / f"{name}.safetensors", tensors, {"format_version": FORMAT})

@@ -13,6 +13,7 @@ from torchfolio.networks.build import builder, settings, sized_by
 from torchfolio.networks.catalogue import Card
 from torchfolio.networks.weights import (
     LoadReport,
+    fixed_parameters,
     imagenet_weights,
     input_channels,
     listed,
@@ -121,6 +122,7 @@ def new_classes(
 def refuse_random(network: nn.Module, report: LoadReport, transfer: str) -> None:
     """Raise where weights that no file brought would stay as they were drawn."""
     frozen = {name for name, each in network.named_parameters() if not each.requires_grad}
+    frozen -= fixed_parameters(network)  # right as they begin
     random = [report.described(name) for name in report.new if name in frozen]
     if random:
         raise RequestError(

@@ -3,24 +3,27 @@
 from torch import nn
 
 from torchfolio.errors import RequestError
-from torchfolio.networks.weights import head_names, with_parameters
+from torchfolio.networks.weights import fixed_parameters, head_names, with_parameters
 
 
 def freeze(network: nn.Module, transfer: str) -> list[str]:
     """Freeze what ``transfer`` leaves alone; return the names of the modules that train.
 
     "all" trains everything, "head" the head (:func:`head_names`), "last:N" the last N top-level
-    modules that have parameters, the head included. Frozen parameters require no gradient, and the
-    loop keeps modules without any trained parameter in evaluation mode, so that their buffers rest
-    too.
+    modules that have parameters to train, the head included. Frozen parameters require no gradient,
+    and the loop keeps modules without any trained parameter in evaluation mode, so that their
+    buffers rest too.
     """
-    names = with_parameters(network)
+    fixed = fixed_parameters(network)
+    free = {name.split(".", 1)[0] for name, _ in network.named_parameters() if name not in fixed}
+    names = [name for name in with_parameters(network) if name in free]
     last = names[len(names) - count_trained(transfer, len(names)) :]
     heads = head_names(network)
     trained = [name for name in names if name in last or name in heads]
     if len(trained) < len(names):
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name.split(".", 1)[0] in trained)
+            if name not in fixed:
+                parameter.requires_grad_(name.split(".", 1)[0] in trained)
     return trained
 
 

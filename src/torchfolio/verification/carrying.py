@@ -27,7 +27,7 @@ def check_names(network: nn.Module, reference: Reference) -> list[str]:
             wrong.append(f"{name} is no parameter of its own")
         elif name in trained and not parameters[name].requires_grad:
             wrong.append(f"{name} is frozen: it takes no gradient")
-        elif name not in trained and name in parameters:
+        elif name not in trained and name in parameters and parameters[name].requires_grad:
             wrong.append(f"{name} is a parameter, not a buffer")
     if not wrong and reference.ordered and list(expected) != list(found):
         first = next(a for a, b in zip(found, expected, strict=True) if a != b)

@@ -198,7 +198,7 @@ def _ready(
         references.append(reference)
         if verdict.failures:
             break
-    trained = {name for name, _ in network.named_parameters()}
+    trained = {name for name, each in network.named_parameters() if each.requires_grad}
     return references, {name: value for name, value in values.items() if name not in trained}
 
 

@@ -136,7 +136,8 @@ def _collect(
     seen.buffers = end_to_end(
         (names(name), value.clone())
         for name, value in network.state_dict().items()
-        if name not in parameters and isinstance(value, Tensor)
+        if isinstance(value, Tensor)
+        and (name not in parameters or not parameters[name].requires_grad)
     )
 
 

@@ -10,18 +10,32 @@ from torchfolio.data.downloads import SOURCES, find_known, known_name
 from torchfolio.data.folders import contents, counted, listing
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.cifar import Cifar
+from torchfolio.data.readers.digit_scenes import DigitScenes
 from torchfolio.data.readers.digits import Digits
 from torchfolio.data.readers.idx import Idx
 from torchfolio.data.readers.image_folder import ImageFolder
+from torchfolio.data.readers.image_masks import ImageMasks
 from torchfolio.data.readers.image_table import ImageTable
 from torchfolio.data.readers.npz import Npz
+from torchfolio.data.readers.volumes import Volumes
 from torchfolio.errors import DataError, RequestError, normalise, unknown
 from torchfolio.options import read_options
 
 # Asked in this order; the first that recognises a path reads it.
-READERS: dict[str, type[Reader]] = {
-    each.name: each for each in (Idx, Cifar, Npz, ImageTable, ImageFolder, Digits)
-}
+ORDER: tuple[type[Reader], ...] = (
+    Idx,
+    Cifar,
+    Npz,
+    Volumes,
+    ImageMasks,
+    ImageTable,
+    ImageFolder,
+    Digits,
+    DigitScenes,
+)
+READERS: dict[str, type[Reader]] = {each.name: each for each in ORDER}
+# Opened by their names.
+BUILT_IN: dict[str, type[Reader]] = {normalise(each.name): each for each in (Digits, DigitScenes)}
 
 
 def open_dataset(
@@ -65,17 +79,17 @@ def find_reader(
     """
     wanted = named_reader(reader) if reader is not None else None
     asked = Path(path)
-    named_digits = normalise(str(path)) == Digits.name
-    if named_digits and (wanted is Digits or not asked.exists()):
-        if wanted is not None and wanted is not Digits:
+    built_in = BUILT_IN.get(normalise(str(path)))
+    if built_in is not None and (wanted is built_in or not asked.exists()):
+        if wanted is not None and wanted is not built_in:
             raise RequestError(
                 f"'{path}' is the built-in data set, which the reader {wanted.name} does not read. "
                 "Leave --reader out, or give a path."
             )
-        return Digits, Path(Digits.name)
-    if wanted is Digits:
+        return built_in, Path(built_in.name)
+    if wanted is not None and wanted in BUILT_IN.values():
         raise RequestError(
-            f"--reader {Digits.name} reads the built-in data set of that name only, not {path}. "
+            f"--reader {wanted.name} reads the built-in data set of that name only, not {path}. "
             "Leave --reader out, or name another."
         )
     if not asked.exists():
@@ -83,7 +97,7 @@ def find_reader(
         if name is None:
             raise RequestError(
                 f"There is no file or folder {str(path)!r}. Data sets known by name: "
-                f"{', '.join([Digits.name, *SOURCES])}."
+                f"{', '.join([*(each.name for each in BUILT_IN.values()), *SOURCES])}."
             )
         asked = find_known(name, download=download, progress=progress)
     place = unpack(asked) if is_archive(asked) else asked

@@ -31,11 +31,7 @@ class Digits(Reader):
     def read(
         self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
     ) -> Dataset:
-        with (
-            resources.files("torchfolio.data").joinpath("digits/digits.npz").open("rb") as file,
-            np.load(file, allow_pickle=False) as archive,
-        ):
-            values, labels = archive["images"], archive["labels"].astype(np.int64)
+        values, labels = read_digits()
         pictures = enlarge(values)[..., None]
         return array_dataset(
             reader=self,
@@ -43,6 +39,15 @@ class Digits(Reader):
             parts={"train": (pictures, labels, [(NAME, len(labels))])},
             classes=[str(digit) for digit in range(10)],
         )
+
+
+def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the ink of each digit (1797, 8, 8), 0 to 16, and which digit it is."""
+    with (
+        resources.files("torchfolio.data").joinpath("digits/digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        return archive["images"], archive["labels"].astype(np.int64)
 
 
 def enlarge(values: NDArray[np.uint8], factor: int = 4) -> NDArray[np.uint8]:

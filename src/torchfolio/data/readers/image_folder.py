@@ -118,9 +118,10 @@ def walk(folder: Path, root: Path, problems: list[Problem] | None = None) -> Ite
     for top, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not is_litter(name))
         within = Path(top).relative_to(root).as_posix()
+        start = "" if within == "." else f"{within}/"
         for name in sorted(files):
             if not is_litter(name):
-                yield f"{within}/{name}"
+                yield start + name
 
 
 def strays(root: Path, splits: dict[str, Path], problems: list[Problem]) -> list[str]:

@@ -14,13 +14,14 @@ from torchfolio.verification.departures.lenet_caffe import LENET_CAFFE
 from torchfolio.verification.departures.linear import LINEAR
 from torchfolio.verification.departures.mobilenet import MOBILE
 from torchfolio.verification.departures.residual import RESIDUAL
+from torchfolio.verification.departures.segmentation import SEGMENTATION
 from torchfolio.verification.departures.vit import TRANSFORMER
 
 __all__ = ["DEPARTURES", "Departure", "table"]
 
 DEPARTURES: tuple[Departure, ...] = (
     *RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR, *ALEXNET, *INCEPTION, *DENSE, *MOBILE, *CAPSULES,
-    *TRANSFORMER, *QUICK,
+    *TRANSFORMER, *QUICK, *SEGMENTATION,
 )  # fmt: skip
 
 

@@ -229,7 +229,7 @@ def drawn(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     Other buffers stay as the network has them: they are constants of the paper.
     """
     state = network.state_dict()
-    trained = {name for name, _ in network.named_parameters()}
+    trained = {name for name, each in network.named_parameters() if each.requires_grad}
     values = {
         name: value if name in trained or name.endswith(RUNNING) else state[name].clone()
         for name, value in draw(state, seed=1).items()

@@ -77,7 +77,8 @@ def laid_beside(
 ) -> tuple[Beside, list[str]]:
     """Lay a module beside the network, with images of an odd size if it takes them.
 
-    What is right of the paper's size alone is judged there, and a note says so.
+    What is right of the paper's size alone is judged there, and a note says so; networks that
+    answer for every pixel are of no size.
     """
     criteria = find_criteria(card, form_of(card))
     odd, usual = criteria.image, (card.input[1], card.input[2])
@@ -87,7 +88,8 @@ def laid_beside(
         return torch.randn(criteria.batch, card.input[0], *size, generator=generator)
 
     beside = Beside(module, ours, images(odd), given)
-    if odd == usual or not is_of_size(beside, images(usual)):
+    any_size = "image-classification" not in card.tasks
+    if odd == usual or any_size or not is_of_size(beside, images(usual)):
         return beside, []
     beside.close()
     note = (

@@ -1,0 +1,412 @@
+"""Masks: what their files hold, and what that means, as classes of pixels.
+
+Files hold class indices, a palette, two values (0 and 255, or one bit), colours, or, where they
+were compressed with loss, values around those. One rule for all masks of a dataset is read off the
+values that they hold (:func:`understand`), unless the person says it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.folders import counted, listing
+from torchfolio.data.images import opened_image, upright
+from torchfolio.errors import DataError, RequestError
+
+IGNORE = 255  # the class of pixels that count neither in losses nor in figures
+FEW_INDICES = 64  # class indices without names are below this
+SHARE = 0.005  # of all pixels: what a colour in masks with loss must cover to be a class
+STEP = 32  # colours in masks with loss are counted in cells of this side
+CHROMA = 60  # between the channels of a colour that is meant
+BETWEEN = 8  # values between two extremes, from which on a mask was resized
+EXTREME = 0.95  # of the pixels: what the extremes must hold then
+CALM = 12  # levels between neighbours, up to which a pixel with loss is not at an edge
+SAMPLE = 4096  # pixels of a mask with loss that are looked at
+MOST_COLOURS = 64
+COLOUR = 1 << 24  # added to a colour, so that it is no grey value
+VOID = frozenset(("void", "ignore", "ignored", "unlabelled", "unlabeled", "dontcare", "unknown"))
+BACKGROUND, FOREGROUND = "background", "foreground"
+
+Raw = NDArray[np.int32]
+Kind = Literal["grey", "colour"]
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What one file of a mask holds, and how often.
+
+    ``values`` are grey values or indices, or colours: red * 65536 + green * 256 + blue.
+    """
+
+    height: int
+    width: int
+    kind: Kind
+    lossy: bool
+    values: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How the values of files become classes; ``reading`` says so in words.
+
+    A "table" has a class for each value, "threshold" the class 1 for what lies above its only
+    value, and "nearest" takes the class of the nearest colour. Classes are indices into ``names``,
+    or ``IGNORE``.
+    """
+
+    how: Literal["table", "threshold", "nearest"]
+    kind: Kind
+    values: tuple[int, ...]
+    classes: tuple[int, ...]
+    names: tuple[str, ...]
+    reading: str
+
+    def classes_of(self, raw: Raw) -> NDArray[np.uint8]:
+        """Return the class of each value; raise ``DataError`` for a value that has none."""
+        if self.how == "threshold":
+            return (raw > self.values[0]).astype(np.uint8)
+        table = np.array(self.classes, np.uint8)
+        if self.how == "nearest":
+            found, places = np.unique(raw, return_inverse=True)
+            far = (channels(found)[:, None] - channels(np.array(self.values))) ** 2
+            return table[far.sum(2).argmin(1)][places].reshape(raw.shape)
+        order = np.argsort(self.values)
+        known = np.array(self.values)[order]
+        place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
+        wrong = raw[known[place] != raw]
+        if wrong.size:
+            values = listing([shown(each, self.kind) for each in self.values])
+            raise DataError(
+                f"the mask holds {shown(int(wrong[0]), self.kind)} in "
+                f"{counted(wrong.size, 'pixel')}, which is of no class: known are {values}"
+            )
+        return table[order][place]
+
+
+def read_mask(data: bytes, suffix: str = "", kind: Kind | None = None) -> tuple[Raw, Kind, bool]:
+    """Return the values of a mask's file (height, width), of which kind they are, and if lossy.
+
+    One bit becomes 0 and 255. Colours that are all grey are grey values. Of a picture of one colour
+    that is transparent in places, the transparency is the mask. ``kind`` asks for grey values or
+    colours whatever the file holds. Raises ``DataError``.
+    """
+    with opened_image(data, suffix) as opened:
+        lossy = opened.format == "JPEG"
+        image = upright(opened)
+        mode = image.mode
+        if mode == "1":
+            return as_kind(np.asarray(image).astype(np.int32) * 255, kind), kind or "grey", lossy
+        if mode in ("L", "P", "I") or mode.startswith("I;16"):
+            return as_kind(np.asarray(image).astype(np.int32), kind), kind or "grey", lossy
+        pixels = np.asarray(image.convert("RGBA"))
+    alpha, colours = pixels[..., 3], pixels[..., :3]
+    if (colours == colours[:1, :1]).all() and (alpha != alpha[0, 0]).any():
+        return as_kind(alpha.astype(np.int32), kind), kind or "grey", lossy
+    red, green, blue = (colours[..., place].astype(np.int32) for place in range(3))
+    if kind == "grey" or (kind is None and (red == green).all() and (green == blue).all()):
+        return (299 * red + 587 * green + 114 * blue + 500) // 1000, "grey", lossy
+    return (red << 16) + (green << 8) + blue, "colour", lossy
+
+
+def as_kind(values: Raw, kind: Kind | None) -> Raw:
+    """Return grey values, as colours where these are asked for."""
+    return values * 0x010101 if kind == "colour" else values
+
+
+def examine_mask(data: bytes, suffix: str) -> MaskFacts:
+    """Return what a file holds; raise ``DataError`` for one that cannot be read."""
+    values, kind, lossy = read_mask(data, suffix)
+    height, width = values.shape
+    if kind == "colour" and not lossy:
+        require_few_colours(values)
+    some = values.reshape(-1)
+    if lossy:
+        some = calm(values, kind)
+        some = some[:: -(-some.size // SAMPLE)]
+    found, counts = np.unique(some, return_counts=True)
+    table = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return MaskFacts(height, width, kind, lossy, table)
+
+
+def require_few_colours(values: Raw) -> None:
+    """Raise for a picture whose colours are no classes, before all of them are counted."""
+    some = np.unique(values.reshape(-1)[:: max(1, values.size // 2**16)])
+    if len(some) > 16 * MOST_COLOURS:
+        raise DataError(
+            f"holds more than {16 * MOST_COLOURS:,} colours, so it is no mask of classes"
+        )
+
+
+def calm(values: Raw, kind: Kind) -> Raw:
+    """Return the values that differ little from those around: at the edges loss mixes classes."""
+    levels = channels(values.reshape(-1)).T if kind == "colour" else values[None]
+    quiet = np.ones(values.shape, bool)
+    for level in levels.reshape(-1, *values.shape):
+        for axis in (0, 1):
+            step = np.abs(np.diff(level, axis=axis)) <= CALM
+            before, after = [slice(None)] * 2, [slice(None)] * 2
+            before[axis], after[axis] = slice(None, -1), slice(1, None)
+            quiet[tuple(before)] &= step
+            quiet[tuple(after)] &= step
+    return values[quiet] if quiet.any() else values.reshape(-1)
+
+
+def understand(
+    facts: Sequence[MaskFacts], names: Sequence[str] = (), table: Mapping[int, str] | None = None
+) -> MaskRule:
+    """Return the rule for masks that hold this; raise ``DataError`` where no rule fits.
+
+    ``names`` are those of the classes in the order of their indices; ``table`` names the class of
+    each value, as the person or a file beside the masks says.
+    """
+    lossy = any(each.lossy for each in facts)
+    kinds = {each.kind for each in facts}
+    coloured = len({hue for each in facts if each.kind == "colour" for hue in hues(each)}) > 1
+    plain = kinds == {"grey"} or (lossy and kinds != {"colour"} and not coloured)
+    kind: Kind = "grey" if plain else "colour"
+    counts: Counter[int] = Counter()
+    for each in facts:
+        for value, number in each.values.items():
+            counts[changed(value, each.kind, kind)] += number
+    if table:
+        return by_table(table, names, lossy)
+    if lossy:
+        return with_loss(counts, kind, names)
+    if kind == "colour":
+        return by_colour(counts, names)
+    if len(names) in (0, 2) and blurred(counts):
+        return with_loss(counts, kind, names)
+    return by_value(counts, names, numbered(facts))
+
+
+def hues(facts: MaskFacts) -> set[tuple[int, ...]]:
+    """Return the colours that stand out of a mask, coarsely; tinted greys are none."""
+    levels = channels(np.array(list(facts.values), np.int64))
+    counts = np.array(list(facts.values.values()))
+    strong = np.ptp(levels, axis=1) > CHROMA
+    cells: Counter[tuple[int, ...]] = Counter()
+    for cell, number in zip((levels[strong] // (4 * STEP)).tolist(), counts[strong], strict=True):
+        cells[tuple(cell)] += int(number)
+    return {cell for cell, number in cells.items() if number > SHARE * counts.sum()}
+
+
+def blurred(counts: Mapping[int, int]) -> bool:
+    """Return whether values are two, and many between them: a mask that was resized, or a JPEG."""
+    low, high = min(counts), max(counts)
+    near = (high - low) / 10
+    between = [each for each in counts if low + near < each < high - near]
+    extreme = sum(n for each, n in counts.items() if not low + near < each < high - near)
+    many = len(counts) - 2 > BETWEEN and high - low >= 100
+    return many and extreme >= EXTREME * sum(counts.values()) and len(between) >= BETWEEN // 2
+
+
+def numbered(facts: Sequence[MaskFacts]) -> bool:
+    """Return whether masks number objects: in each, values go from 1 on without a gap."""
+    every = [sorted(each.values.keys() - {0}) for each in facts]
+    return all(values == list(range(1, len(values) + 1)) for values in every)
+
+
+def changed(value: int, kind: Kind, wanted: Kind) -> int:
+    """Return a value of one kind as one of another."""
+    if kind == wanted:
+        return value
+    if wanted == "colour":
+        return value * 0x010101
+    red, green, blue = value >> 16, value >> 8 & 255, value & 255
+    return (299 * red + 587 * green + 114 * blue + 500) // 1000
+
+
+def by_value(counts: Mapping[int, int], names: Sequence[str], objects: bool) -> MaskRule:
+    """Return the rule for whole numbers: two values, class indices, or a class for each value."""
+    values = sorted(counts)
+    others = [each for each in values if each != IGNORE]
+    most = max(others, default=0)
+    if len(values) <= 2 and len(names) in (0, 2) and values != [0, 1]:
+        return two_values(values, names)
+    if most < (len(names) or FEW_INDICES) and (names or len(others) > 2 or others == [0, 1]):
+        return by_index(most, IGNORE in counts, names)
+    if len(values) <= FEW_INDICES:
+        given = names or [f"value {each}" for each in values]
+        if len(given) == len(values):
+            reading = (
+                f"a class for each of the values {listing([str(each) for each in values], 12)}"
+            )
+            return made("table", "grey", values, list(range(len(values))), given, reading)
+        raise DataError(
+            f"the masks hold {len(values)} values ({listing([str(each) for each in values], 12)}) "
+            f"for {counted(len(names), 'class')}. Say what they are by --mask-values."
+        )
+    if not objects and most < IGNORE:
+        return by_index(most, IGNORE in counts, names)
+    reading = f"numbers of objects (0 to {most}): 0 is background, all else {FOREGROUND}"
+    return made("threshold", "grey", [0], [1], names or (BACKGROUND, FOREGROUND), reading)
+
+
+def by_index(most: int, ignored: bool, names: Sequence[str]) -> MaskRule:
+    """Return the rule for class indices up to ``most``; 255 is ignored where no class has it."""
+    if not names:
+        names = (BACKGROUND, FOREGROUND) if most < 2 else [f"class {i}" for i in range(most + 1)]
+    values = list(range(len(names)))
+    reading = f"class indices, 0 to {len(names) - 1}"
+    if ignored and len(names) <= IGNORE:
+        values.append(IGNORE)
+        names = [*names, "void"]
+        reading += "; 255 is ignored"
+    return made("table", "grey", values, list(range(len(values))), names, reading)
+
+
+def two_values(values: Sequence[int], names: Sequence[str]) -> MaskRule:
+    """Return the rule for two values, of which the lower is background; or for one value alone."""
+    names = names or (BACKGROUND, FOREGROUND)
+    if len(values) == 1:
+        known = [0, max(1, values[0])] if values[0] == 0 else [0, values[0]]
+        known = [0, 255] if values[0] == 0 else known
+        return made("table", "grey", known, [0, 1], names, f"{values[0]} everywhere")
+    reading = f"two values: {values[0]} is {names[0]}, {values[1]} {names[1]}"
+    return made("table", "grey", values, [0, 1], names, reading)
+
+
+def by_colour(counts: Mapping[int, int], names: Sequence[str]) -> MaskRule:
+    """Return the rule for colours without loss: black first, then by how much they cover."""
+    if names and len(counts) > 2:
+        raise DataError(
+            f"the masks hold {len(counts)} colours, and the classes are named without them "
+            f"({listing(list(names))}). Say which is which by --mask-values."
+        )
+    if len(counts) > MOST_COLOURS:
+        raise DataError(
+            f"the masks hold {len(counts):,} colours, so they are no masks of classes. Name the "
+            "colours of the classes by --mask-values, or the masks by their folder."
+        )
+    values = sorted(counts, key=lambda each: (each != 0, -counts[each], each))
+    given = names or [BACKGROUND if each == 0 else shown(each, "colour") for each in values]
+    if len(given) != len(values):
+        raise DataError(
+            f"the masks hold {len(values)} colours for {counted(len(names), 'class')}. Say which "
+            "is which by --mask-values."
+        )
+    reading = f"a class for each of {len(values)} colours"
+    return made("table", "colour", values, list(range(len(values))), given, reading)
+
+
+def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> MaskRule:
+    """Return the rule for masks compressed with loss: what each class's values lie around.
+
+    Two classes of grey values are parted where their variance within is least (Otsu, 1979).
+    """
+    if kind == "grey":
+        cut = otsu(counts)
+        reading = f"compressed with loss: above {cut} is {(names or ('', FOREGROUND))[1]}"
+        return made("threshold", "grey", [cut], [1], names or (BACKGROUND, FOREGROUND), reading)
+    cells: dict[tuple[int, ...], Counter[int]] = {}
+    for value, number in counts.items():
+        cell = tuple((channels(np.array([value]))[0] + STEP // 2) // STEP)
+        cells.setdefault(cell, Counter())[value] += number
+    least = SHARE * sum(counts.values())
+    large = sorted(cells.values(), key=lambda each: -each.total())
+    values = [each.most_common(1)[0][0] for each in large if each.total() >= least]
+    values.sort(key=lambda each: int(channels(np.array([each])).sum()))
+    given = names or [shown(each, "colour") for each in values]
+    if len(given) != len(values) or (names and len(values) > 2):
+        raise DataError(
+            f"the masks were compressed with loss, and {len(values)} colours stand out in them, "
+            f"for {counted(len(names), 'class')}. Say which is which by --mask-values."
+        )
+    reading = f"compressed with loss: the nearest of {len(values)} colours"
+    return made("nearest", "colour", values, list(range(len(values))), given, reading)
+
+
+def otsu(counts: Mapping[int, int]) -> int:
+    """Return the value halfway between two groups of values, parted where they vary least.
+
+    Halfway, so that what loss leaves around edges is on the side of most of its neighbours.
+    """
+    values = np.array(sorted(counts), np.float64)
+    weights = np.array([counts[int(each)] for each in values], np.float64)
+    below, total = np.cumsum(weights)[:-1], weights.sum()
+    if not below.size:
+        return int(values[0]) if values.size and values[0] < 128 else 127
+    sums, whole = np.cumsum(weights * values)[:-1], (weights * values).sum()
+    between = (whole * below / total - sums) ** 2 / (below * (total - below))
+    cut = int(between.argmax())
+    low, high = sums[cut] / below[cut], (whole - sums[cut]) / (total - below[cut])
+    return int((low + high) / 2)
+
+
+def by_table(table: Mapping[int, str], names: Sequence[str], lossy: bool) -> MaskRule:
+    """Return the rule that the person gave: a name for each value."""
+    kind: Kind = "colour" if max(table) >= COLOUR else "grey"
+    table = {value % COLOUR: name for value, name in table.items()}
+    order = list(names) or list(dict.fromkeys(table.values()))
+    places = {name: place for place, name in enumerate(order)}
+    for name in table.values():
+        places.setdefault(name, len(places))
+    values = list(table)
+    reading = "values as given"
+    how: Literal["table", "nearest"] = "nearest" if lossy else "table"
+    if lossy and kind == "grey":
+        values = [each * 0x010101 for each in values]
+        kind = "colour"
+    return made(how, kind, values, [places[each] for each in table.values()], list(places), reading)
+
+
+def made(
+    how: Literal["table", "threshold", "nearest"],
+    kind: Kind,
+    values: Sequence[int],
+    classes: Sequence[int],
+    names: Sequence[str],
+    reading: str,
+) -> MaskRule:
+    """Return a rule, in which classes that are called void are ignored and have no index."""
+    kept = [name for name in names if not is_void(name)]
+    if len(kept) < 2:
+        raise DataError(
+            f"the masks have {counted(len(kept), 'class')} ({', '.join(kept)}); two are needed. "
+            "Say what their values are by --mask-values."
+        )
+    if len(kept) > IGNORE:
+        raise DataError(f"the masks have {len(kept)} classes; up to {IGNORE} are read.")
+    index = {name: kept.index(name) if name in kept else IGNORE for name in names}
+    classes = [index[names[each]] for each in classes]
+    return MaskRule(how, kind, tuple(values), tuple(classes), tuple(kept), reading)
+
+
+def is_void(name: str) -> bool:
+    """Return whether a class is called void, ignored or the like."""
+    return re.sub(r"\W|_", "", name.lower()) in VOID
+
+
+def read_values(text: str) -> dict[int, str]:
+    """Read --mask-values: "0=background 255=tumour", "#ff0000=kidney"; raise ``RequestError``.
+
+    Colours are ``COLOUR`` + red * 65536 + green * 256 + blue.
+    """
+    table: dict[int, str] = {}
+    for part in re.split(r"[\s,;]+", text.strip()):
+        value, equals, name = part.partition("=")
+        number = re.fullmatch(r"#([0-9a-fA-F]{6})|(\d+)", value)
+        if not equals or not name or number is None:
+            raise RequestError(
+                f"mask-values has {part!r}; it should be VALUE=CLASS pairs such as 0=background "
+                "255=tumour, or #ff0000=kidney."
+            )
+        key = COLOUR + int(number[1], 16) if number[1] else int(number[2])
+        table[key] = name.replace("_", " ")
+    return table
+
+
+def shown(value: int, kind: Kind) -> str:
+    """Return a value as text: a colour as #rrggbb."""
+    return f"#{value:06x}" if kind == "colour" else str(value)
+
+
+def channels(colours: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return red, green and blue of colours. Shape: (count,) -> (count, 3)."""
+    wide = colours.astype(np.int64)
+    return np.stack([wide >> 16, wide >> 8 & 255, wide & 255], 1)

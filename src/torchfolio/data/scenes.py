@@ -1,0 +1,133 @@
+"""Pictures, in files or in memory, with masks that say of every pixel what it shows."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.images import Pixels
+from torchfolio.data.masks import IGNORE, MaskRule, read_mask
+from torchfolio.data.records import ImageArray, ImageFiles, digest
+
+Classes = NDArray[np.uint8]  # (height, width): class indices, or IGNORE
+
+
+class MaskFiles:
+    """The masks of pictures, in files, read as classes by one rule.
+
+    ``parts`` say of each file which class its foreground is, where each file has one class (else
+    none). Of several masks of one picture the later ones lie over the earlier, where they are not
+    background. Outside the field of view, where there is a file of it, nothing counts. ``table``
+    (256,) gives classes other numbers.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[tuple[str, ...]],
+        fields: Sequence[str | None],
+        rule: MaskRule,
+        digests: NDArray[np.uint64],
+        parts: Sequence[tuple[int, ...]] | None = None,
+    ) -> None:
+        self.root = root
+        self.names = list(names)
+        self.fields = list(fields)
+        self.rule = rule
+        self.digests = digests
+        self.parts = parts
+        self.table: Classes | None = None
+
+    def get(self, index: int) -> Classes:
+        """Return the class of every pixel of a picture; raise ``DataError``."""
+        found: Classes | None = None
+        for place, name in enumerate(self.names[index]):
+            over = self.classes_of(name)
+            if self.parts is not None:
+                over = np.where(over == 1, np.uint8(self.parts[index][place]), over)
+            inside = (over > 0) & (over != IGNORE)
+            found = over if found is None else np.where(inside, over, found)
+        assert found is not None  # a picture has at least one mask
+        if self.table is not None:
+            found = self.table[found]
+        view = self.fields[index]
+        if view is not None:
+            values, _, _ = self.values_of(view, "grey")
+            found = np.where(values > 0, found, np.uint8(IGNORE))
+        return found
+
+    def classes_of(self, name: str) -> Classes:
+        """Return the classes that one file holds."""
+        return self.rule.classes_of(self.values_of(name, self.rule.kind)[0])
+
+    def renumbered(self, table: Classes) -> "MaskFiles":
+        """Return the same masks with other classes: those of ``table`` (256,)."""
+        found = copy.copy(self)
+        found.table = table if self.table is None else table[self.table]
+        return found
+
+    def values_of(self, name: str, kind: Any) -> Any:
+        """Return the values of a file."""
+        path = self.root / name
+        return read_mask(path.read_bytes(), path.suffix.lower(), kind)
+
+
+class SceneFiles(ImageFiles):
+    """Pictures in files below one folder, with their masks."""
+
+    def __init__(
+        self,
+        root: Path,
+        names: Sequence[str],
+        digests: NDArray[np.uint64],
+        sizes: NDArray[np.int64],
+        channels: NDArray[np.int64],
+        deep: NDArray[np.bool_],
+        masks: MaskFiles,
+    ) -> None:
+        super().__init__(root, names, digests, sizes, channels, deep)
+        self.masks = masks
+
+    def renumbered(self, table: Classes) -> "SceneFiles":
+        """Return the same pictures with other classes of their masks' pixels."""
+        found = copy.copy(self)
+        found.masks = self.masks.renumbered(table)
+        return found
+
+
+class MaskArray:
+    """The masks of pictures of one size in memory: ``array`` (count, height, width)."""
+
+    def __init__(self, array: Classes) -> None:
+        self.array = array
+        self.digests = np.array([digest(each.tobytes()) for each in array], np.uint64)
+
+    def get(self, index: int) -> Classes:
+        """Return the class of every pixel of a picture."""
+        return self.array[index]
+
+    def renumbered(self, table: Classes) -> "MaskArray":
+        """Return the same masks with other classes: those of ``table`` (256,)."""
+        return MaskArray(table[self.array])
+
+
+class SceneArray(ImageArray):
+    """Pictures of one size in memory, with their masks."""
+
+    def __init__(self, array: Pixels, sources: Sequence[tuple[str, int]], masks: MaskArray) -> None:
+        super().__init__(array, sources)
+        self.masks = masks
+        self.channels = array.shape[3]
+
+    def unchanged(self, index: int) -> bool:
+        """Return whether a picture is what it was when the data were read."""
+        return True
+
+    def renumbered(self, table: Classes) -> "SceneArray":
+        """Return the same pictures with other classes of their masks' pixels."""
+        found = copy.copy(self)
+        found.masks = self.masks.renumbered(table)
+        return found

@@ -1,0 +1,1 @@
+"""Volumes: medical images and stacks of pages, cut into slices."""

@@ -1,0 +1,126 @@
+"""What segmentation decides before training: scale, crop, channels, normalisation, class shares."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.masks import IGNORE
+from torchfolio.errors import RequestError
+from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.image_preparation import IMAGENET_MEAN, IMAGENET_STD, read_range, sums
+from torchfolio.tasks.segmentation.options import SegmentationOptions
+from torchfolio.tasks.segmentation.scenes import Scenes
+
+FIT_PICTURES = 500  # the training pictures that mean and deviation are fitted on
+MULTIPLE = 16  # of crops, so that maps can be halved four times
+
+
+def plan_scenes(
+    card: Card, dataset: Dataset, train: Indices, options: SegmentationOptions
+) -> tuple[Scenes, list[str]]:
+    """Decide all from the training split; return the scenes and a line on each decision."""
+    facts = dataset.records.facts(train)
+    usual = max(card.input[1:])
+    median = int(min(facts["size_median"]))
+    wanted = options.image_size or min(median, usual)
+    scale = wanted / median
+    if options.image_size is not None:
+        why = "as asked"
+    elif scale < 1:
+        why = f"their median side, {median}, becomes {usual}, the usual size of {card.name}"
+    else:
+        why = f"their median side, {median}, is not above {usual}, the usual size of {card.name}"
+    channels = card.input[0] if card.fixed_channels else options.channels or facts["channels"]
+    least = max(card.smallest, 1)
+    crop = options.crop or max(least, min(usual, -(-wanted // MULTIPLE) * MULTIPLE))
+    if crop < least:
+        raise RequestError(f"crop is {crop}; {card.name} takes {least} or more.")
+    state: dict[str, Any] = {
+        "scale": scale,
+        "crop": crop,
+        "channels": channels,
+        "depth": facts["depth"],
+        "classes": list(dataset.classes),
+    }
+    slices = volume_state(dataset)
+    if slices:
+        state["volume"] = slices
+    scenes = Scenes(options, state)
+    lines = [
+        "pictures as they are: " + why if scale == 1 else f"pictures scaled by {scale:.3g}: {why}",
+        f"training crops of {crop} x {crop}, {channels} channel(s) (--crop, --channels)",
+        normalise(scenes, dataset, train),
+    ]
+    pixels = np.zeros(len(dataset.classes), np.int64)
+    empty = 0
+    for index in train.tolist():
+        mask = scenes.mask(dataset, index).numpy()
+        found = np.bincount(mask[mask != IGNORE], minlength=len(pixels))
+        pixels += found
+        empty += not found[1:].any()
+    state["train_pixels"] = pixels.tolist()
+    shares = pixels / max(1, pixels.sum())
+    named = ", ".join(
+        f"{name} {share:.3g}" for name, share in zip(dataset.classes[:12], shares, strict=False)
+    )
+    lines.append(f"shares of the training pixels: {named}")
+    if empty:
+        lines.append(f"{empty:,} of {len(train):,} training masks hold {dataset.classes[0]} only")
+    return scenes, lines
+
+
+def volume_state(dataset: Dataset) -> dict[str, Any]:
+    """Return how volumes are cut, so that others can be; nothing for pictures."""
+    records: Any = dataset.records
+    if not hasattr(records, "factors"):
+        return {}
+    return {
+        "axis": records.axis,
+        "window": dataset.reader_options.get("window", "auto"),
+        "spacing": records.spacing,
+    }
+
+
+def normalise(scenes: Scenes, dataset: Dataset, train: Indices) -> str:
+    """Set mean and deviation of each channel; return what was done."""
+    how, state = scenes.options.normalize, scenes.state
+    channels = state["channels"]
+    if how == "none":
+        state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}
+        return "pixels from 0 to 1, not normalised"
+    if how == "imagenet":
+        if channels != 3:
+            raise RequestError(f"normalize = imagenet needs 3 channels; the data have {channels}.")
+        state["mean"] = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+        state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+        return "normalised by ImageNet's mean and standard deviation"
+    if ":" in how:
+        low, high = read_range(how)
+        state["mean"] = torch.full((channels, 1, 1), -low / (high - low))
+        state["std"] = torch.full((channels, 1, 1), 1 / (high - low))
+        return f"black becomes {low:g}, white {high:g}"
+    if how != "standard":
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
+        )
+    total, squares, count = torch.zeros(channels), torch.zeros(channels), 0
+    for picture in sample(scenes, dataset, train):
+        of_one = sums(picture[None], whole=False)
+        total = total + of_one[0].flatten()
+        squares = squares + of_one[1].flatten()
+        count += of_one[2]
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"], state["std"] = (each.float().view(-1, 1, 1) for each in (mean, std))
+    shown = ", ".join(f"{each:.3f}" for each in mean.tolist())
+    return f"normalised by the training pictures' mean and deviation (mean {shown})"
+
+
+def sample(scenes: Scenes, dataset: Dataset, train: Indices) -> Iterator[torch.Tensor]:
+    """Yield training pictures, evenly spread, as many as are looked at."""
+    places = np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)
+    for index in train[places].tolist():
+        yield scenes.picture(dataset, index)

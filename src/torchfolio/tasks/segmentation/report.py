@@ -1,0 +1,261 @@
+"""Measuring segmentation: the figures of a split, its masks, and the pictures of its report."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.masks import BACKGROUND, IGNORE
+from torchfolio.evaluation.classification_report import range_text, value_text
+from torchfolio.evaluation.names import NAMES
+from torchfolio.evaluation.objects import picture_objects, rand_error
+from torchfolio.evaluation.report import (
+    Gallery,
+    KeyFigure,
+    KeyFigures,
+    Picture,
+    Section,
+    Table,
+    Text,
+    percent,
+    show,
+)
+from torchfolio.evaluation.segmentation import (
+    ClassCounts,
+    SegmentationResult,
+    confusion,
+    picture_dice,
+)
+from torchfolio.evaluation.segmentation import evaluate as measure
+from torchfolio.tasks.base import Context, Evaluation, Parts
+from torchfolio.tasks.segmentation.asking import ask
+from torchfolio.tasks.segmentation.masks import overlay, palette_mask
+
+SHOWN = 6  # pictures of a gallery
+WRITTEN = 10_000  # masks that are written beside the figures
+MOST_CLASSES = 12  # whose objects are counted
+
+
+def evaluate(
+    task: Any, parts: Parts, dataset: Dataset, split: Indices, context: Context
+) -> Evaluation:
+    """Measure a split fully, picture by picture."""
+    classes = task.state["classes"]
+    confusions = np.zeros((len(split), len(classes), len(classes)), np.int64)
+    objects = np.zeros((len(split), len(classes) - 1, 5), np.int64) if counted(classes) else None
+    rand = np.zeros(len(split)) if walled(task.state["train_pixels"]) else None
+    files: dict[str, bytes] = {}
+    parts.network.eval()
+    for place, index in enumerate(split.tolist()):
+        truth = task.scenes.mask(dataset, index).numpy()
+        answer = answered(task, parts, dataset, index, context)
+        confusions[place] = confusion(truth, answer, len(classes))
+        if objects is not None:
+            objects[place] = picture_objects(truth, answer, len(classes))
+        if rand is not None:
+            counts = truth != IGNORE
+            rand[place] = rand_error((truth == 1) & counts, (answer == 1) & counts)
+        if place < WRITTEN:
+            files[f"{place:05d}.png"] = palette_mask(answer)
+    result = measure(
+        confusions,
+        task.state["train_pixels"],
+        objects=objects,
+        of_pictures={} if rand is None else {"rand_error": rand},
+        groups=None if dataset.groups is None else dataset.groups[split],
+        seed=context.seed,
+    )
+    rows = prediction_rows(dataset, split, confusions, classes)
+    sections = []
+    if context.report:
+        sections = [
+            opening(result, classes),
+            galleries(task, parts, dataset, split, result, context),
+            class_section(result, classes),
+        ]
+        if objects is not None:
+            sections.append(object_section(result, classes))
+    found = result.as_json()
+    return Evaluation(
+        metrics=found.pop("metrics"),
+        baseline=found.pop("baseline"),
+        predictions=rows,
+        sections=sections,
+        details={"classes": classes} | found,
+        files=files,
+    )
+
+
+def counted(classes: list[str]) -> bool:
+    """Return whether the classes are things before a background, whose objects can be counted."""
+    return classes[0] == BACKGROUND and len(classes) <= MOST_CLASSES
+
+
+def walled(pixels: list[int]) -> bool:
+    """Return whether the classes are regions and the walls between them: cells and membranes.
+
+    Of two classes, the second then has more than half of the training pixels.
+    """
+    return len(pixels) == 2 and pixels[1] > pixels[0]
+
+
+@torch.inference_mode()
+def answered(
+    task: Any, parts: Parts, dataset: Dataset, index: int, context: Context
+) -> NDArray[np.uint8]:
+    """Return the classes that the network gives the pixels of one picture."""
+    picture = task.scenes.picture(dataset, index).to(context.device)
+    size = tuple(task.scenes.mask(dataset, index).shape)
+    with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
+        return ask(task.state, parts.network, picture, size).classes
+
+
+def prediction_rows(
+    dataset: Dataset, split: Indices, confusions: NDArray[np.int64], classes: list[str]
+) -> list[dict[str, Any]]:
+    """Return a row a picture: its Dice, and the IoU of each class in it."""
+    dice = picture_dice(confusions)
+    iou = ClassCounts.of(confusions).iou()
+    return [
+        {
+            "input": dataset.records.name(index),
+            "mask": f"{place:05d}.png" if place < WRITTEN else "",
+            "dice": round(float(dice[place]), 6),
+            **({} if dataset.groups is None else {"group": str(dataset.groups[index])}),
+            **{
+                f"iou({name})": round(float(value), 6) if np.isfinite(value) else ""
+                for name, value in zip(classes, iou[place], strict=True)
+            },
+        }
+        for place, index in enumerate(split.tolist())
+    ]
+
+
+def opening(result: SegmentationResult, classes: list[str]) -> Section:
+    """Return the numbers that matter, with the baseline beside them."""
+    chosen = ["mean_iou", "mean_dice", "picture_dice", "pixel_accuracy"]
+    if len(classes) == 2:
+        chosen = ["dice", "iou", "picture_dice", "mean_iou", "pixel_accuracy"]
+    figures = []
+    for name in chosen:
+        interval = result.metrics[name]
+        note = f"baseline {value_text(result.baseline[name], share=True, like=interval)}"
+        texts = value_text(interval, share=True), range_text(interval, share=True)
+        figures.append(KeyFigure(NAMES[name], *texts, note))
+    if "rand_error" in result.metrics:
+        rand = result.metrics["rand_error"]
+        texts = value_text(rand, share=False), range_text(rand, share=False)
+        figures.append(KeyFigure(NAMES["rand_error"], *texts, "of regions, at one threshold"))
+    figures.append(KeyFigure("Pictures", show(len(result.pictures))))
+    empty = int((result.confusions[:, 1:].sum((1, 2)) == 0).sum())
+    notes = [
+        "Baseline: the commonest class of the training pixels everywhere. A class that neither "
+        "truth nor answers have is in no mean."
+    ]
+    if empty:
+        notes.append(
+            f"{empty:,} masks hold {classes[0]} only. Of such a picture Dice is 1 where the answer "
+            "holds nothing else either, and 0 otherwise."
+        )
+    return Section("", [KeyFigures(figures), Text("", notes)])
+
+
+def class_section(result: SegmentationResult, classes: list[str]) -> Section:
+    """Return the figures of each class, and which are taken for which."""
+    columns = ["class", "IoU", "95 % interval", "Dice", "precision", "recall", "share of pixels"]
+    total = result.confusions.sum(0)
+    shares = total.sum(1) / max(1, total.sum())
+    rows = []
+    for place, name in enumerate(classes):
+        iou = result.by_class["iou"][place]
+        others = [
+            value_text(result.by_class[key][place], share=True)
+            for key in ("dice", "precision", "recall")
+        ]
+        texts = value_text(iou, share=True), range_text(iou, share=True)
+        rows.append([name, *texts, *others, percent(float(shares[place]))])
+    note = "Over all pixels of the split; intervals are resampled over pictures."
+    blocks: list[Any] = [Table("", columns, rows, note)]
+    wrong = total.astype(np.float64)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:10]
+    pairs = [divmod(int(each), len(classes)) for each in order if wrong.flat[each] > 0]
+    if pairs:
+        table = [
+            [classes[a], classes[b], show(int(total[a, b])), percent(total[a, b] / total[a].sum())]
+            for a, b in pairs
+        ]
+        heads = ["is", "said to be", "pixels", "of the class"]
+        blocks.append(Table("Most confused", heads, table))
+    return Section("Classes", blocks)
+
+
+def object_section(result: SegmentationResult, classes: list[str]) -> Section:
+    """Return how many objects of each class were found, and how wrong their size is."""
+    assert result.objects is not None
+    totals = result.objects.sum(0)
+    columns = ["class", "objects", "found", "95 % interval", "false alarms a picture", "area error"]
+    rows = []
+    for place, name in enumerate(classes[1:]):
+        found, alarms, area = (
+            result.by_class[key][place + 1]
+            for key in ("object_recall", "false_alarms", "area_error")
+        )
+        rows.append(
+            [
+                *(name, show(int(totals[place, 0])), value_text(found, share=True)),
+                *(range_text(found, share=True), value_text(alarms, share=False)),
+                value_text(area, share=True),
+            ]
+        )
+    notes = [
+        "An object is a group of pixels that touch, also at corners. It is found where the answer "
+        "covers at least half of it; one of the answer is a false alarm where it touches none.",
+        "Area error: by what share of its pixels the size of a picture's objects is wrong, the "
+        "mean over pictures that have any.",
+    ]
+    return Section("Objects", [Table("", columns, rows), Text("", notes)])
+
+
+def galleries(
+    task: Any,
+    parts: Parts,
+    dataset: Dataset,
+    split: Indices,
+    result: SegmentationResult,
+    context: Context,
+) -> Section:
+    """Return the worst, the median and the best pictures with truth and answer drawn in."""
+    order = np.argsort(result.pictures, kind="stable")
+    middle = len(order) // 2 - SHOWN // 2
+    chosen = {
+        "Worst": order[:SHOWN],
+        "Around the median": order[max(0, middle) : max(0, middle) + SHOWN],
+        "Best": order[::-1][:SHOWN],
+    }
+    if len(order) <= SHOWN:
+        chosen = {"All, the worst first": order}
+    blocks = []
+    for name, places in chosen.items():
+        items = []
+        for place in places.tolist():
+            index = int(split[place])
+            picture = shown_picture(dataset, index)
+            truth = task.scenes.mask(dataset, index).numpy()
+            answer = answered(task, parts, dataset, index, context)
+            words = f"{dataset.records.name(index)}\nDice {result.pictures[place]:.3f}"
+            items.append(Picture(overlay(picture, truth, answer), words))
+        caption = "Left what is there, right what was said; grey pixels do not count."
+        blocks.append(Gallery(name, items, caption, pairs=True))
+    return Section("Pictures", blocks)
+
+
+def shown_picture(dataset: Dataset, index: int) -> NDArray[np.uint8]:
+    """Return a picture as it is (height, width, 3)."""
+    records: Any = dataset.records
+    pixels = records.pixels(index, 8)
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))

@@ -1,0 +1,70 @@
+"""Departures of U-Net and FCN."""
+
+import torch
+from torch import Tensor, nn
+
+from torchfolio.verification.departures.base import (
+    Departure,
+    attributes,
+    inputs,
+    outputs,
+    without_bias,
+)
+
+
+def swapped(x: Tensor) -> Tensor:
+    """Exchange the two halves of the maps."""
+    first, second = x.chunk(2, 1)
+    return torch.cat([second, first], 1)
+
+
+SEGMENTATION: tuple[Departure, ...] = (
+    Departure(
+        "up-before-skip",
+        "the enlarged maps stand before those of the contracting path, not after them",
+        {"unet": "merge.0", "unet_2015": "merge.1"},
+        inputs(swapped),
+    ),
+    Departure(
+        "corners-not-aligned",
+        "bilinear enlarging without aligned corners",
+        {"unet_bn_bilinear": "merge.0"},
+        lambda network, layer: attributes(nn.Upsample, align_corners=False)(network, layer),
+    ),
+    Departure(
+        "unet-norm-epsilon",
+        "batch norm with an epsilon of 1e-3",
+        {"unet_bn": "down.0.1"},
+        attributes(nn.BatchNorm2d, eps=1e-3),
+    ),
+    Departure(
+        "up-without-bias",
+        "an up-convolution without bias",
+        {"unet": "up.1"},
+        without_bias,
+    ),
+    Departure(
+        "dilated-from-the-first-block",
+        "the first block of a dilated stage has the dilation of the others",
+        {"fcn_resnet50": "backbone.layer3.0.conv2"},
+        attributes(dilation=(2, 2), padding=(2, 2)),
+    ),
+    Departure(
+        "padding-of-one",
+        "the first convolution is padded by 1, not by 100",
+        {"fcn8s": "conv1_1"},
+        attributes(padding=(1, 1)),
+    ),
+    Departure(
+        "crop-off-by-one",
+        "the enlarged scores are cut out one pixel too high",
+        {"fcn16s": "upscore16"},
+        outputs(lambda scores: scores.roll(1, 2)),
+    ),
+    Departure(
+        "fc6-padded",
+        "the 7x7 convolution keeps the size of the maps",
+        {"fcn8s": "fc6"},
+        attributes(padding=(3, 3)),
+    ),
+)

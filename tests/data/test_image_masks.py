@@ -1,0 +1,239 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchfolio import open_data
+from torchfolio.data.masks import IGNORE
+from torchfolio.errors import DataError, RequestError
+
+
+def draw(path: Path, pixels: np.ndarray, **more: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, **more)
+
+
+def write(root: Path, count: int = 4, high: int = 255, size: tuple[int, int] = (12, 16)) -> Path:
+    """Write pictures of noise, and masks with a square in each."""
+    random = np.random.default_rng(0)
+    for index in range(count):
+        draw(root / "images" / f"{index}.png", random.integers(0, 256, (*size, 3)))
+        mask = np.zeros(size)
+        mask[2 : 5 + index, 3:9] = high
+        draw(root / "masks" / f"{index}.png", mask)
+    return root
+
+
+def test_pictures_and_masks_are_read_in_pairs(tmp_path: Path) -> None:
+    data = open_data(write(tmp_path / "数据 集"))
+    assert data.kind == "semantic-segmentation"
+    assert data.reader == "image-masks"
+    assert data.classes == ("background", "foreground")
+    assert len(data) == 4
+    mask = data.records.masks.get(1)
+    assert mask.dtype == np.uint8
+    assert mask[2:6, 3:9].min() == 1
+    assert mask.sum() == 4 * 6
+    assert "pictures in images, masks in masks" in data.reading
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path: Path) -> None:
+    draw(write(tmp_path) / "masks" / "2.png", np.zeros((12, 15)))
+    data = open_data(tmp_path)
+    assert len(data) == 3
+    (problem,) = data.problems
+    assert problem.path == "masks/2.png"
+    assert problem.problem == "the mask has 12 x 15 pixels, its picture 12 x 16"
+    with pytest.raises(DataError, match="12 x 15"):
+        open_data(tmp_path, on_error="stop")
+
+
+@pytest.mark.parametrize("place", ["images", "masks"])
+def test_a_damaged_file_is_named_and_its_pair_left_out(tmp_path: Path, place: str) -> None:
+    file = write(tmp_path) / place / "1.png"
+    file.write_bytes(file.read_bytes()[:60])
+    data = open_data(tmp_path)
+    assert [each.path for each in data.problems] == [f"{place}/1.png"]
+    assert data.records.names == ["images/0.png", "images/2.png", "images/3.png"]
+
+
+def test_what_has_no_partner_is_named(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "masks" / "0.png").unlink()
+    (tmp_path / "images" / "3.png").unlink()
+    data = open_data(tmp_path)
+    assert {each.path: each.problem for each in data.problems} == {
+        "images/0.png": "no mask: left out",
+        "masks/3.png": "a mask without picture: left out",
+    }
+
+
+def test_without_any_pair_it_is_said_what_was_expected(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    (tmp_path / "masks" / "0.png").rename(tmp_path / "masks" / "other.png")
+    with pytest.raises(DataError, match="no picture with a mask"):
+        open_data(tmp_path)
+
+
+def test_class_folders_of_masked_faces_are_no_masks(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("with_mask", "without_mask"):
+        for index in range(3):
+            draw(tmp_path / name / f"{name}_{index}.png", random.integers(0, 256, (9, 9, 3)))
+    data = open_data(tmp_path)
+    assert data.kind == "image-classification"
+    assert data.classes == ("with_mask", "without_mask")
+
+
+def test_several_masks_of_one_picture_are_laid_over_one_another(tmp_path: Path) -> None:
+    draw(tmp_path / "a (1).png", np.zeros((6, 6, 3)))
+    for name, row in (("a (1)_mask", 1), ("a (1)_mask_1", 4)):
+        mask = np.zeros((6, 6))
+        mask[row] = 255
+        draw(tmp_path / f"{name}.png", mask)
+    data = open_data(tmp_path)
+    assert data.records.masks.get(0).sum(1).tolist() == [0, 6, 0, 0, 6, 0]
+
+
+def test_pixels_outside_the_field_of_view_are_ignored(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "21_training.png", np.zeros((4, 6, 3)))
+    mask, view = np.zeros((4, 6)), np.full((4, 6), 255)
+    mask[:, 2] = 255
+    view[0] = 0
+    draw(tmp_path / "1st_manual" / "21_manual1.png", mask)
+    draw(tmp_path / "mask" / "21_training_mask.png", view)
+    found = open_data(tmp_path).records.masks.get(0)
+    assert found.tolist() == [[IGNORE] * 6, *[[0, 0, 1, 0, 0, 0]] * 3]
+
+
+def test_names_and_colours_of_classes_come_from_a_file_beside_the_folders(tmp_path: Path) -> None:
+    draw(tmp_path / "images" / "1.png", np.zeros((1, 3, 3)))
+    draw(tmp_path / "masks" / "1.png", np.array([[[64, 0, 128], [0, 0, 0], [192, 192, 0]]]))
+    (tmp_path / "label_colors.txt").write_text("64 0 128\tCar\n0 0 0\tVoid\n192 192 0\tTree\n")
+    data = open_data(tmp_path)
+    assert data.classes == ("Car", "Tree")
+    assert data.records.masks.get(0).tolist() == [[0, IGNORE, 1]]
+
+
+def test_groups_are_found_in_names(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("TCGA_A_11", "TCGA_A_12", "TCGA_B_3"):
+        draw(tmp_path / "images" / f"{name}.png", random.integers(0, 256, (5, 5, 3)))
+        draw(tmp_path / "masks" / f"{name}.png", np.eye(5) * 255)
+    data = open_data(tmp_path, group_pattern=r"TCGA_(\w)_")
+    assert data.groups is not None
+    assert data.groups.tolist() == ["A", "A", "B"]
+    with pytest.raises(RequestError, match=r"finds nothing in images/TCGA_A_11\.png"):
+        open_data(tmp_path, group_pattern="patient")
+    with pytest.raises(RequestError, match="no regular expression"):
+        open_data(tmp_path, group_pattern="(")
+
+
+def test_lists_of_voc_are_splits(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("2007_1", "2007_2", "2007_3"):
+        draw(tmp_path / "JPEGImages" / f"{name}.png", random.integers(0, 256, (5, 5, 3)))
+        draw(tmp_path / "SegmentationClass" / f"{name}.png", np.eye(5) * 15)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("2007_1\n2007_3\n")
+    (lists / "val.txt").write_text("2007_2\n2007_9\n")
+    data = open_data(tmp_path)
+    assert {split: rows.tolist() for split, rows in data.given.items()} == {
+        "train": [0, 2],
+        "val": [1],
+    }
+    assert any("2007_9 is listed" in each.problem for each in data.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures", "classes"),
+    [
+        ("tumours/busi", 16, 2),
+        ("tumours/brain_mri_png", 34, 2),
+        ("tumours/kidney_ct_jpg", 19, 2),
+        ("tumours/liver_ct_jpg", 239, 2),
+        ("tumours/brats21_jpg", 20, 2),
+        ("tumours/lgg_jpg", 13, 2),
+        ("isbi2012_membrane", 30, 2),
+        ("drive_vessels", 8, 2),
+        ("camvid", 468, 11),
+    ],
+)
+def test_public_data_of_every_layout_are_read(
+    public_data: Path, name: str, pictures: int, classes: int
+) -> None:
+    data = open_data(public_data / name)
+    assert data.kind == "semantic-segmentation"
+    assert len(data) == pictures
+    assert len(data.classes) == classes
+    assert not data.problems
+    empty = 0
+    for index in range(0, len(data), 10):
+        mask = data.records.masks.get(index)
+        empty += not ((mask > 0) & (mask != IGNORE)).any()
+        assert mask.shape == tuple(data.records.sizes[index])
+    assert empty <= 1
+
+
+def test_a_file_for_each_class_is_read_as_its_class(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for index in range(3):
+        draw(tmp_path / "images" / f"{index}.png", random.integers(0, 256, (8, 9, 3)))
+        for place, name in enumerate(("liver", "kidney")):
+            mask = np.zeros((8, 9))
+            mask[2 * place : 2 * place + 2 + index, :4] = 255
+            draw(tmp_path / "masks" / name / f"{index}.png", mask)
+    data = open_data(tmp_path)
+    assert data.classes == ("background", "kidney", "liver")
+    mask = data.records.masks.get(1)
+    assert mask[:2, 0].tolist() == [2, 2]
+    assert mask[2:6, 0].tolist() == [2, 1, 1, 0]
+    assert "a file for each of kidney, liver" in data.reading
+
+
+def test_masks_of_single_objects_are_laid_over_each_other(tmp_path: Path) -> None:
+    for name in "abc":
+        draw(tmp_path / name / "images" / f"{name}.png", np.full((8, 9), 7))
+        for row in (1, 4):
+            mask = np.zeros((8, 9))
+            mask[row, 2:5] = 255
+            draw(tmp_path / name / "masks" / f"{row}{name}.png", mask)
+    data = open_data(tmp_path)
+    assert len(data) == 3
+    assert np.argwhere(data.records.masks.get(0)[:, 2]).reshape(-1).tolist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        ([f"{patient}_{i}" for patient in range(10, 16) for i in (3, 14)], 6),
+        (
+            [
+                f"{turned}_{patient}_7"
+                for patient in range(10, 16)
+                for turned in ("flipped", "mirrored")
+            ],
+            6,
+        ),
+        ([f"TCGA_CS_49{patient}_{i}" for patient in range(10, 15) for i in (1, 2)], 5),
+        ([f"{patient}_{i}" for patient in range(2) for i in range(6)], None),  # too few
+        ([f"image_{i}" for i in range(12)], None),
+        ([f"{year}_{i:06}" for year in range(2007, 2013) for i in (1, 2)], None),  # VOC
+        ([*(f"{patient}_{i}" for patient in range(10, 20) for i in (3, 14)), "stray"], 11),
+        ([f"{i}" for i in range(12)], None),
+        ([f"p{patient}/{i}" for patient in "abcdef" for i in (1, 2)], 6),
+    ],
+)
+def test_slices_of_one_volume_are_one_group(
+    tmp_path: Path, names: list[str], groups: int | None
+) -> None:
+    for name in names:
+        draw(tmp_path / "images" / f"{name}.png", np.full((8, 9), 7))
+        mask = np.zeros((8, 9))
+        mask[1:4, 2:5] = 255
+        draw(tmp_path / "masks" / f"{name}.png", mask)
+    data = open_data(tmp_path)
+    assert (None if data.groups is None else len(set(data.groups.tolist()))) == groups
+    assert open_data(tmp_path, group_pattern="none").groups is None

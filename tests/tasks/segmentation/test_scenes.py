@@ -1,0 +1,144 @@
+"""Training crops: picture and mask are changed alike, by seed, epoch and example alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from discs import write_discs
+
+from torchfolio import open_data
+from torchfolio.data.masks import IGNORE
+from torchfolio.networks.catalogue import find_card
+from torchfolio.tasks.segmentation.options import SegmentationOptions
+from torchfolio.tasks.segmentation.plan import plan_scenes
+from torchfolio.tasks.segmentation.scenes import Scenes, bent, mirrored_places, nearest, windowed
+
+
+def scenes(**options: Any) -> Scenes:
+    state = {"scale": 1.0, "crop": 32, "channels": 1, "depth": 8, "classes": ["a", "b"]}
+    return Scenes(SegmentationOptions(**options), state)
+
+
+def alike(height: int = 40, width: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture that shows its mask: 200 where that is 1."""
+    rows, columns = np.indices((height, width))
+    mask = ((rows - 14) ** 2 + (columns - 30) ** 2 < 90) | (rows > 33)
+    labels = torch.from_numpy(mask.astype(np.uint8))
+    return labels[None] * 200, labels
+
+
+@pytest.mark.parametrize("augment", ["none", "flip", "scale", "elastic"])
+def test_picture_and_mask_are_changed_alike(augment: str) -> None:
+    found = scenes(augment=augment, rare=0.0)
+    picture, mask = alike()
+    draw = np.random.default_rng(0)
+    different = set()
+    for _ in range(20):
+        image, labels = found.crop(picture, mask, draw.random(24))
+        assert image.shape == (1, 32, 32)
+        assert labels.shape == (32, 32)
+        counted = labels != IGNORE
+        wrong = (image[0].float() / 200 - labels).abs() > 0.51  # edges are mixed where pixels move
+        assert wrong[counted].float().mean() < (0.05 if augment in ("scale", "elastic") else 1e-9)
+        different.add(labels.numpy().tobytes())
+    assert len(different) > 10
+
+
+def test_a_crop_depends_on_seed_epoch_and_example_alone(tmp_path: Path) -> None:
+    data = open_data(write_discs(tmp_path))
+    found, _ = plan_scenes(
+        find_card("unet"), data, np.arange(12), SegmentationOptions(crop=32, augment="elastic")
+    )
+    both = found.crops(data, np.array([3, 7]), 5, 1)
+    one = found.crops(data, np.array([7]), 5, 1)
+    assert torch.equal(both.images[1], one.images[0])
+    assert torch.equal(both.masks[1], one.masks[0])
+    assert not torch.equal(found.crops(data, np.array([7]), 6, 1).images, one.images)
+    assert not torch.equal(found.crops(data, np.array([7]), 5, 2).images, one.images)
+
+
+def test_crops_hold_a_rare_class_as_often_as_asked() -> None:
+    mask = torch.zeros(200, 200, dtype=torch.uint8)
+    mask[150, 20] = 1
+    picture = torch.zeros(1, 200, 200, dtype=torch.uint8)
+    numbers = np.random.default_rng(0).random((300, 24))
+    for rare, low, high in ((0.0, 0.0, 0.1), (1.0, 0.4, 0.7)):
+        found = scenes(augment="none", rare=rare)
+        held = [bool(found.crop(picture, mask, row)[1].any()) for row in numbers]
+        assert low <= np.mean(held) <= high  # a class is drawn first: one of two
+
+
+def test_a_picture_smaller_than_the_crop_is_mirrored_and_counts_only_itself() -> None:
+    picture, mask = alike(20, 12)
+    image, labels = scenes(augment="none").crop(picture, mask, np.full(24, 0.9))
+    assert (labels != IGNORE).sum() == 20 * 12
+    inside = labels != IGNORE
+    assert torch.equal(image[0][inside].view(20, 12), picture[0])
+    rows = torch.nonzero(inside.any(1)).flatten()
+    columns = torch.nonzero(inside.any(0)).flatten()
+    top, left = int(rows[0]), int(columns[0])
+    assert torch.equal(image[0, top - 1, columns], picture[0, 1])
+    assert torch.equal(image[0, rows, left - 1], picture[0, :, 1])
+
+
+def test_places_beyond_a_side_are_mirrored() -> None:
+    assert mirrored_places(4, 3, 10).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
+    assert mirrored_places(1, 2, 4).tolist() == [0, 0, 0, 0]
+
+
+def test_a_window_beyond_the_picture_is_filled_where_a_mask_is() -> None:
+    mask = torch.ones(1, 4, 4, dtype=torch.uint8)
+    found = windowed(mask, 0, 0, 6, IGNORE)
+    assert found[0, 1:5, 1:5].eq(1).all()
+    assert found.eq(IGNORE).sum() == 36 - 16
+
+
+def test_masks_take_the_class_at_the_centre_of_a_new_pixel() -> None:
+    mask = torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8)
+    assert nearest(mask, 1, 2).tolist() == [[1, 3]]
+    assert nearest(mask, 2, 8).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]] * 2
+
+
+def test_bending_without_displacement_changes_nothing() -> None:
+    picture, mask = alike(32, 32)
+    image, labels = bent(picture, mask, np.full(18, 0.5))
+    assert torch.equal(image, picture)
+    assert torch.equal(labels, mask)
+
+
+def test_bending_moves_pixels_as_far_as_the_paper_says() -> None:
+    columns = torch.arange(128, dtype=torch.float32).expand(1, 128, 128)
+    mask = torch.zeros(128, 128, dtype=torch.uint8)
+    draw = np.random.default_rng(0)
+    moves = []
+    for _ in range(200):
+        image, _ = bent(columns, mask, draw.random(18))
+        moves.append(float(image[0, 64, 64] - 64))  # the middle of the grid: a drawn displacement
+    assert np.std(moves) == pytest.approx(10, rel=0.15)
+
+
+def test_scaled_pictures_keep_their_shape(tmp_path: Path) -> None:
+    data = open_data(write_discs(tmp_path, size=(60, 90)))
+    found, lines = plan_scenes(
+        find_card("unet"), data, np.arange(8), SegmentationOptions(image_size=30)
+    )
+    assert found.picture(data, 0).shape == (1, 30, 45)
+    assert found.mask(data, 0).shape == (60, 90)
+    assert lines[0] == "pictures scaled by 0.5: as asked"
+
+
+def test_what_is_decided_is_said_with_the_reason(tmp_path: Path) -> None:
+    data = open_data(write_discs(tmp_path, empty=2))
+    found, lines = plan_scenes(find_card("unet"), data, np.arange(12), SegmentationOptions())
+    assert lines[0].startswith("pictures as they are: their median side, 48, is not above 512")
+    assert lines[1] == "training crops of 48 x 48, 1 channel(s) (--crop, --channels)"
+    assert "2 of 12 training masks hold background only" in lines
+    masks = [data.records.masks.get(index) for index in range(12)]
+    assert found.state["train_pixels"] == [
+        sum(int((mask == each).sum()) for mask in masks) for each in (0, 1)
+    ]
+    pixels = np.concatenate([data.records.pixels(index).reshape(-1) for index in range(12)]) / 255
+    assert found.state["mean"].item() == pytest.approx(pixels.mean(), abs=1e-4)
+    assert found.state["std"].item() == pytest.approx(pixels.std(), abs=1e-4)
