@@ -108,7 +108,7 @@ def prepared(card: Card, run: Mapping[str, Any], given: Mapping[str, Any]) -> tu
             f"normalize is {options.normalize}, which is fitted on training pictures, and there "
             "are none. Take imagenet, none or LOW:HIGH."
         )
-    words = fixed_normalisation(pictures)
+    words = fixed_normalisation(options.normalize, pictures.state)
     if words is None:
         raise RequestError(
             f"normalize is {options.normalize!r}; it should be imagenet, none or LOW:HIGH (for "

@@ -92,7 +92,7 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
 def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> str:
     """Fit mean and standard deviation on pictures of the training split."""
     how, state = pictures.options.normalize.replace("_", "-"), pictures.state
-    line = fixed_normalisation(pictures)
+    line = fixed_normalisation(how, state)
     if line is not None:
         return line
     if how not in FITTED:
@@ -110,9 +110,8 @@ def fit_normalisation(pictures: Pictures, dataset: Dataset, sample: Indices) -> 
     return f"normalised by the training pictures' {how} (mean {shown})"
 
 
-def fixed_normalisation(pictures: Pictures) -> str | None:
+def fixed_normalisation(how: str, state: dict[str, Any]) -> str | None:
     """Set mean and standard deviation where pictures have no say in them; else return ``None``."""
-    how, state = pictures.options.normalize.replace("_", "-"), pictures.state
     channels = state["channels"]
     if how == "none":
         state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}

@@ -10,7 +10,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import IGNORE
 from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
-from torchfolio.tasks.image_preparation import IMAGENET_MEAN, IMAGENET_STD, read_range, sums
+from torchfolio.tasks.image_preparation import fixed_normalisation, sums
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 from torchfolio.tasks.segmentation.scenes import Scenes
 
@@ -88,20 +88,9 @@ def normalise(scenes: Scenes, dataset: Dataset, train: Indices) -> str:
     """Set mean and deviation of each channel; return what was done."""
     how, state = scenes.options.normalize, scenes.state
     channels = state["channels"]
-    if how == "none":
-        state |= {"mean": torch.zeros(channels, 1, 1), "std": torch.ones(channels, 1, 1)}
-        return "pixels from 0 to 1, not normalised"
-    if how == "imagenet":
-        if channels != 3:
-            raise RequestError(f"normalize = imagenet needs 3 channels; the data have {channels}.")
-        state["mean"] = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-        state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
-        return "normalised by ImageNet's mean and standard deviation"
-    if ":" in how:
-        low, high = read_range(how)
-        state["mean"] = torch.full((channels, 1, 1), -low / (high - low))
-        state["std"] = torch.full((channels, 1, 1), 1 / (high - low))
-        return f"black becomes {low:g}, white {high:g}"
+    line = fixed_normalisation(how, state)
+    if line is not None:
+        return line
     if how != "standard":
         raise RequestError(
             f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
