@@ -51,7 +51,7 @@ says what is compared, and lists the mistakes that must be caught.
   leaves them, and by onnxruntime from its [exported](guides/export.md) file, at the paper's size,
   batches of one and of three. *rounding*: the same between the network in float32 and in float64,
   which says what another order of the same sums may change: in a hundred layers without shortcuts,
-  not trained, as much as the answer.
+  not trained, as much as the answer. Detectors are not exported (–).
 - *s*, *MiB*: how long the command took, with its imports, and the largest memory that it held.
 
 `python -m tools.exactness run` makes the rows anew, `python -m tools.exactness write` this page.
@@ -108,7 +108,12 @@ def verified(name: str) -> Row:
 
 
 def exported(name: str) -> Row:
-    """Return how far a network's ONNX file is from it, and float32 from float64."""
+    """Return how far a network's ONNX file is from it, and float32 from float64.
+
+    Empty for a detector, which is not exported.
+    """
+    if "object-detection" in find_card(name).tasks:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         run = measure([sys.executable, "-m", "tools.exported", name], {}, Path(folder), LIMIT)
     found = run["output"]
@@ -173,8 +178,10 @@ def section(family: str, rows: list[Row]) -> list[str]:
             row["reference"].replace("; ", "<br>"),
             difference(row["max_difference"]),
             difference(row["max_difference_float64"]),
-            difference(row["onnx_difference"]),
-            difference(row["onnx_rounding"]),
+            *(
+                difference(row[key]) if key in row else "–"
+                for key in ("onnx_difference", "onnx_rounding")
+            ),
             f"{row['seconds']:.0f}",
             "" if row["memory_mib"] is None else f"{row['memory_mib']:,}",
         ]

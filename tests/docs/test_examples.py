@@ -37,7 +37,8 @@ TORCHRUN = {
     "rdzv-endpoint",
 }
 SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
-FEW = {"digits": "few", "digit-scenes": "few-scenes"}  # of the pictures that pages name
+# Of the pictures that pages name.
+FEW = {"digits": "few", "digit-scenes": "few-scenes", "digit-boxes": "few-boxes"}
 FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 
 
@@ -72,6 +73,26 @@ def write_pictures(folder: Path) -> None:
         Image.fromarray(scenes.records.masks.get(index)).save(
             folder / "few-scenes" / "masks" / name
         )
+    write_boxes(folder / "few-boxes")
+
+
+def write_boxes(folder: Path) -> None:
+    """Write the first scenes of digits with their boxes, as YOLO's text files."""
+    boxed = open_dataset("digit-boxes")
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    (folder / "classes.txt").write_text("\n".join(boxed.classes), encoding="utf-8")
+    for index in range(12):
+        picture = boxed.records.pixels(index)[..., 0]
+        Image.fromarray(picture).save(folder / "images" / f"{index}.png")
+        height, width = picture.shape
+        truth = boxed.records.objects[index]
+        lines = [
+            f"{label} {(x0 + x1) / 2 / width} {(y0 + y1) / 2 / height} "
+            f"{(x1 - x0) / width} {(y1 - y0) / height}"
+            for (x0, y0, x1, y1), label in zip(truth.boxes, truth.labels, strict=True)
+        ]
+        (folder / "labels" / f"{index}.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

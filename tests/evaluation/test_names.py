@@ -2,12 +2,12 @@
 
 import pytest
 
-from torchfolio.evaluation import classification, multilabel, segmentation
+from torchfolio.evaluation import classification, detection, multilabel, segmentation
 from torchfolio.evaluation.names import BOUNDED, NAMES, SHARES, title, within
 
 
 def test_every_metric_has_a_name() -> None:
-    every = {*classification.METRICS, *multilabel.METRICS, *segmentation.METRICS}
+    every = {*classification.METRICS, *multilabel.METRICS, *segmentation.METRICS, *detection.COCO}
     assert NAMES.keys() == every
 
 

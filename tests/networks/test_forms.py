@@ -148,10 +148,19 @@ SEGMENTERS = {
     "fcn_resnet50": (35_322_218, 142_725_772_800),
     "fcn_resnet101": (54_314_346, 222_746_867_200),
 }
-COUNTS |= SEGMENTERS
+# Networks that give boxes: facts, sections 13 and 14.
+DETECTORS = {
+    "yolov1": (271_703_550, 20_285_153_280),
+    "yolov2": (50_962_889, 14_732_084_224),
+    "yolov3": (61_949_149, 32_932_037_632),
+    "yolov3_tiny": (8_852_366, 2_782_480_896),
+    "fasterrcnn_vgg16": (137_078_239, 224_627_447_808),
+    "fasterrcnn_resnet50_fpn": (41_808_406, 134_379_721_216),
+}
+COUNTS |= SEGMENTERS | DETECTORS
 COUNTS |= {f"vgg{form}_paper": COUNTS[f"vgg{form}"] for form in ("11", "13", "16", "16_c", "19")}
 
-SLOW = ("101", "152", "1202", "vgg", "161", "201", "264", "vit_l", "vit_b", "2012", "fcn")
+SLOW = ("101", "152", "1202", "vgg", "161", "201", "264", "vit_l", "vit_b", "2012", "fcn", "rcnn")
 LARGE = [name for name in COUNTS if any(word in name for word in SLOW)]
 SMALLEST = [
     "softmax_regression", "mlp_plain", "mlp", "mlp_bn", "maxout_mlp", "maxout_conv_mnist",
@@ -219,7 +228,7 @@ def test_the_catalogue_holds_these_networks() -> None:
 
 @pytest.mark.parametrize("names", [SMALLEST, [*BY_HEART, *BY_RECIPE], [name for name, _ in ODD]])
 def test_every_family_is_among_those_that_are_tried(names: list[str]) -> None:
-    classifiers = [card for name, card in cards().items() if name not in SEGMENTERS]
+    classifiers = [card for card in cards().values() if "image-classification" in card.tasks]
     assert {find_card(each).family for each in names} == {card.family for card in classifiers}
 
 
@@ -239,7 +248,11 @@ def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(each, marks=[pytest.mark.slow] if each in LARGE else []) for each in COUNTS],
+    [
+        pytest.param(each, marks=[pytest.mark.slow] if each in LARGE else [])
+        for each in COUNTS
+        if each not in DETECTORS
+    ],
 )
 def test_a_batch_of_the_smallest_images_gives_a_score_for_each_class(name: str) -> None:
     network, shape = smallest(name, num_classes=7)  # in train mode: without the statistics of
@@ -249,6 +262,28 @@ def test_a_batch_of_the_smallest_images_gives_a_score_for_each_class(name: str) 
     pixels = [side - 2 * margin for side in shape[1:]] if name in SEGMENTERS else []
     assert scores.shape == (3, 7, *pixels)
     assert scores.isfinite().all()
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_gives_boxes_and_a_score_for_each_class(name: str) -> None:
+    network, shape = smallest(name, num_classes=7)
+    images = torch.rand(3, *shape)
+    targets = [(torch.tensor([[4.0, 4, 30, 28]]), torch.tensor([each])) for each in range(3)]
+    told = [targets] if getattr(network, "needs_targets", False) else []
+    loss = network.loss(network(images, *told), targets)
+    loss.backward()
+    for parameter_name, parameter in network.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+    with torch.no_grad():
+        found = network.candidates(network.eval()(images))
+    assert len(found) == 3
+    for boxes, scores in found:
+        assert boxes.shape in ((len(scores), 4), (len(scores), 7, 4))
+        assert scores.shape[1] == 7
+        assert (scores >= 0).all()
+        assert (scores <= 1).all()
+        assert boxes.isfinite().all()
 
 
 @pytest.mark.parametrize("name", SMALLEST)

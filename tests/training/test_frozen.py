@@ -44,7 +44,10 @@ SEVERAL = {
     "capsnet": {"digitcaps", "decoder"},
     "capsnet_official": {"digitcaps", "decoder"},
 }
-SEGMENTERS = {
+NO_CLASSIFIERS = {
+    "yolov3": {"heads", "laterals"},
+    "yolov3_tiny": {"heads", "laterals"},
+    "fasterrcnn_vgg16": {"cls_score", "bbox_pred"},
     "fcn_resnet50": {"classifier", "aux_classifier"},
     "fcn_resnet101": {"classifier", "aux_classifier"},
     "fcn32s": {"score_fr"},
@@ -104,7 +107,7 @@ def test_what_trains_is_what_the_design_says(name: str) -> None:
         for key, each in network.named_children()
     ]
     modules = [key for key, parameters in trainable if parameters]
-    head = (SEVERAL | SEGMENTERS).get(name) or (
+    head = (SEVERAL | NO_CLASSIFIERS).get(name) or (
         {"aux1", "aux2", "fc"} & set(modules) if find_card(name).family == "googlenet" else set()
     )
     assert set(freeze(network, "head")) == (head or {modules[-1]})

@@ -23,7 +23,13 @@ LARGE = (
     "vit_ti_16",
     "capsnet",
     "capsnet_official",
+    "yolov1",
+    "yolov2",
+    "fasterrcnn_vgg16",
+    "fasterrcnn_resnet50_fpn",
 )
+DEAREST = {"yolov1"}  # of 272 million parameters
+# Of large networks the suite plants a mistake in the first that has it; docs/grading.md has all.
 PLANTED = [
     pytest.param(
         each,
@@ -33,7 +39,8 @@ PLANTED = [
         marks=pytest.mark.slow if network in LARGE else (),
     )
     for each in DEPARTURES
-    for network, layer in each.on.items()
+    for place, (network, layer) in enumerate(each.on.items())
+    if (not place or network not in LARGE) and network not in DEAREST
 ]
 
 

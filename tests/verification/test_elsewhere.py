@@ -143,7 +143,7 @@ def test_other_libraries_networks_are_told_apart_from_what_they_are_not(
     library: str, call: str, network: str, causes: list[str] | None
 ) -> None:
     module = eval(f"made.{call}", {"made": pytest.importorskip(library)})
-    found = grade(module, network)
+    found = grade(module, network, seconds=60.0 if causes else 10.0)
     assert not found.passed
     assert found.layer
     if causes is not None:

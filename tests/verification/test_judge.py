@@ -12,18 +12,18 @@ from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import find_card, list_networks
 from torchfolio.verification import Verification, judge, verify
 from torchfolio.verification.carrying import check_names
-from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar, vit
+from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar, vit, yolov1
 
 # The suite compares the smaller forms of a family in full, and names and shapes of all of them;
 # 'folio verify' compares every form in full.
 DEPTHS = ("resnet18", "resnet50", "resnet56")
-LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit", "fcn", "unet")
+LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit", "fcn", "unet", "fasterrcnn")
 LEFT_OUT = (
     *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
     *("densenet264", "vit_b", "vit_l", "alexnet_2012_ungrouped", "vgg11_paper"),
-    *("fcn16s", "fcn32s", "fcn_resnet101", "unet_vgg16_bn"),
+    *("fcn16s", "fcn32s", "fcn_resnet101", "unet_vgg16_bn", "yolov", "fasterrcnn_vgg16"),
 )
-KEPT = ("resnet20", *DEPTHS)
+KEPT = ("resnet20", "yolov3_tiny", *DEPTHS)
 FULL = [
     pytest.param(name, marks=pytest.mark.slow if name.startswith(LARGE) else ())
     for name in list_networks()
@@ -45,6 +45,21 @@ def agrees(verdict: Verification) -> None:
 @pytest.mark.parametrize("name", FULL)
 def test_networks_agree_with_their_references(name: str) -> None:
     agrees(verify(name))
+
+
+def test_yolo_agrees_on_a_grid_of_two_cells() -> None:
+    form = yolov1.OTHER_FORM  # in full it holds 272 million parameters
+    sizes = {"num_classes": form.num_classes, "in_channels": form.in_channels}
+    network = build("yolov1", image_size=form.image_size, **sizes)
+    verdict = Verification("yolov1")
+    judge.judge(network, find_criteria(find_card("yolov1"), form), form, verdict)
+    assert verdict.failures == []
+    assert verdict.max_difference <= 1e-5
+    assert verdict.max_difference_64 <= 1e-10
+    network.features[1].negative_slope = 0.01
+    verdict = Verification("yolov1")
+    judge.judge(network, find_criteria(find_card("yolov1"), form), form, verdict)
+    assert any("the input of features.3 differs" in each for each in verdict.failures)
 
 
 @pytest.mark.parametrize("name", list_networks())

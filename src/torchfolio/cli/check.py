@@ -111,6 +111,7 @@ def check_data(
         Write a page with all of it, and pictures, to this file.
     """
     from torchfolio.data.check import inspect_dataset
+    from torchfolio.data.check_boxes import BOXED, inspect_boxes
     from torchfolio.data.check_masks import MASKED, inspect_masks
     from torchfolio.data.readers import open_dataset
     from torchfolio.data.splits import SplitOptions, make_splits
@@ -137,15 +138,15 @@ def check_data(
         splits = make_splits(dataset, options, seed)
     except DataError as error:
         impossible = str(error)
-    inspect = inspect_masks if dataset.kind == MASKED else inspect_dataset
+    inspect = {MASKED: inspect_masks, BOXED: inspect_boxes}.get(dataset.kind, inspect_dataset)
     findings = inspect(dataset, splits, least, Counter(out, "compared"))
     if impossible:
         findings.add("split", ".", impossible)
     document = as_document(dataset, splits, findings)
     if not json:
         show(out, dataset, splits, findings)
-    if fix is not None and dataset.kind == MASKED:
-        raise RequestError("--fix writes copies of classified pictures; these have masks.")
+    if fix is not None and dataset.kind in (MASKED, BOXED):
+        raise RequestError("--fix writes copies of classified pictures; these have masks or boxes.")
     if fix is not None:
         from torchfolio.data.clean import fix as write_clean
         from torchfolio.data.clean import removed_file

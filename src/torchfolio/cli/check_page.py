@@ -7,6 +7,7 @@ import numpy as np
 
 from torchfolio.cli.check import SETS, facts_line, label_lines, split_counts, without_label
 from torchfolio.data.check import KINDS, label_sets
+from torchfolio.data.check_boxes import BOXED, relative_sizes
 from torchfolio.data.check_masks import MASKED
 from torchfolio.evaluation.report import (
     Block,
@@ -84,6 +85,9 @@ def _samples(dataset: "Dataset") -> Gallery:
         chosen = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
         caption = "Every class but the first in its colour; grey pixels do not count."
         return Gallery("", [_masked(dataset, int(each)) for each in chosen], caption)
+    if dataset.kind == BOXED:
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
+        return Gallery("", [_boxed(dataset, int(each)) for each in chosen])
     labels, groups = dataset.labels, len(dataset.classes)
     if dataset.targets is not None:
         counts = dataset.targets.sum(0, dtype=np.int64)
@@ -114,6 +118,25 @@ def _masked(dataset: "Dataset", index: int) -> Picture:
     return Picture(tinted(np.asarray(image), np.asarray(mask)), _short(dataset, index))
 
 
+def _boxed(dataset: "Dataset", index: int) -> Picture:
+    """Return a picture with its boxes drawn in, a colour for each class."""
+    from PIL import Image, ImageDraw
+
+    from torchfolio.tasks.segmentation.masks import colours
+
+    records: Any = dataset.records
+    objects = records.objects[index]
+    image = Image.fromarray(_pixels(dataset, index)).convert("RGB")
+    width = image.width
+    image.thumbnail((2 * SIDE, 2 * SIDE))
+    pen, shades = ImageDraw.Draw(image), colours(256)
+    for box, label in zip(objects.boxes * (image.width / width), objects.labels, strict=True):
+        shade = tuple(int(each) for each in shades[int(label) % 255 + 1])
+        pen.rectangle([float(each) for each in box], outline=shade, width=2)
+    names = dict.fromkeys(dataset.classes[label] for label in objects.labels.tolist())
+    return Picture(np.asarray(image), f"{_short(dataset, index)}\n{', '.join(names) or 'nothing'}")
+
+
 def _balance(findings: "Findings", names: tuple[str, ...]) -> str:
     """Return the drawing of how many pictures each class, or label, has in each split."""
     from torchfolio.data.splits import NAMES
@@ -132,10 +155,17 @@ def _rows(findings: "Findings", names: tuple[str, ...]) -> list[list[Cell]]:
 def _classes(dataset: "Dataset", findings: "Findings") -> list[Block]:
     names = dataset.classes
     columns = ["Class", "Train", "Val", "Test", "All"]
-    return [
-        Figure("Pictures of each class", _balance(findings, names)),
+    boxed = dataset.kind == BOXED
+    blocks: list[Block] = [
+        Figure(f"{'Objects' if boxed else 'Pictures'} of each class", _balance(findings, names)),
         Table("Counts", columns, _rows(findings, names)),
     ]
+    if boxed:
+        from torchfolio.evaluation.figures.boxes import box_sizes
+
+        caption = "Width and height of every box as shares of its picture's; the line is a square."
+        blocks.append(Figure("Sizes and shapes", box_sizes(relative_sizes(dataset)), caption))
+    return blocks
 
 
 def _labels(dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> list[Block]:

@@ -211,6 +211,23 @@ def _labels(found: Findings, dataset: Dataset) -> None:
             found.add("label", name, f"differs from {other!r} in case only: one label, perhaps")
 
 
+def note_copies(
+    found: Findings, records: Any, side: Indices, same: Callable[[int, int], bool]
+) -> None:
+    """Note pictures that are there twice; ``same`` says whether two have the same answer."""
+    for group in groups_of(records.digests()):
+        found.copies.append(group)
+        first = int(group[0])
+        for each in group[1:].tolist():
+            text, kind = f"the same picture as {records.name(first)}", "duplicate"
+            if not same(first, each):
+                text, kind = f"{text}, with another answer", "differing"
+            if side[each] != side[first]:
+                kind = "leak" if kind == "duplicate" else kind
+                text += f" ({NAMES[side[first]]}), and in {NAMES[side[each]]}"
+            found.add(kind, records.name(each), text)
+
+
 def label_sets(dataset: Dataset) -> list[tuple[str, int]]:
     """Return the sets of labels that pictures have, in words, the commonest first, with counts."""
     assert dataset.targets is not None

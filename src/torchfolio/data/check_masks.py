@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from torchfolio.data.check import Findings, groups_of, problem_kind, shapes
+from torchfolio.data.check import Findings, note_copies, problem_kind, shapes
 from torchfolio.data.dataset import Dataset, Indices, Progress
 from torchfolio.data.folders import counted
 from torchfolio.data.masks import IGNORE
@@ -62,17 +62,8 @@ def inspect_masks(
     found = Findings(counts.astype(np.int64))
     for problem in dataset.problems:
         found.add(problem_kind(problem), problem.path, problem.problem)
-    for group in groups_of(records.digests()):
-        found.copies.append(group)
-        first = int(group[0])
-        for each in group[1:].tolist():
-            text, kind = f"the same picture as {records.name(first)}", "duplicate"
-            if records.masks.digests[each] != records.masks.digests[first]:
-                text, kind = f"{text}, with another mask", "differing"
-            if side[each] != side[first]:
-                kind = "leak" if kind == "duplicate" else kind
-                text += f" ({NAMES[side[first]]}), and in {NAMES[side[each]]}"
-            found.add(kind, records.name(each), text)
+    masks = records.masks.digests
+    note_copies(found, records, side, lambda one, two: bool(masks[one] == masks[two]))
     occurrences(found, dataset, pixels, counts)
     shapes(found, records.sizes, records.name, network_min_size)
     return found

@@ -1,8 +1,9 @@
 """Weights from files: what is read, what of it a network takes, and what is said about it.
 
-``.safetensors`` files and torch's own (``.pth``, ``.pt``, ``.th``, ``.bin``; zip and the older
-format) are told apart by their content. A pickle is never executed: torch reads such files with
-``weights_only=True``, which admits tensors, plain containers and the few types named below.
+``.safetensors`` files, torch's own (``.pth``, ``.pt``, ``.th``, ``.bin``; zip and the older format)
+and Darknet's (``.weights``) are told apart by their content. A pickle is never executed: torch
+reads such files with ``weights_only=True``, which admits tensors, plain containers and the few
+types named below.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torchfolio.checkpoint import read_tensors
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.build import build, sized_by
 from torchfolio.networks.catalogue import Card
+from torchfolio.networks.darknet import is_darknet, read_darknet
 
 # Under which key training programs keep the weights within a checkpoint, in the order of trust.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
@@ -98,8 +100,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         ) from error
     if not head:
         raise FolioError(f"{path} is empty (0 bytes). Copy or download it again.")
-    if head[8:9] == b"{":  # eight bytes of length, then JSON: safetensors
-        found: Any = _one_network(*read_tensors(path), path)
+    if is_darknet(head):
+        found: Any = read_darknet(path)
+    elif head[8:9] == b"{":  # eight bytes of length, then JSON: safetensors
+        found = _one_network(*read_tensors(path), path)
     else:
         found = _read_torch(path)
     return clean(_unwrap(found, path), path)
@@ -111,8 +115,8 @@ def weights_file(path: Path) -> Path:
         return path
     if not path.exists():
         raise RequestError(
-            f"There are no weights at {path}. Give a .safetensors, .pth, .pt, .th or .bin file, "
-            "or the folder of a run."
+            f"There are no weights at {path}. Give a .safetensors, .pth, .pt, .th, .bin or "
+            ".weights file, or the folder of a run."
         )
     for name in ("best", "last"):
         file = path / "weights" / f"{name}.safetensors"
@@ -293,7 +297,10 @@ def in_our_names(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str,
     """Return tensors under a network's names: its page's ``renames``, then ``adapted(weights)``."""
     given = rename(weights, getattr(network, "renames", ()))
     adapted = getattr(network, "adapted", None)
-    return given if adapted is None else adapted(given)
+    try:
+        return given if adapted is None else adapted(given)
+    except ValueError as error:
+        raise RequestError(f"The weights do not fit this network: {error}.") from error
 
 
 def head_names(network: nn.Module) -> list[str]:

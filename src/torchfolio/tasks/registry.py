@@ -10,6 +10,7 @@ TASKS = {
     "image-classification": "image_classification:ImageClassification",
     "image-ensemble": "image_ensemble:ImageEnsemble",
     "multilabel-classification": "multilabel_classification:MultilabelClassification",
+    "object-detection": "detection.task:ObjectDetection",
     "semantic-segmentation": "segmentation.task:SemanticSegmentation",
 }
 # How exported files answer, by their task: modules that do not import torch.

@@ -165,7 +165,8 @@ def homes(
     if isinstance(data, Dataset):
         return task_for(card, data.kind, wanted), READERS.get(data.reader)
     download = bool(settings.get("download"))
-    found, place = find_reader(data, settings.get("reader"), download=download)
+    kinds = {kind for name in card.tasks for kind in find_task(name).kinds}
+    found, place = find_reader(data, settings.get("reader"), download=download, kinds=kinds)
     return task_for(card, found.kind_of(place, settings), wanted), found
 
 

@@ -6,7 +6,7 @@ these agree (see :mod:`torchfolio.verification.comparison`).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +46,22 @@ def together(outputs: Any) -> Tensor:
     if isinstance(outputs, Tensor):
         return outputs
     if isinstance(outputs, tuple) and len(outputs) > 1:
-        if not all(isinstance(each, Tensor) for each in outputs):
-            raise TypeError("it returns a tuple of other things than tensors")
-        return torch.cat([each.flatten() for each in outputs])
+        return torch.cat([each.flatten() for each in tensors_of(outputs)])
     raise TypeError(f"it returns a {type(outputs).__name__}, not a tensor")
+
+
+def tensors_of(outputs: Sequence[Any]) -> Iterator[Tensor]:
+    """Give the tensors of a tuple, and of lists in it; sizes and ``None`` beside them say no more.
+
+    Raises ``TypeError`` for anything else.
+    """
+    for each in outputs:
+        if isinstance(each, Tensor):
+            yield each
+        elif isinstance(each, list):
+            yield from tensors_of(each)
+        elif not (each is None or isinstance(each, tuple)):
+            raise TypeError("it returns a tuple of other things than tensors")
 
 
 class Copies:

@@ -1,6 +1,6 @@
 """Readers: what recognises data behind a path, and opens them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,18 @@ from torchfolio.data.downloads import SOURCES, find_known, known_name
 from torchfolio.data.folders import contents, counted, listing
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.cifar import Cifar
-from torchfolio.data.readers.digit_scenes import DigitScenes
+from torchfolio.data.readers.coco import CocoBoxes
+from torchfolio.data.readers.coco_masks import CocoMasks
+from torchfolio.data.readers.digit_scenes import DigitBoxes, DigitScenes
 from torchfolio.data.readers.digits import Digits
 from torchfolio.data.readers.idx import Idx
 from torchfolio.data.readers.image_folder import ImageFolder
 from torchfolio.data.readers.image_masks import ImageMasks
 from torchfolio.data.readers.image_table import ImageTable
 from torchfolio.data.readers.npz import Npz
+from torchfolio.data.readers.voc_boxes import VocBoxes
 from torchfolio.data.readers.volumes import Volumes
+from torchfolio.data.readers.yolo_boxes import YoloBoxes
 from torchfolio.errors import DataError, RequestError, normalise, unknown
 from torchfolio.options import read_options
 
@@ -27,15 +31,24 @@ ORDER: tuple[type[Reader], ...] = (
     Cifar,
     Npz,
     Volumes,
+    CocoBoxes,
+    CocoMasks,
+    VocBoxes,
+    YoloBoxes,
     ImageMasks,
     ImageTable,
     ImageFolder,
     Digits,
     DigitScenes,
+    DigitBoxes,
 )
 READERS: dict[str, type[Reader]] = {each.name: each for each in ORDER}
+# Kinds of data that may lie in one folder.
+ANNOTATED = {"semantic-segmentation", "object-detection"}
 # Opened by their names.
-BUILT_IN: dict[str, type[Reader]] = {normalise(each.name): each for each in (Digits, DigitScenes)}
+BUILT_IN: dict[str, type[Reader]] = {
+    normalise(each.name): each for each in (Digits, DigitScenes, DigitBoxes)
+}
 
 
 def open_dataset(
@@ -72,10 +85,12 @@ def find_reader(
     *,
     download: bool = False,
     progress: Progress | None = None,
+    kinds: Collection[str] = (),
 ) -> tuple[type[Reader], Path]:
     """Return the reader for a path and the folder or file it is to read; no picture is decoded.
 
-    An archive is unpacked into the cache folder the first time.
+    An archive is unpacked into the cache folder the first time. ``kinds`` are those that a network
+    takes: where pictures have both masks and boxes, its own are read.
     """
     wanted = named_reader(reader) if reader is not None else None
     asked = Path(path)
@@ -101,7 +116,7 @@ def find_reader(
             )
         asked = find_known(name, download=download, progress=progress)
     place = unpack(asked) if is_archive(asked) else asked
-    found = wanted or recognise(place)
+    found = wanted or recognise(place, kinds)
     if asked.is_dir() and (found is None or found.recognise(place) is None):
         inner = [each for each in contents(asked)[1] if is_archive(each)]
         if len(inner) > 1 and found is None:
@@ -109,7 +124,7 @@ def find_reader(
             raise DataError(f"{path} holds several archives: {names}. Give the path of one.")
         if len(inner) == 1:
             place = unpack(inner[0])
-            found = wanted or recognise(place)
+            found = wanted or recognise(place, kinds)
     if found is None:
         raise DataError(_not_recognised(path, place))
     return found, place
@@ -133,22 +148,27 @@ def _not_recognised(path: str | Path, place: Path) -> str:
     )
 
 
-def recognise(place: Path) -> type[Reader] | None:
-    """Return the first reader that recognises a path.
+def recognise(place: Path, kinds: Collection[str] = ()) -> type[Reader] | None:
+    """Return the first reader that recognises a path, or the first of ``kinds`` beside it.
 
     What one finds wrong is told only if no other recognises it: a damaged table beside class
     folders does not keep them from being read.
     """
     wrong = None
+    first: type[Reader] | None = None
     for each in READERS.values():
+        if first is not None and (each.kind not in kinds or each.kind not in ANNOTATED):
+            continue
         try:
             if each.recognise(place):
-                return each
+                if each.kind in kinds or not ANNOTATED & {each.kind, *kinds}:
+                    return each
+                first = first or each
         except DataError as error:
             wrong = wrong or error
-    if wrong is not None:
+    if wrong is not None and first is None:
         raise wrong
-    return None
+    return first
 
 
 def named_reader(name: str) -> type[Reader]:

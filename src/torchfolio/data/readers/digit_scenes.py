@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.boxes import BoxArray, Objects, told_objects
 from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.readers.digits import enlarge, read_digits
 from torchfolio.data.records import fingerprint
@@ -39,7 +40,7 @@ class DigitScenes(Reader):
     def read(
         self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
     ) -> Dataset:
-        pictures, masks = scenes()
+        pictures, masks, _ = scenes()
         records = SceneArray(pictures[..., None], [(NAME, len(pictures))], MaskArray(masks))
         return Dataset(
             kind=self.kind,
@@ -56,13 +57,45 @@ class DigitScenes(Reader):
         )
 
 
-def scenes() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the pictures and the classes of their pixels, both (scenes, 96, 96)."""
+class DigitBoxes(Reader):
+    """The scenes of :class:`DigitScenes` with a box around each digit."""
+
+    name: ClassVar[str] = "digit-boxes"
+    reads: ClassVar[str] = "boxes in the built-in scenes of digits, by the name 'digit-boxes'"
+    kind: ClassVar[str] = "object-detection"
+
+    @classmethod
+    def recognise(cls, path: Path) -> str | None:
+        return None  # opened by its name, never by a path
+
+    def read(
+        self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
+    ) -> Dataset:
+        pictures, _, objects = scenes()
+        records = BoxArray(pictures[..., None], [(self.name, len(pictures))], objects)
+        return Dataset(
+            kind=self.kind,
+            name=self.name,
+            path=self.name,
+            reader=self.name,
+            records=records,
+            given={"train": np.arange(len(pictures))},
+            fingerprint=fingerprint(self.name, pictures, *told_objects(objects)),
+            classes=CLASSES[1:],
+            facts=records.facts(),
+            problems=[],
+            reading="scenes of digits, with a box around each",
+        )
+
+
+def scenes() -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[Objects]]:
+    """Return the pictures and the classes of their pixels, both (scenes, 96, 96), and the boxes."""
     values, labels = read_digits()
     random = np.random.default_rng(SEED)
     bitmaps = {factor: enlarge(values, factor) for factor in FACTORS}
     ink: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.uint8]] = []
+    rows: list[list[tuple[int, ...]]] = []
     count = MOST  # of the digits in the last scene
     wanted = 0
     for index in random.permutation(len(values)).tolist():
@@ -71,18 +104,32 @@ def scenes() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if place is None:
             ink.append(np.zeros((SIDE, SIDE), np.uint8))
             masks.append(np.zeros((SIDE, SIDE), np.uint8))
+            rows.append([])
             count, wanted = 0, int(random.integers(1, MOST + 1))
             place = free_place(masks[-1], len(bitmap), random)
             assert place is not None  # a scene without digits has room
         window = (slice(place[0], place[0] + len(bitmap)), slice(place[1], place[1] + len(bitmap)))
         ink[-1][window] = np.maximum(ink[-1][window], bitmap)
         masks[-1][window][bitmap > INK] = labels[index] + 1
+        row, column = np.nonzero(bitmap > INK)
+        corners = column.min(), row.min(), column.max() + 1, row.max() + 1
+        at = (place[1], place[0]) * 2
+        rows[-1].append(
+            (*(int(c) + a for c, a in zip(corners, at, strict=True)), int(labels[index]))
+        )
         count += 1
     shape = (len(ink), SIDE, SIDE)
     paper = random.uniform(20, 90, (len(ink), 1, 1)) + random.normal(0, 12, shape)
     strength = random.uniform(0.5, 0.75, (len(ink), 1, 1))
     pictures = paper + strength * np.stack(ink)
-    return pictures.clip(0, 255).round().astype(np.uint8), np.stack(masks)
+    return pictures.clip(0, 255).round().astype(np.uint8), np.stack(masks), list(map(boxed, rows))
+
+
+def boxed(rows: list[tuple[int, ...]]) -> Objects:
+    """Return the objects of one scene: left, top, right, bottom and digit of each."""
+    table = np.array(rows)
+    aside = np.zeros(len(rows), bool)
+    return Objects(table[:, :4].astype(np.float32), table[:, 4].astype(np.int64), aside)
 
 
 def free_place(

@@ -51,6 +51,7 @@ FOLDERS = frozenset(
 )  # fmt: skip
 OF_NNUNET = {"imagestr": "train", "imagests": "test"}
 CHANNEL = re.compile(r"_0000$")  # of nnU-Net's names: the first channel
+MEASURED = 20  # volumes whose spacing chooses the axis
 LOOK = 200  # files that are looked at to recognise volumes
 LEAST_GROUPS = 3  # one for each split
 APART = 0.5  # voxels: how far a mask may lie from its volume
@@ -164,7 +165,7 @@ class Volumes(Reader):
         if self.options.axis != "auto":
             return self.options.axis
         spacings = []
-        for source in sources:
+        for source in sources[:: max(1, len(sources) // MEASURED)]:
             try:
                 spacings.append(read_files(source.files).spacing)
             except DataError:

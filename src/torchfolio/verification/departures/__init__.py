@@ -8,6 +8,7 @@ from torchfolio.verification.departures.base import Departure
 from torchfolio.verification.departures.capsnet import CAPSULES
 from torchfolio.verification.departures.cifar_quick import QUICK
 from torchfolio.verification.departures.densenet import DENSE
+from torchfolio.verification.departures.detection import DETECTION
 from torchfolio.verification.departures.inception import INCEPTION
 from torchfolio.verification.departures.lenet import LENET
 from torchfolio.verification.departures.lenet_caffe import LENET_CAFFE
@@ -21,7 +22,7 @@ __all__ = ["DEPARTURES", "Departure", "table"]
 
 DEPARTURES: tuple[Departure, ...] = (
     *RESIDUAL, *LENET, *LENET_CAFFE, *LINEAR, *ALEXNET, *INCEPTION, *DENSE, *MOBILE, *CAPSULES,
-    *TRANSFORMER, *QUICK, *SEGMENTATION,
+    *TRANSFORMER, *QUICK, *SEGMENTATION, *DETECTION,
 )  # fmt: skip
 
 

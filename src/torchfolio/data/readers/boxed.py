@@ -1,0 +1,144 @@
+"""What every reader of boxes ends with: a dataset of pictures and the objects in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from torchfolio.data.boxes import KIND, BoxFiles, Objects, told_objects
+from torchfolio.data.dataset import Dataset, Problem, Reader
+from torchfolio.data.folders import given_splits, stop_on, told
+from torchfolio.data.records import fingerprint
+from torchfolio.data.scan import IGNORED, Scan
+from torchfolio.errors import DataError
+from torchfolio.options import plain
+
+LEAST = 1e-3  # pixels: a box that is narrower or lower holds nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One object as a file has it: its class, its box, and ``where`` a person finds it."""
+
+    label: int
+    box: tuple[float, float, float, float]
+    where: str
+    aside: bool = False
+
+
+@dataclass
+class Annotated:
+    """One picture's file (relative to the root, with "/"), its split and its objects.
+
+    ``source`` is the file that says them.
+    """
+
+    image: str
+    split: str
+    rows: list[Row]
+    source: str
+
+
+def box_dataset(
+    *,
+    reader: Reader,
+    path: Path,
+    root: Path,
+    scan: Scan,
+    annotated: Sequence[Annotated],
+    classes: Sequence[str],
+    problems: list[Problem],
+    on_error: str,
+    reading: str,
+) -> Dataset:
+    """Return the dataset of annotated pictures; ``scan`` has a row for each of them.
+
+    Pictures that do not open, and boxes that are none, are named in ``problems`` and left out. A
+    picture without objects stays: it says that there is nothing.
+    """
+    keep: list[int] = []
+    objects: list[Objects] = []
+    for place, each in enumerate(annotated):
+        error = scan.errors[place]
+        if error:
+            problems.append(Problem(each.image, "not a picture" if error == IGNORED else error))
+            continue
+        height, width = scan.sizes[place].tolist()
+        keep.append(place)
+        objects.append(objects_of(sound(each, height, width, problems)))
+    stop_on(problems, on_error, path)
+    if not keep or not classes:
+        raise DataError(
+            f"{path} has no picture with boxes that can be read: {reader.reads} was expected.\n"
+            + told(problems)
+        )
+    rows = np.array(keep)
+    names = [annotated[place].image for place in keep]
+    records = BoxFiles(
+        root,
+        names,
+        scan.digests[rows],
+        scan.sizes[rows],
+        scan.channels[rows],
+        scan.deep[rows],
+        objects,
+    )
+    return Dataset(
+        kind=KIND,
+        name=str(path),
+        path=str(path),
+        reader=reader.name,
+        records=records,
+        given=given_splits([annotated[place].split for place in keep]),
+        fingerprint=fingerprint(
+            "\n".join(names), records.digests(), *told_objects(objects), classes
+        ),
+        classes=tuple(classes),
+        facts=records.facts(),
+        problems=problems,
+        reader_options=plain(reader.options),
+        reading=reading,
+    )
+
+
+def objects_of(rows: Sequence[Row]) -> Objects:
+    """Return the objects that rows of a file say."""
+    return Objects(
+        np.array([row.box for row in rows], np.float32).reshape(-1, 4),
+        np.array([row.label for row in rows], np.int64),
+        np.array([row.aside for row in rows], bool),
+    )
+
+
+def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) -> list[Row]:
+    """Return the boxes that hold something, cut off at the picture's edges; name the others."""
+    found: list[Row] = []
+    seen: dict[tuple[int, tuple[float, ...]], str] = {}
+    for row in picture.rows:
+        wrong = wrong_box(row, height, width)
+        if not wrong and (row.label, row.box) in seen:
+            wrong = f"the same box as {seen[row.label, row.box]}"
+        if wrong:
+            problems.append(Problem(picture.source, f"{row.where}: {wrong}: left out"))
+            continue
+        seen[row.label, row.box] = row.where
+        left, top, right, bottom = row.box
+        cut = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+        found.append(Row(row.label, cut, row.where, row.aside))
+    return found
+
+
+def wrong_box(row: Row, height: int, width: int) -> str:
+    """Return what is wrong with a box; "" where nothing is."""
+    left, top, right, bottom = row.box
+    if not np.isfinite(row.box).all():
+        return "not every side is a number"
+    if right - left < LEAST or bottom - top < LEAST:
+        return f"a box {right - left:g} pixels wide and {bottom - top:g} high"
+    if left >= width or top >= height or right <= 0 or bottom <= 0:
+        return (
+            f"the box ({left:g}, {top:g}, {right:g}, {bottom:g}) lies outside its picture of "
+            f"{width} x {height} pixels"
+        )
+    return ""

@@ -1,0 +1,286 @@
+"""COCO's JSON files: what they say of pictures, and boxes read from them."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from torchfolio.data.boxes import KIND
+from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
+from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing
+from torchfolio.data.pairing import is_picture
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
+from torchfolio.data.readers.image_folder import walk
+from torchfolio.data.readers.voc_boxes import named
+from torchfolio.data.scan import scan
+from torchfolio.errors import DataError
+
+FOLDER = "annotations"
+KEYS = ("images", "annotations", "categories")
+LOOKED = 64 * 2**20  # bytes: a file that is larger is told by its name
+NAMES = ("instances", "_annotations.coco")  # what such files are called
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object as a file has it; ``shape`` is its "segmentation", ``where`` its place there."""
+
+    category: str
+    box: tuple[float, float, float, float] | None
+    shape: Any
+    crowd: bool
+    where: str
+
+
+@dataclass
+class Pictured:
+    """One picture's file, the split and the JSON file that name it, its size, and its objects."""
+
+    image: str
+    split: str
+    source: str
+    height: int
+    width: int
+    things: list[Thing] = field(default_factory=list)
+
+
+class CocoBoxes(Reader):
+    """A JSON file of COCO's form for each split, and the pictures that they name.
+
+    Crowds are in neither loss nor scores. Record: path of the picture, its boxes and classes.
+    """
+
+    name: ClassVar[str] = "coco-boxes"
+    reads: ClassVar[str] = "boxes in JSON files (COCO)"
+    kind: ClassVar[str] = KIND
+
+    @classmethod
+    def recognise(cls, path: Path) -> str | None:
+        root, files = find_files(path)
+        names = [each.relative_to(root).as_posix() for each in files]
+        return f"boxes in {listing(names)}" if files else None
+
+    def read(
+        self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
+    ) -> Dataset:
+        root, files = find_files(path)
+        problems: list[Problem] = []
+        pictures, classes = read_pictures(root, files, problems)
+        numbers = {name: place for place, name in enumerate(classes)}
+        annotated = []
+        for each in pictures:
+            rows = [
+                Row(numbers[thing.category], thing.box, thing.where, thing.crowd)
+                for thing in each.things
+                if thing.box is not None
+            ]
+            annotated.append(Annotated(each.image, each.split, rows, each.source))
+        scanned = scan(root, [each.image for each in annotated], self.name, progress)
+        return box_dataset(
+            reader=self,
+            path=path,
+            root=root,
+            scan=scanned,
+            annotated=annotated,
+            classes=classes,
+            problems=problems,
+            on_error=on_error,
+            reading=f"boxes in {listing([each.name for each in files])}",
+        )
+
+
+def find_files(path: Path) -> tuple[Path, list[Path]]:
+    """Return the folder of the data, and the JSON files of COCO's form in it.
+
+    They lie in it, in "annotations", or in folders of splits; a path may be that of one file.
+    """
+    if path.is_file():
+        root = path.parent.parent if path.parent.name.lower() == FOLDER else path.parent
+        return root, [path] if path.suffix.lower() == ".json" and is_coco(path) else []
+    if not path.is_dir():
+        return path, []
+    root = descend(path)
+    splits = [root / name for name in sorted(SPLIT_OF) if (root / name).is_dir()]
+    for folders in ([root, *named(root, FOLDER)], splits):
+        files = [file for folder in folders for file in files_ending(folder, ".json")]
+        found = [file for file in files if is_coco(file)]
+        if found:
+            return root, found
+    return root, []
+
+
+def is_coco(file: Path) -> bool:
+    """Return whether a JSON file seems to be one of COCO's form, by its name or its keys."""
+    if file.name.lower().startswith(NAMES):
+        return True
+    try:
+        if file.stat().st_size > LOOKED:
+            return False
+        text = file.read_bytes()
+    except OSError:
+        return False
+    return all(f'"{key}"'.encode() in text for key in (*KEYS, "bbox"))
+
+
+def read_pictures(
+    root: Path, files: Sequence[Path], problems: list[Problem]
+) -> tuple[list[Pictured], list[str]]:
+    """Return the pictures that JSON files name, and the classes in the order of their numbers."""
+    held = Held(root, problems)
+    names: dict[int, str] = {}
+    found: list[Pictured] = []
+    for file in files:
+        source = file.relative_to(root).as_posix()
+        try:
+            told = read_json(file)
+        except DataError as error:
+            problems.append(Problem(source, str(error)))
+            continue
+        for each in entries_of(told, "categories", source, problems):
+            number, name = each.get("id"), str(each.get("name", "")).strip()
+            if not isinstance(number, int) or not name:
+                problems.append(Problem(source, f"a category without number or name: {each}"))
+            elif names.setdefault(number, name) != name:
+                raise DataError(
+                    f"{source} calls category {number} {name!r}, another file {names[number]!r}. "
+                    "Give both the same categories, or name one file."
+                )
+        found += pictures_of(told, file, source, names, held, problems)
+    classes = list(dict.fromkeys(names[number] for number in sorted(names)))
+    return found, classes
+
+
+def read_json(file: Path) -> Mapping[str, Any]:
+    """Read one file; raise ``DataError`` where it is damaged or of another form."""
+    try:
+        found = json.loads(file.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"no UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise DataError(f"damaged JSON in {where}: {error.msg}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"holds a {type(found).__name__}, not an object with {', '.join(KEYS)}")
+    return found
+
+
+def entries_of(
+    told: Mapping[str, Any], key: str, source: str, problems: list[Problem]
+) -> Iterator[Mapping[str, Any]]:
+    """Give the entries of one of the lists of a file; name those that are none."""
+    rows = told.get(key)
+    if not isinstance(rows, list):
+        problems.append(Problem(source, f"has no list {key!r}"))
+        return
+    for place, each in enumerate(rows):
+        if isinstance(each, dict):
+            yield each
+        else:
+            problems.append(Problem(source, f"{key}[{place}] is a {type(each).__name__}: left out"))
+
+
+def pictures_of(
+    told: Mapping[str, Any],
+    file: Path,
+    source: str,
+    names: Mapping[int, str],
+    held: "Held",
+    problems: list[Problem],
+) -> list[Pictured]:
+    """Return the pictures of one file with their objects."""
+    split = split_of(file)
+    by_number: dict[Any, Pictured | None] = {}
+    for each in entries_of(told, "images", source, problems):
+        name = str(each.get("file_name", ""))
+        image = held.find(name, file) if name else None
+        if image is None:
+            problems.append(
+                Problem(source, f"image {each.get('id')}: {name or 'no file_name'} is not there")
+            )
+        height, width = (
+            size if isinstance(size := each.get(side), int) else 0 for side in ("height", "width")
+        )
+        by_number[each.get("id")] = (
+            None if image is None else Pictured(image, split, source, height, width)
+        )
+    for place, each in enumerate(entries_of(told, "annotations", source, problems)):
+        where = f"annotation {each.get('id', place)}"
+        if each.get("image_id") not in by_number:
+            problems.append(Problem(source, f"{where}: there is no image {each.get('image_id')}"))
+            continue
+        picture = by_number[each["image_id"]]
+        if picture is None:
+            continue  # already named
+        category = names.get(each.get("category_id", ""))
+        if category is None:
+            text = f"{where}: there is no category {each.get('category_id')}: left out"
+            problems.append(Problem(source, text))
+            continue
+        try:
+            box = box_of(each)
+        except DataError as error:
+            problems.append(Problem(source, f"{where}: {error}: left out"))
+            continue
+        crowd = bool(each.get("iscrowd", 0))
+        picture.things.append(Thing(category, box, each.get("segmentation"), crowd, where))
+    return [each for each in by_number.values() if each is not None]
+
+
+def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return left, top, right and bottom of an annotation: of its box, else of its polygons."""
+    box = annotation.get("bbox")
+    if box is None:
+        points = [
+            number
+            for polygon in annotation.get("segmentation") or ()
+            if isinstance(polygon, list)
+            for number in polygon
+        ]
+        if not points:
+            return None
+        return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+    numbers = isinstance(box, list) and all(isinstance(each, int | float) for each in box)
+    if not numbers or len(box) != 4:
+        raise DataError(f"bbox is {box}, not four numbers (left, top, width, height)")
+    left, top, width, height = map(float, box)
+    return left, top, left + width, top + height
+
+
+def split_of(file: Path) -> str:
+    """Return the split that the name of a file, or its folder, tells; else "train"."""
+    for text in (file.stem, file.parent.name):
+        for word in re.findall("[a-z]+", text.lower()):
+            if word in SPLIT_OF:
+                return SPLIT_OF[word]
+    return "train"
+
+
+class Held:
+    """The pictures below a folder, found by the names that JSON files give them."""
+
+    def __init__(self, root: Path, problems: list[Problem]) -> None:
+        self.root = root
+        self.by_name: dict[str, list[str]] = {}
+        for each in walk(root, root, problems):
+            if is_picture(each):
+                self.by_name.setdefault(PurePosixPath(each).name, []).append(each)
+
+    def find(self, name: str, file: Path) -> str | None:
+        """Return the picture of a name in a file: of several, that which lies nearest to it.
+
+        Nearest is the one whose path ends with the whole name, whose folder is named in the name of
+        the file (train2017 in instances_train2017), or that lies beside it.
+        """
+        name = name.replace("\\", "/")
+        beside = file.parent.relative_to(self.root).as_posix()
+
+        def near(path: str) -> tuple[bool, bool, bool]:
+            folder = PurePosixPath(path).parent
+            ends = path == name or path.endswith(f"/{name}")
+            return ends, bool(folder.name) and folder.name in file.stem, folder.as_posix() == beside
+
+        return max(self.by_name.get(PurePosixPath(name).name, ()), key=near, default=None)

@@ -1,0 +1,212 @@
+"""Boxes in a text file for each picture, as YOLO reads them."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+
+from torchfolio.data.boxes import KIND
+from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
+from torchfolio.data.folders import SPLIT_OF, descend, entries
+from torchfolio.data.pairing import is_picture
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
+from torchfolio.data.readers.image_folder import walk
+from torchfolio.data.readers.voc_boxes import named
+from torchfolio.data.scan import scan
+from torchfolio.errors import DataError
+
+LOOK = 200  # files that are looked at to recognise the layout
+IMAGES, LABELS = "images", "labels"  # folders; or both kinds of files lie together
+NAMES = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")  # the classes, a line each
+SETTINGS = ("data.yaml", "data.yml", "dataset.yaml")
+OTHER = frozenset((*NAMES, "readme.txt", "train.txt", "val.txt", "test.txt"))
+
+
+class YoloBoxes(Reader):
+    """``images/*`` and ``labels/*.txt``, with or without folders of splits.
+
+    A line of a text file is class, centre and size of a box, as shares of the picture's width and
+    height. An empty file, or none, says that there is nothing. Classes are named in ``data.yaml``
+    or ``classes.txt``, else by their numbers. Record: path of the picture, its boxes and classes.
+    """
+
+    name: ClassVar[str] = "yolo-boxes"
+    reads: ClassVar[str] = "boxes in a text file for each picture (YOLO)"
+    kind: ClassVar[str] = KIND
+
+    @classmethod
+    def recognise(cls, path: Path) -> str | None:
+        if path.is_file() and path.name.lower() in SETTINGS:
+            path = path.parent
+        if not path.is_dir():
+            return None
+        root = descend(path)
+        tops = [root, *(root / name for name in entries(root)[0])]
+        folders = [folder for top in tops for folder in named(top, LABELS)] or [root]
+        for folder in folders:
+            for file in islice(walk(folder, root), LOOK):
+                if is_label(file):
+                    return "boxes in text files" if looks_right(root / file) else None
+        return None
+
+    def read(
+        self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
+    ) -> Dataset:
+        root = descend(path.parent if path.is_file() else path)
+        problems: list[Problem] = []
+        files = list(walk(root, root, problems))
+        labels = {key_of(each): each for each in files if is_label(each)}
+        pictures = [each for each in files if is_picture(each)]
+        scanned = scan(root, pictures, self.name, progress)
+        annotated, highest = [], -1
+        for place, image in enumerate(pictures):
+            source = labels.pop(key_of(image), "")
+            height, width = scanned.sizes[place].tolist()
+            rows = read_file(root, source, height, width, problems) if source else []
+            highest = max([highest, *(row.label for row in rows)])
+            annotated.append(Annotated(image, split_of(image), rows, source or image))
+        problems += [Problem(each, "its picture is not there") for each in labels.values()]
+        classes = class_names(root, problems)
+        if len(classes) <= highest:
+            if classes:
+                text = f"names {len(classes)} classes, and number {highest} occurs: it has no name"
+                problems.append(Problem(".", text))
+            classes += [f"class {number}" for number in range(len(classes), highest + 1)]
+        return box_dataset(
+            reader=self,
+            path=path,
+            root=root,
+            scan=scanned,
+            annotated=annotated,
+            classes=classes,
+            problems=problems,
+            on_error=on_error,
+            reading="boxes in text files: class, centre and size as shares of the picture",
+        )
+
+
+def is_label(path: str) -> bool:
+    """Return whether a file is named as one with the boxes of a picture."""
+    name = PurePosixPath(path).name.lower()
+    return name.endswith(".txt") and name not in OTHER
+
+
+def key_of(path: str) -> str:
+    """Return what a picture and its text file have in common: the path below images or labels."""
+    parts = list(PurePosixPath(path).with_suffix("").parts)
+    return "/".join(each for each in parts if each.lower() not in (IMAGES, LABELS))
+
+
+def split_of(path: str) -> str:
+    """Return the split that a folder of a path names: "train" where none does.
+
+    A folder's name may go on with a number: train2017.
+    """
+    for each in PurePosixPath(path).parts[:-1]:
+        split = SPLIT_OF.get(each.lower().rstrip("0123456789"))
+        if split is not None:
+            return split
+    return "train"
+
+
+def looks_right(file: Path) -> bool:
+    """Return whether the first line of a file is a class and four shares."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            words = opened.readline().split()
+    except OSError:
+        return False
+    if not words:
+        return True
+    try:
+        numbers = [float(each) for each in words]
+    except ValueError:
+        return False
+    return len(numbers) >= 5 and numbers[0] >= 0 and numbers[0] == int(numbers[0])
+
+
+def read_file(root: Path, name: str, height: int, width: int, problems: list[Problem]) -> list[Row]:
+    """Return the boxes that a file says, in pixels; name the lines that say none."""
+    try:
+        lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        problems.append(Problem(name, f"cannot be read: {error.strerror or error}"))
+        return []
+    rows = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        try:
+            rows.append(row_of(words, f"line {number}", height, width))
+        except DataError as error:
+            problems.append(Problem(name, f"line {number}: {error}: left out"))
+    return rows
+
+
+def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
+    """Return the box of one line; of a polygon (class and points) the box around it."""
+    try:
+        label, *shares = [float(each) for each in words]
+    except ValueError:
+        raise DataError(f"{' '.join(words)!r} are not all numbers") from None
+    if label != int(label) or label < 0:
+        raise DataError(f"the class is {words[0]}, not a number from 0 on")
+    if len(shares) > 5 and len(shares) % 2 == 0:
+        across, down = shares[::2], shares[1::2]
+        box = (min(across), min(down), max(across), max(down))
+    elif len(shares) in (4, 5):  # a fifth is how sure a detector was
+        x, y, w, h = shares[:4]
+        box = (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+    else:
+        raise DataError(f"{len(words)} numbers, not 5 (class, centre x and y, width, height)")
+    if max(map(abs, shares[:4])) > 2:
+        raise DataError("the numbers are pixels, not shares of the picture from 0 to 1")
+    return Row(
+        int(label), (box[0] * width, box[1] * height, box[2] * width, box[3] * height), where
+    )
+
+
+def class_names(root: Path, problems: list[Problem]) -> list[str]:
+    """Return the classes in the order of their numbers; none where nobody names them."""
+    files = entries(root)[1]
+    for name in files:
+        if name.lower() in SETTINGS:
+            try:
+                return names_of(read_settings((root / name).read_text(encoding="utf-8-sig")))
+            except (DataError, OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(name, f"the names of the classes cannot be read: {error}"))
+    for name in files:
+        if name.lower() in NAMES:
+            text = (root / name).read_text(encoding="utf-8-sig", errors="replace")
+            return [line.strip() for line in text.splitlines() if line.strip()]
+    return []
+
+
+def names_of(settings: dict[str, Any]) -> list[str]:
+    """Return the classes that ``data.yaml`` names, as a list or by number."""
+    names = settings.get("names")
+    if isinstance(names, dict):
+        try:
+            numbers = {int(key): str(value) for key, value in names.items()}
+        except (TypeError, ValueError):
+            raise DataError("names has keys that are no numbers") from None
+        return [numbers.get(each, f"class {each}") for each in range(max(numbers, default=-1) + 1)]
+    if isinstance(names, list):
+        return [str(each) for each in names]
+    raise DataError("there is no list of names")
+
+
+def read_settings(text: str) -> dict[str, Any]:
+    """Read a settings file in YAML; raise ``DataError`` where it is none."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "no place given"
+        raise DataError(f"damaged YAML ({where})") from error
+    if not isinstance(found, dict):
+        raise DataError("it holds no settings")
+    return found

@@ -1,0 +1,1 @@
+"""Object detection: boxes and classes of what is in a picture."""

@@ -1,0 +1,95 @@
+"""Boxes moved as their pictures are: fitted, scaled, cut out and mirrored."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEFT = 0.25  # of a box's area: what must remain of it in a picture that was cut
+
+Boxes = NDArray[np.float32]  # (objects, 4): left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Placed:
+    """How a picture of ``height`` and ``width`` lies in a square: sides are scaled, then moved."""
+
+    across: float
+    down: float
+    left: int
+    top: int
+    height: int
+    width: int
+
+    def move(self, boxes: Boxes) -> Boxes:
+        """Return boxes of the picture as they lie in the square."""
+        scale = np.array([self.across, self.down] * 2, np.float32)
+        return boxes * scale + np.array([self.left, self.top] * 2, np.float32)
+
+    def back(self, boxes: Boxes) -> Boxes:
+        """Return boxes of the square as they lie in the picture, cut off at its edges."""
+        scale = np.array([self.across, self.down] * 2, np.float32)
+        found = (boxes - np.array([self.left, self.top] * 2, np.float32)) / scale
+        return np.clip(found, 0, np.array([self.width, self.height] * 2, np.float32))
+
+
+def mirrored(boxes: Boxes, width: int) -> Boxes:
+    """Return boxes of a picture whose columns are mirrored."""
+    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
+
+
+def fitted(height: int, width: int, side: int) -> Placed:
+    """Return how a picture lies in the middle of a square, scaled as a whole."""
+    scale = side / max(height, width)
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (side - across) // 2, (side - down) // 2
+    return Placed(across / width, down / height, left, top, height, width)
+
+
+def within(boxes: Boxes, height: float, width: float) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Return boxes cut off at a picture's edges, and which of them keep a quarter of their area."""
+    limit = np.array([width, height] * 2, np.float32)
+    cut = np.clip(boxes, 0, limit).astype(np.float32)
+    before, after = area(boxes), area(cut)
+    return cut, (after >= LEFT * before) & (after > 0)
+
+
+def area(boxes: Boxes) -> NDArray[np.float32]:
+    """Return the area of each box."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def cluster(sizes: NDArray[np.float64], number: int, seed: int = 0) -> NDArray[np.float64]:
+    """Return ``number`` widths and heights that stand for those of boxes, the smallest first.
+
+    k-means with 1 less overlap of shapes as distance (Redmon and Farhadi, 2017, Section 2); the
+    first centres are drawn far from each other (Arthur and Vassilvitskii, 2007).
+    """
+    random = np.random.default_rng(seed)
+    distinct = np.unique(sizes, axis=0)
+    if len(distinct) <= number:
+        spare = distinct[-1:] * np.linspace(1.1, 2, number)[: number - len(distinct), None]
+        found = np.concatenate([distinct, spare])
+        return found[np.argsort(found.prod(1), kind="stable")]
+    centres = sizes[random.integers(len(sizes))][None]
+    while len(centres) < number:
+        far = (1 - shape_overlap(sizes, centres)).min(1) ** 2
+        centres = np.vstack([centres, sizes[random.choice(len(sizes), p=far / far.sum())]])
+    for _ in range(300):
+        nearest = shape_overlap(sizes, centres).argmax(1)
+        moved = np.array(
+            [
+                np.median(sizes[nearest == each], 0) if (nearest == each).any() else centres[each]
+                for each in range(number)
+            ]
+        )
+        if np.array_equal(moved, centres):
+            break
+        centres = moved
+    return centres[np.argsort(centres.prod(1), kind="stable")]
+
+
+def shape_overlap(sizes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the overlap of shapes with one corner in common. Shape: (a, 2), (b, 2) -> (a, b)."""
+    both = np.minimum(sizes[:, None], others[None]).prod(2)
+    return both / (sizes.prod(1)[:, None] + others.prod(1)[None] - both)

@@ -1,0 +1,264 @@
+"""Pictures with their objects as a detector takes them: in the middle of a square, on grey."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from torchfolio.data import transforms
+from torchfolio.data.boxes import BoxFiles, Objects
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.draws import uniforms
+from torchfolio.data.fitting import opened
+from torchfolio.data.records import fingerprint
+from torchfolio.data.store import PictureStore, memory_budget
+from torchfolio.tasks.base import Batch
+from torchfolio.tasks.detection.boxes import Boxes, Placed, fitted, mirrored, within
+from torchfolio.tasks.detection.options import DetectionOptions
+from torchfolio.tasks.pictures import unit, with_channels
+
+NUMBERS = 8  # random numbers of a picture: its size, its shape, its place, whether it is mirrored
+GREY = 0.5  # of white: what lies around a picture (the authors' letterbox)
+MIDDLE = (0.3, 0.7)  # of a side: where four pictures in one meet
+
+
+@dataclass
+class BoxBatch(Batch):
+    """Pictures (batch, channels, side, side) and the objects of each.
+
+    ``boxes`` are (objects, 4) tensors in pixels of the square, ``labels`` (objects,); ``aside`` are
+    objects of which nothing is learnt. ``placed`` says how each picture lies in the square.
+    """
+
+    images: Tensor
+    boxes: list[Tensor]
+    labels: list[Tensor]
+    placed: list[Placed]
+    truths: list[Objects]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def targets(self) -> list[tuple[Tensor, Tensor]]:
+        """The boxes and classes of each picture's objects."""
+        return list(zip(self.boxes, self.labels, strict=True))
+
+    def mapped(self, function: Any) -> "BoxBatch":
+        """Return the batch with a function applied to each of its tensors."""
+        boxes, labels = list(map(function, self.boxes)), list(map(function, self.labels))
+        return BoxBatch(function(self.images), boxes, labels, self.placed, self.truths)
+
+
+class DetectionPictures:
+    """The pictures of one run; ``state`` is what :func:`plan_detection` decided."""
+
+    def __init__(self, options: DetectionOptions, state: dict[str, Any]) -> None:
+        self.options = options
+        self.state = state
+        self._dataset: Dataset | None = None
+        self._store: PictureStore | None = None
+        self._lock = threading.Lock()
+
+    # Single pictures
+
+    def store(self, dataset: Dataset) -> PictureStore:
+        """Return the store of the pictures, scaled so that their longer side is the square's."""
+        with self._lock:
+            if dataset is not self._dataset or self._store is None:
+                self._dataset, self._store = dataset, self.open_store(dataset)
+            return self._store
+
+    def open_store(self, dataset: Dataset) -> PictureStore:
+        state, records = self.state, cast("BoxFiles", dataset.records)
+        sizes = np.array([self.scaled(*each) for each in records.sizes.tolist()], np.int64)
+        return PictureStore(
+            lambda index: self.fit(self.tensor(records.pixels(index, state["depth"]))),
+            sizes.reshape(-1, 2),
+            state["channels"],
+            torch.uint8 if state["depth"] == 8 else torch.float32,
+            fingerprint(
+                *("boxes 1", dataset.fingerprint, state["size"], state["channels"]),
+                *(state["depth"], records.channels, PIL.__version__, torch.__version__),
+            ),
+            memory_budget(),
+            records.unchanged,
+        )
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of a picture whose longer side is the square's."""
+        side = self.state["size"]
+        placed = fitted(height, width, side)
+        return round(height * placed.down), round(width * placed.across)
+
+    def fit(self, picture: Tensor) -> Tensor:
+        """Return a picture scaled so that its longer side is the square's."""
+        return transforms.resize(picture, *self.scaled(*picture.shape[-2:])).contiguous()
+
+    def tensor(self, pixels: NDArray[Any]) -> Tensor:
+        """Turn (height, width, channels) pixels into (channels, height, width)."""
+        picture = torch.from_numpy(np.moveaxis(np.require(pixels, requirements=["C", "W"]), -1, -3))
+        if self.state["depth"] == 8 and picture.is_floating_point():
+            picture = (picture * 255).round().to(torch.uint8)
+        elif self.state["depth"] != 8:
+            picture = unit(picture)
+        return with_channels(picture, self.state["channels"])
+
+    def read(self, source: Path | NDArray[Any]) -> tuple[Tensor, Placed]:
+        """Return the square of a file's or an array's picture, and how it lies there."""
+        picture = self.tensor(opened(source, self.state["depth"]))
+        height, width = picture.shape[-2:]
+        placed = fitted(height, width, self.state["size"])
+        canvas = self.canvas(1)[0]
+        lay(canvas, self.fit(picture), placed.left, placed.top)
+        return canvas, placed
+
+    def canvas(self, count: int) -> Tensor:
+        """Return grey squares."""
+        side, deep = self.state["size"], self.state["depth"] != 8
+        shape = (count, self.state["channels"], side, side)
+        if deep:
+            return torch.full(shape, GREY)
+        return torch.full(shape, round(255 * GREY), dtype=torch.uint8)
+
+    # Batches
+
+    def fixed(self, dataset: Dataset, indices: Indices) -> BoxBatch:
+        """Return pictures in the middle of their squares, without anything random."""
+        images, placed, moved = self.canvas(len(indices)), [], []
+        records: Any = dataset.records
+        truths = [records.objects[index] for index in indices.tolist()]
+        for place, index in enumerate(indices.tolist()):
+            height, width = records.sizes[index].tolist()
+            lies = fitted(height, width, self.state["size"])
+            lay(images[place], self.store(dataset).get(index), lies.left, lies.top)
+            placed.append(lies)
+            moved.append(
+                (lies.move(truths[place].boxes), truths[place].labels, truths[place].aside)
+            )
+        return batch_of(images, moved, placed, truths)
+
+    def augmented(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> BoxBatch:
+        """Return training pictures, changed at random by seed, epoch and example."""
+        if self.options.augment == "none":
+            return self.fixed(dataset, indices)
+        side = self.state["size"]
+        images, moved = self.canvas(len(indices)), []
+        if self.options.augment == "mosaic":
+            pool = self.state["train"].numpy()
+            draws = uniforms("mosaic", seed, epoch, indices, 5 + 3)
+            for place, index in enumerate(indices.tolist()):
+                row = draws[place]
+                others = pool[(row[5:] * len(pool)).astype(np.int64)]
+                parts = np.concatenate([[index], others])
+                numbers = uniforms(f"mosaic of {index}", seed, epoch, parts, NUMBERS)
+                centre = MIDDLE[0] + (MIDDLE[1] - MIDDLE[0]) * row[:2]
+                moved.append(self.four(dataset, parts, numbers, centre, images[place]))
+        else:
+            numbers = uniforms("boxes", seed, epoch, indices, NUMBERS)
+            for place, index in enumerate(indices.tolist()):
+                box = (0, 0, side, side)
+                moved.append(self.one(dataset, index, numbers[place], images[place], box))
+        if self.options.colour:
+            draws = uniforms("colour", seed, epoch, indices, 3)
+            images = transforms.jitter_colour(images, self.options.colour, draws)
+        records: Any = dataset.records
+        truths = [records.objects[index] for index in indices.tolist()]
+        return batch_of(images, moved, [fitted(side, side, side)] * len(indices), truths)
+
+    def one(
+        self,
+        dataset: Dataset,
+        index: int,
+        numbers: NDArray[np.float64],
+        canvas: Tensor,
+        window: tuple[int, int, int, int],
+    ) -> tuple[Boxes, NDArray[np.int64], NDArray[np.bool_]]:
+        """Lay a picture, changed at random, into a window (top, left, bottom, right) of a square.
+
+        Returns its objects as far as they are still to be seen.
+        """
+        picture = self.store(dataset).get(index)
+        records: Any = dataset.records
+        objects: Objects = records.objects[index]
+        top, left, bottom, right = window
+        high, wide = bottom - top, right - left
+        height, width = picture.shape[-2:]
+        fit = min(high / height, wide / width)
+        down = across = fit
+        if self.options.augment in ("scale", "mosaic"):
+            jitter = self.options.jitter
+            scale = fit * (1 - jitter + 2 * jitter * numbers[0])
+            stretch = (1 + jitter * numbers[1]) ** (1 if numbers[2] < 0.5 else -1)
+            down, across = scale / stretch**0.5, scale * stretch**0.5
+        new = max(1, round(height * down)), max(1, round(width * across))
+        shown = transforms.resize(picture, *new)
+        mirror = self.options.mirror and numbers[5] < 0.5
+        if mirror:
+            shown = shown.flip(-1)
+        room = high - new[0], wide - new[1]
+        if self.options.augment == "flip":
+            at = room[0] // 2, room[1] // 2
+        else:
+            at = round(room[0] * numbers[3]), round(room[1] * numbers[4])
+        lay(canvas[:, top:bottom, left:right], shown, at[1], at[0])
+        size = records.sizes[index].tolist()
+        scaled = np.array([new[1] / size[1], new[0] / size[0]] * 2, np.float32)
+        boxes = objects.boxes * scaled
+        if mirror:
+            boxes = mirrored(boxes, new[1])
+        boxes = boxes + np.array([at[1], at[0]] * 2, np.float32)
+        cut, kept = within(boxes, high, wide)
+        moved = cut[kept] + np.array([left, top] * 2, np.float32)
+        return moved, objects.labels[kept], objects.aside[kept]
+
+    def four(
+        self,
+        dataset: Dataset,
+        indices: Indices,
+        numbers: NDArray[np.float64],
+        centre: NDArray[np.float64],
+        canvas: Tensor,
+    ) -> tuple[Boxes, NDArray[np.int64], NDArray[np.bool_]]:
+        """Lay four pictures around a place of one square (Bochkovskiy et al., 2020, Figure 3)."""
+        side = self.state["size"]
+        row, column = (round(side * float(each)) for each in centre)
+        windows = (
+            (0, 0, row, column), (0, column, row, side), (row, 0, side, column),
+            (row, column, side, side),
+        )  # fmt: skip
+        found = [
+            self.one(dataset, int(index), draw, canvas, window)
+            for index, draw, window in zip(indices, numbers, windows, strict=True)
+        ]
+        boxes, labels, aside = (np.concatenate(each) for each in zip(*found, strict=True))
+        return boxes, labels, aside
+
+
+def batch_of(
+    images: Tensor,
+    moved: list[tuple[Boxes, NDArray[np.int64], NDArray[np.bool_]]],
+    placed: list[Placed],
+    truths: list[Objects],
+) -> BoxBatch:
+    """Return a batch; what is set aside is nothing to learn from."""
+    boxes = [torch.from_numpy(box[~aside]).float() for box, _, aside in moved]
+    labels = [torch.from_numpy(label[~aside]) for _, label, aside in moved]
+    return BoxBatch(images, boxes, labels, placed, truths)
+
+
+def lay(canvas: Tensor, picture: Tensor, left: int, top: int) -> None:
+    """Write a picture into another at a place; what lies beyond the other's edges is cut off."""
+    height, width = canvas.shape[-2:]
+    rows = slice(max(0, top), min(height, top + picture.shape[-2]))
+    columns = slice(max(0, left), min(width, left + picture.shape[-1]))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        canvas[:, rows, columns] = picture[
+            :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]

@@ -1,0 +1,123 @@
+"""What detection decides before training: size, channels, normalisation, anchors."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.errors import RequestError
+from torchfolio.networks.build import builder
+from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.detection.boxes import area, cluster, fitted
+from torchfolio.tasks.detection.options import DetectionOptions
+from torchfolio.tasks.detection.pictures import DetectionPictures
+from torchfolio.tasks.image_preparation import fixed_normalisation, sums
+
+STEP = 32  # pixels: of which sides of squares are multiples, where a network says no other
+FIT_PICTURES = 500  # training pictures that mean and deviation are fitted on
+SMALL = 32**2  # pixels: what COCO calls a small object
+
+
+def plan_detection(
+    card: Card, dataset: Dataset, train: Indices, options: DetectionOptions
+) -> tuple[DetectionPictures, list[str]]:
+    """Decide all from the training split; return the pictures and a line on each decision."""
+    records: Any = dataset.records
+    facts = records.facts(train)
+    usual, longest = max(card.input[1:]), max(facts["size_median"])
+    step = getattr(builder(card), "step", STEP)
+    usual = usual // step * step
+    least = max(card.smallest, step)
+    if options.image_size is not None:
+        size, why = options.image_size, "as asked"
+        if size % step or size < least:
+            raise RequestError(
+                f"image-size is {size}; {card.name} takes multiples of {step} from {least} on."
+            )
+    else:
+        size = max(least, min(usual, -(-longest // step) * step))
+        above = "at most " if longest > usual else ""
+        why = (
+            f"for a median longer side of {longest}, {above}{usual}, the usual size of {card.name}"
+        )
+    channels = card.input[0] if card.fixed_channels else options.channels or facts["channels"]
+    state: dict[str, Any] = {
+        "size": size,
+        "channels": channels,
+        "depth": facts["depth"],
+        "classes": list(dataset.classes),
+        "train": torch.from_numpy(np.asarray(train, np.int64)),
+    }
+    pictures = DetectionPictures(options, state)
+    lines = [
+        f"pictures in squares of {size} x {size}, {channels} channel(s): {why} (--image-size)",
+        normalise(pictures, dataset, train),
+        *objects_told(pictures, dataset, train),
+    ]
+    return pictures, lines
+
+
+def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> list[str]:
+    """Note how many objects of each class there are, their usual box, and their sizes."""
+    records: Any = dataset.records
+    state = pictures.state
+    counts = np.zeros(len(dataset.classes), np.int64)
+    boxes, empty = [], 0
+    for index in train.tolist():
+        found = records.objects[index]
+        counts += np.bincount(found.labels[~found.aside], minlength=len(counts))
+        height, width = records.sizes[index].tolist()
+        boxes.append(fitted(height, width, state["size"]).move(found.boxes[~found.aside]))
+        empty += not len(found.labels)
+    every = np.concatenate([np.zeros((0, 4), np.float32), *boxes])
+    if not len(every):
+        raise RequestError("No training picture has an object, so there is nothing to learn.")
+    state["train_objects"] = counts.tolist()
+    sizes = (every[:, 2:] - every[:, :2]).astype(np.float64)
+    state["sizes"] = torch.from_numpy(np.median(sizes, 0))
+    if pictures.options.anchors == "data":
+        state["boxes"] = torch.from_numpy(sizes)
+    named = ", ".join(
+        f"{name} {count:,}" for name, count in zip(dataset.classes[:12], counts, strict=False)
+    )
+    small = float((area(every) < SMALL).mean())
+    lines = [
+        f"training objects: {named}",
+        f"of them {small:.0%} cover less than 32 x 32 pixels of the square; the median is "
+        f"{np.median(sizes[:, 0]):.0f} x {np.median(sizes[:, 1]):.0f}",
+    ]
+    if empty:
+        lines.append(f"{empty:,} of {len(train):,} training pictures have no object")
+    return lines
+
+
+def normalise(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> str:
+    """Set mean and deviation of each channel; return what was done."""
+    how, state = pictures.options.normalize, pictures.state
+    channels = state["channels"]
+    line = fixed_normalisation(how, state)
+    if line is not None:
+        return line
+    if how != "standard":
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
+        )
+    total, squares, count = torch.zeros(channels), torch.zeros(channels), 0
+    places = np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)
+    for index in train[places].tolist():
+        of_one = sums(pictures.store(dataset).get(index)[None], whole=False)
+        total, squares = total + of_one[0].flatten(), squares + of_one[1].flatten()
+        count += of_one[2]
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"], state["std"] = (each.float().view(-1, 1, 1) for each in (mean, std))
+    shown = ", ".join(f"{each:.3f}" for each in mean.tolist())
+    return f"normalised by the training pictures' mean and deviation (mean {shown})"
+
+
+def anchors_of(state: dict[str, Any], sizes: int, each: int) -> list[list[tuple[float, float]]]:
+    """Return anchors by k-means of the training boxes, for each size of maps the coarsest first."""
+    found = cluster(state["boxes"].numpy(), sizes * each)
+    groups = [found[place * each : (place + 1) * each] for place in reversed(range(sizes))]
+    return [[(float(w), float(h)) for w, h in group] for group in groups]

@@ -1,0 +1,221 @@
+"""Object detection: boxes and classes of what is in a picture."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from torchfolio.data.boxes import Objects
+from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.records import fingerprint
+from torchfolio.errors import RequestError, unknown
+from torchfolio.evaluation.detection import coco_statistics
+from torchfolio.evaluation.matching import Detections
+from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import Card
+from torchfolio.tasks.base import Context, Evaluation, Meter, Parts, Step, Task
+from torchfolio.tasks.detection.options import DetectionAnswerOptions, DetectionOptions
+from torchfolio.tasks.detection.pictures import BoxBatch, DetectionPictures
+from torchfolio.tasks.detection.plan import anchors_of, plan_detection
+
+MOST = 100  # boxes of a picture that are kept, as COCO counts
+BEFORE = 3000  # candidates of a picture that are compared with each other, at most
+SMALLEST = 0.01  # pixels: the side of a box, at least (torchvision's)
+
+
+@dataclass
+class Said:
+    """What a network says of a batch: detections in each picture's own pixels, and the loss."""
+
+    detections: list[Detections]
+    loss: float
+
+
+class DetectionMeter(Meter):
+    """Loss and COCO's average precision over all pictures."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.truths: list[Objects] = []
+        self.answers: list[Detections] = []
+        self.loss = 0.0
+
+    def update(self, outputs: Said, batch: BoxBatch) -> None:
+        self.truths += batch.truths
+        self.answers += outputs.detections
+        self.loss += outputs.loss * len(batch)
+
+    def merge(self, other: "DetectionMeter") -> None:
+        self.truths += other.truths
+        self.answers += other.answers
+        self.loss += other.loss
+
+    def compute(self) -> dict[str, float]:
+        sizes = np.ones((len(self.truths), 2), np.int64)  # which average precision does not read
+        found = coco_statistics(self.truths, self.answers, sizes, self.classes)
+        loss = self.loss / max(1, len(self.truths))
+        return {"loss": loss} | {name: found[name] for name in ("ap", "ap50", "ap75")}
+
+
+class ObjectDetection(Task):
+    """Boxes and classes of what is in a picture; each network has the loss of its paper."""
+
+    name = "object-detection"
+    kinds = ("object-detection",)
+    Options = DetectionOptions
+    AnswerOptions = DetectionAnswerOptions
+    monitor = "ap"
+    headline = ("ap", "ap50", "ap75")
+    options: DetectionOptions
+
+    def __init__(self, options: Any, state: dict[str, Any] | None = None) -> None:
+        super().__init__(options, state)
+        self.pictures = DetectionPictures(options, self.state)
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        return {"loss": False, "ap": True, "ap50": True, "ap75": True}
+
+    # Before training
+
+    def prepare(self, card: Card, dataset: Dataset, train: Indices) -> list[str]:
+        self.pictures, lines = plan_detection(card, dataset, train, self.options)
+        self.state = self.pictures.state
+        return lines
+
+    def parts(self, card: Card, **arguments: Any) -> Parts:
+        decided = {"num_classes": len(self.state["classes"]), "in_channels": self.state["channels"]}
+        for name in (decided.keys() | {"image_size"}) & arguments.keys():
+            raise RequestError(
+                f"--set gives {name}, which follows the data. Size and channels are --image-size "
+                "and --channels."
+            )
+        size = (self.state["size"], self.state["size"])
+        network: Any = build(card.name, **decided, image_size=size, **arguments)
+        if self.options.anchors == "data":
+            if not hasattr(network, "set_anchors"):
+                raise RequestError(f"anchors = data: {card.name} has no anchors that can be set.")
+            sizes, each = network.anchor_shape
+            network.set_anchors(anchors_of(self.state, sizes, each))
+        return Parts(network=network)
+
+    # Training
+
+    def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> BoxBatch:
+        if epoch is None:
+            return self.pictures.fixed(dataset, indices)
+        return self.pictures.augmented(dataset, indices, epoch, seed)
+
+    def steps(self, parts: Parts, batch: BoxBatch) -> Iterator[Step]:
+        yield Step(lambda: self.loss(parts, batch))
+
+    def loss(self, parts: Parts, batch: BoxBatch) -> Tensor:
+        """Return the loss of the network's page."""
+        network: Any = parts.network
+        return network.loss(self.outputs(parts, batch), batch.targets)
+
+    def outputs(self, parts: Parts, batch: BoxBatch) -> Any:
+        """Return what the network says of a batch; some learn from what they are told meanwhile."""
+        images = self.normalised(batch.images)
+        if getattr(parts["network"], "needs_targets", False):
+            return parts.network(images, batch.targets)
+        return parts.network(images)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return float32 images as the network takes them, on the images' device."""
+        scale = 255.0 if images.dtype == torch.uint8 else 1.0
+        mean, std = (self.state[key].to(images.device) for key in ("mean", "std"))
+        return (images.to(torch.float32) - mean * scale) / (std * scale)
+
+    def what_is_random(self) -> str:
+        return "" if self.options.augment == "none" else "training pictures are moved at random"
+
+    # Measuring and answering
+
+    def predict(self, parts: Parts, batch: BoxBatch) -> Said:
+        outputs = self.outputs(parts, batch)
+        network: Any = parts.network
+        loss = float(network.loss(outputs, batch.targets))
+        found = [
+            said.moved(placed.back(said.boxes))
+            for said, placed in zip(kept(network, outputs), batch.placed, strict=True)
+        ]
+        return Said(found, loss)
+
+    def meter(self) -> DetectionMeter:
+        return DetectionMeter(len(self.state["classes"]))
+
+    def evaluate(
+        self, parts: Parts, dataset: Dataset, split: Indices, context: Context
+    ) -> Evaluation:
+        from torchfolio.tasks.detection.report import evaluate
+
+        return evaluate(self, parts, dataset, split, context)
+
+    def conclude(
+        self, parts: Parts, dataset: Dataset, validation: Indices, context: Context
+    ) -> list[str]:
+        from torchfolio.tasks.detection.report import choose_threshold
+
+        return choose_threshold(self, parts, dataset, validation, context)
+
+    def adapt(self, dataset: Dataset) -> Dataset:
+        classes = self.state["classes"]
+        if list(dataset.classes) == classes:
+            return dataset
+        for name in dataset.classes:
+            if name not in classes:
+                raise unknown("class of this run", name, classes)
+        table = np.array([classes.index(name) for name in dataset.classes], np.int64)
+        records: Any = dataset.records
+        return replace(
+            dataset,
+            classes=tuple(classes),
+            records=records.renumbered(table),
+            fingerprint=fingerprint(dataset.fingerprint, table),
+        )
+
+    def answer(
+        self, parts: Parts, inputs: Sequence[Any], context: Context, options: Any
+    ) -> Iterator[dict[str, Any]]:
+        from torchfolio.tasks.detection.answers import answer
+
+        return answer(self, parts, inputs, context, options)
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        from torchfolio.tasks.detection.answers import draw
+
+        return draw(row, target)
+
+
+def kept(network: Any, outputs: Any, most: int = MOST) -> list[Detections]:
+    """Return the best of each picture's candidates, in pixels of the square.
+
+    Of two of one class that overlap by more than ``network.most_overlap`` the likelier is kept
+    (non-maximum suppression), and none below ``network.least_score``.
+    """
+    found = []
+    for boxes, scores in network.candidates(outputs):
+        place, label = torch.nonzero(scores > network.least_score, as_tuple=True)
+        value = scores[place, label]
+        if len(value) > BEFORE:
+            value, order = value.topk(BEFORE)
+            place, label = place[order], label[order]
+        chosen = boxes[place] if boxes.ndim == 2 else boxes[place, label]
+        sides = chosen[:, 2:] - chosen[:, :2]
+        large = (sides >= SMALLEST).all(1)
+        chosen, value, label = chosen[large], value[large], label[large]
+        keep = batched_nms(chosen.float(), value.float(), label, network.most_overlap)[:most]
+        found.append(
+            Detections(
+                chosen[keep].float().cpu().numpy(),
+                value[keep].float().cpu().numpy(),
+                label[keep].cpu().numpy(),
+            )
+        )
+    return found

@@ -1,0 +1,289 @@
+"""Boxes of VOC, COCO and YOLO: the same objects, and what is wrong with files named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchfolio.data.readers import open_dataset
+from torchfolio.errors import DataError
+
+HEIGHT, WIDTH = 40, 60
+
+
+def picture(path: Path, number: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(number)
+    Image.fromarray(draw.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)).save(path)
+
+
+def voc(root: Path, name: str, *objects: tuple[object, ...]) -> Path:
+    """Write a picture and its XML file; an object is a name, four sides and perhaps more XML."""
+    picture(root / "JPEGImages" / f"{name}.jpg", len(name))
+    rows = "".join(
+        f"<object><name>{each[0]}</name>{each[5] if len(each) > 5 else ''}<bndbox><xmin>{each[1]}"
+        f"</xmin><ymin>{each[2]}</ymin><xmax>{each[3]}</xmax><ymax>{each[4]}</ymax></bndbox></object>"
+        for each in objects
+    )
+    file = root / "Annotations" / f"{name}.xml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        f"<annotation><filename>{name}.jpg</filename>{rows}</annotation>", encoding="utf-8"
+    )
+    return file
+
+
+def test_voc_counts_pixels_from_one_and_includes_the_last(tmp_path: Path) -> None:
+    voc(
+        tmp_path / "集",
+        "a",
+        ("猫", 1, 1, 10, 20),
+        ("dog", 5, 6, 60, 40, "<difficult>1</difficult>"),
+    )
+    voc(tmp_path / "集", "b")
+    data = open_dataset(tmp_path / "集")
+    assert data.kind == "object-detection"
+    assert data.reader == "voc-boxes"
+    assert data.classes == ("dog", "猫")
+    first, second = data.records.objects
+    assert first.boxes.tolist() == [[0, 0, 10, 20], [4, 5, 60, 40]]
+    assert first.labels.tolist() == [1, 0]
+    assert first.aside.tolist() == [False, True]
+    assert len(second) == 0  # a picture without objects is one
+    zero = open_dataset(tmp_path / "集", reader_options={"origin": "zero"})
+    assert zero.records.objects[0].boxes[0].tolist() == [1, 1, 10, 20]
+
+
+def test_voc_splits_are_those_of_the_lists(tmp_path: Path) -> None:
+    for name in "abc":
+        voc(tmp_path, name, ("x", 2, 2, 9, 9))
+    lists = tmp_path / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\nc\n")
+    (lists / "test.txt").write_text("b 1\nz\n")
+    data = open_dataset(tmp_path)
+    assert {key: value.tolist() for key, value in data.given.items()} == {
+        "train": [0, 2],
+        "test": [1],
+    }
+    assert [each.problem for each in data.problems] == ["z is listed and has no XML file"]
+
+
+def test_boxes_that_hold_nothing_are_named_with_their_place(tmp_path: Path) -> None:
+    file = voc(
+        tmp_path, "a", ("x", 5, 5, 4, 9), ("x", 70, 5, 90, 9), ("x", 50, 30, 99, 99),
+        ("x", 2, 2, 9, 9), ("x", 2, 2, 9, 9), ("x", "nan", 2, 9, 9),
+    )  # fmt: skip
+    data = open_dataset(tmp_path)
+    assert data.records.objects[0].boxes.tolist() == [[49, 29, 60, 40], [1, 1, 9, 9]]  # cut off
+    found = [each.problem for each in data.problems if each.path == "Annotations/a.xml"]
+    assert found == [
+        "object 1 (x): a box -1 pixels wide and 4 high: left out",
+        "object 2 (x): the box (69, 4, 90, 9) lies outside its picture of 60 x 40 pixels: left out",
+        "object 5 (x): the same box as object 4 (x): left out",
+        "object 6 (x): not every side is a number: left out",
+    ]
+    with pytest.raises(DataError, match="object 1"):
+        open_dataset(tmp_path, on_error="stop")
+    assert file.is_file()
+
+
+def test_damaged_xml_is_named_with_line_and_column(tmp_path: Path) -> None:
+    voc(tmp_path, "good", ("x", 2, 2, 9, 9))
+    file = voc(tmp_path, "bad", ("x", 2, 2, 9, 9))
+    file.write_text("<annotation>\n<object></annotation>")
+    other = voc(tmp_path, "lost", ("x", 2, 2, 9, 9))
+    (tmp_path / "JPEGImages" / "lost.jpg").unlink()
+    nameless = voc(tmp_path, "nameless", ("", 2, 2, 9, 9))
+    text = nameless.read_text().replace(
+        "</annotation>", "<object><name>y</name></object></annotation>"
+    )
+    nameless.write_text(text)
+    found = {each.path: each.problem for each in open_dataset(tmp_path).problems}
+    assert found["Annotations/bad.xml"].startswith("damaged XML in line 2, column")
+    assert found["Annotations/lost.xml"] == "its picture lost.jpg is not there"
+    assert other.is_file()
+    problems = [each.problem for each in open_dataset(tmp_path).problems if "nameless" in each.path]
+    assert problems == [
+        "object 1 (without a name): no class: left out",
+        "object 2 (y): no box of four numbers: left out",
+    ]
+
+
+def coco(root: Path, split: str = "train2017", **changes: object) -> Path:
+    for number in (1, 2):
+        picture(root / "images" / split / f"{number}.jpg", number)
+    content = {
+        "images": [
+            {"id": n, "file_name": f"{n}.jpg", "height": HEIGHT, "width": WIDTH} for n in (1, 2)
+        ],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 18, "name": "dog"}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "category_id": 18, "bbox": [4, 5, 10, 20], "iscrowd": 0},
+            {"id": 8, "image_id": 1, "category_id": 3, "bbox": [0, 0, 60, 40], "iscrowd": 1},
+        ],
+    }
+    file = root / "annotations" / f"instances_{split}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content | changes), encoding="utf-8")
+    return file
+
+
+def test_coco_numbers_classes_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    coco(tmp_path)
+    coco(tmp_path, "val2017")
+    data = open_dataset(tmp_path)
+    assert data.reader == "coco-boxes"
+    assert data.classes == ("cat", "dog")
+    assert data.records.names == [
+        "images/train2017/1.jpg", "images/train2017/2.jpg", "images/val2017/1.jpg",
+        "images/val2017/2.jpg",
+    ]  # fmt: skip
+    first = data.records.objects[0]
+    assert first.boxes.tolist() == [[4, 5, 14, 25], [0, 0, 60, 40]]
+    assert first.labels.tolist() == [1, 0]
+    assert first.aside.tolist() == [False, True]
+    assert data.given["val"].tolist() == [2, 3]
+    one = open_dataset(tmp_path / "annotations" / "instances_val2017.json")
+    assert one.records.names == ["images/val2017/1.jpg", "images/val2017/2.jpg"]
+
+
+def test_what_is_wrong_in_coco_is_named_with_its_entry(tmp_path: Path) -> None:
+    file = coco(
+        tmp_path,
+        annotations=[
+            {"id": 1, "image_id": 1, "category_id": 18, "bbox": [4, 5, 10, 20]},
+            {"id": 2, "image_id": 9, "category_id": 18, "bbox": [4, 5, 10, 20]},
+            {"id": 3, "image_id": 1, "category_id": 4, "bbox": [4, 5, 10, 20]},
+            {"id": 4, "image_id": 1, "category_id": 18, "bbox": [4, 5, 10]},
+            {"id": 5, "image_id": 1, "category_id": 18, "bbox": [4, 5, 0, 20]},
+            "nothing",
+        ],
+    )
+    (tmp_path / "images" / "train2017" / "2.jpg").unlink()
+    data = open_dataset(tmp_path)
+    assert [each.problem for each in data.problems] == [
+        "image 2: 2.jpg is not there",
+        "annotations[5] is a str: left out",
+        "annotation 2: there is no image 9",
+        "annotation 3: there is no category 4: left out",
+        "annotation 4: bbox is [4, 5, 10], not four numbers (left, top, width, height): left out",
+        "annotation 5: a box 0 pixels wide and 20 high: left out",
+    ] or {each.problem for each in data.problems} >= {"image 2: 2.jpg is not there"}
+    file.write_text('{"images": [\n1,')
+    with pytest.raises(DataError, match="damaged JSON in line 2, column 3"):
+        open_dataset(tmp_path)
+
+
+def yolo(root: Path, name: str, text: str, split: str = "train") -> None:
+    picture(root / "images" / split / f"{name}.jpg", len(name))
+    file = root / "labels" / split / f"{name}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_yolo_boxes_are_centre_and_size_in_shares(tmp_path: Path) -> None:
+    yolo(tmp_path, "a", "1 0.5 0.5 0.5 0.25\n\n0 0.25 0.25 0.1 0.1 0.9\n2 0 0 0.5 0 0.5 0.5\n")
+    yolo(tmp_path, "bb", "", "val")
+    picture(tmp_path / "images" / "val" / "ccc.jpg", 3)  # without a file: without objects
+    (tmp_path / "data.yaml").write_text("names:\n  0: cat\n  1: dog\n  2: 鸟\n", encoding="utf-8")
+    data = open_dataset(tmp_path)
+    assert data.reader == "yolo-boxes"
+    assert data.classes == ("cat", "dog", "鸟")
+    first = data.records.objects[0]
+    assert first.boxes[0].tolist() == [15, 15, 45, 25]
+    assert first.boxes[1].tolist() == pytest.approx([12, 8, 18, 12])
+    assert first.boxes[2].tolist() == [0, 0, 30, 20]  # around the polygon
+    assert [len(each) for each in data.records.objects] == [3, 0, 0]
+    assert data.given["val"].tolist() == [1, 2]
+
+
+def test_lines_that_are_no_box_are_named(tmp_path: Path) -> None:
+    yolo(
+        tmp_path,
+        "a",
+        "0 0.5 0.5 0.2 0.2\nx 0.5 0.5 0.2 0.2\n0 0.5 0.5\n0 300 200 50 50\n-1 .5 .5 .2 .2",
+    )
+    (tmp_path / "classes.txt").write_text("cell\n")
+    data = open_dataset(tmp_path)
+    assert [each.problem for each in data.problems] == [
+        "line 2: 'x 0.5 0.5 0.2 0.2' are not all numbers: left out",
+        "line 3: 3 numbers, not 5 (class, centre x and y, width, height): left out",
+        "line 4: the numbers are pixels, not shares of the picture from 0 to 1: left out",
+        "line 5: the class is -1, not a number from 0 on: left out",
+    ]
+    assert data.classes == ("cell",)
+
+
+def test_classes_without_names_have_numbers(tmp_path: Path) -> None:
+    yolo(tmp_path, "a", "2 0.5 0.5 0.2 0.2")
+    assert open_dataset(tmp_path).classes == ("class 0", "class 1", "class 2")
+    (tmp_path / "classes.txt").write_text("cell\n")
+    data = open_dataset(tmp_path)
+    assert data.classes == ("cell", "class 1", "class 2")
+    assert "names 1 classes, and number 2 occurs" in data.problems[0].problem
+    (tmp_path / "data.yaml").write_text("names: [a\n")
+    data = open_dataset(tmp_path)
+    assert "damaged YAML (line 2" in data.problems[0].problem
+
+
+def test_the_public_sets_are_read_in_every_form(public_data: Path) -> None:
+    cells = open_dataset(public_data / "bccd_voc")
+    assert cells.classes == ("Platelets", "RBC", "WBC")
+    assert {split: len(each) for split, each in cells.given.items()} == {
+        "train": 205, "val": 87, "test": 72,
+    }  # fmt: skip
+    wrong = [each for each in cells.problems if "pixels wide" in each.problem]
+    assert len(wrong) == 2  # as the notes of the set say
+    form = open_dataset(public_data / "tiny_coco")
+    other = open_dataset(public_data / "tiny_coco", reader="yolo-boxes")
+    assert len(form) == len(other) == 75
+    boxes = {
+        name: form.records.objects[place].boxes[~form.records.objects[place].aside]
+        for place, name in enumerate(form.records.names)
+    }
+    for place, name in enumerate(other.records.names):
+        assert np.sort(boxes[name], 0) == pytest.approx(
+            np.sort(other.records.objects[place].boxes, 0), abs=0.02
+        )
+
+
+def test_shapes_of_coco_are_masks_where_a_network_takes_masks(tmp_path: Path) -> None:
+    square = [[10, 5, 20, 5, 20, 15, 10, 15]]
+    counts = [40 * 30, 40 * 2, 40 * 28]  # columns 30 and 31, read downwards
+    runs = {"size": [HEIGHT, WIDTH], "counts": counts}
+    coco(
+        tmp_path,
+        annotations=[
+            {"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 60, 40],
+             "segmentation": [[0, 0, 60, 0, 60, 40, 0, 40]]},
+            {"id": 2, "image_id": 1, "category_id": 18, "bbox": [10, 5, 10, 10],
+             "segmentation": square},
+            {"id": 3, "image_id": 1, "category_id": 18, "bbox": [30, 0, 2, 40], "iscrowd": 1,
+             "segmentation": runs},
+            {"id": 4, "image_id": 2, "category_id": 18, "bbox": [1, 1, 5, 5],
+             "segmentation": [[1, 1, 5, 5]]},
+            {"id": 5, "image_id": 2, "category_id": 18, "bbox": [1, 1, 5, 5]},
+            {"id": 6, "image_id": 2, "category_id": 18, "bbox": [1, 1, 5, 5],
+             "segmentation": {"size": [9, 9], "counts": [81]}},
+        ],
+    )  # fmt: skip
+    assert open_dataset(tmp_path).kind == "object-detection"
+    data = open_dataset(tmp_path, reader="coco-masks")
+    assert data.classes == ("background", "cat", "dog")
+    mask = data.records.masks.get(0)
+    assert mask[10, 15] == 2  # the smaller lies over the larger
+    assert mask[20, 40] == 1
+    assert (mask[:, 30:32] == 255).all()
+    assert not data.records.masks.get(1).any()
+    assert [each.problem for each in data.problems] == [
+        "annotation 4: polygon 0 has 2 points, not 3 or more: left out",
+        "annotation 5: it has a box and no shape (segmentation): left out",
+        "annotation 6: its run lengths are of [9, 9], its picture 40 x 60: left out",
+    ]
+    from torchfolio.data.readers import find_reader
+
+    found, _ = find_reader(tmp_path, kinds={"semantic-segmentation"})
+    assert found.name == "coco-masks"

@@ -1,0 +1,157 @@
+"""Faster R-CNN: torchvision's answers, proposals and losses, with its weights."""
+
+import math
+from collections import OrderedDict
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
+
+from torchfolio.layers.two_stages import decoded, encoded, matched
+from torchfolio.networks.build import build
+from torchfolio.networks.faster_rcnn import FasterRCNN, FasterRCNNVGG16, vgg_anchors
+from torchfolio.tasks.detection.task import kept
+
+SIZE = (128, 160)
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[FasterRCNN, Any]:
+    """Our network and torchvision's with the same weights, whose boxes spread."""
+    torch.manual_seed(0)
+    theirs: Any = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5)
+    with torch.no_grad():
+        theirs.rpn.head.cls_logits.weight.mul_(30)
+        theirs.rpn.head.bbox_pred.weight.mul_(5)
+        theirs.roi_heads.box_predictor.cls_score.weight.mul_(20)
+    ours: Any = build("fasterrcnn_resnet50_fpn", num_classes=4)
+    ours.load_state_dict(theirs.state_dict())
+    return ours.eval(), theirs.eval()
+
+
+def images() -> Tensor:
+    return torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def targets() -> list[tuple[Tensor, Tensor]]:
+    boxes = torch.tensor([[10.0, 12, 60, 70], [80, 30, 150, 120], [5, 80, 30, 110]])
+    return [(boxes, torch.tensor([0, 3, 1])), (torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))]
+
+
+def theirs_on(model: Any, pictures: Tensor, truth: Any = None) -> tuple[Any, Any, Any]:
+    """Run torchvision's model without its scaling."""
+    listed = ImageList(pictures, [SIZE] * len(pictures))
+    maps = model.backbone(pictures)
+    named = None
+    if truth is not None:
+        named = [{"boxes": box, "labels": label + 1} for box, label in truth]
+    proposals, first = model.rpn(listed, maps, named)
+    found, second = model.roi_heads(OrderedDict(maps), proposals, listed.image_sizes, named)
+    return proposals, found, {**first, **second}
+
+
+def test_names_and_numbers_are_torchvisions() -> None:
+    with torch.device("meta"):
+        ours = build("fasterrcnn_resnet50_fpn")
+        theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert sum(each.numel() for each in ours.parameters()) == 41_808_406
+    frozen = build("fasterrcnn_resnet50_fpn", frozen_norm=True)
+    assert sum(each.numel() for each in frozen.parameters()) == 41_755_286
+
+
+@torch.no_grad()
+def test_proposals_and_answers_are_torchvisions(both: tuple[FasterRCNN, Any]) -> None:
+    ours, theirs = both
+    proposals, found, _ = theirs_on(theirs, images())
+    outputs = ours(images())
+    for mine, other in zip(outputs.proposals, proposals, strict=True):
+        assert torch.allclose(mine, other, atol=1e-3)
+    said = kept(ours, outputs)
+    for mine, other in zip(said, found, strict=True):
+        assert len(mine) == len(other["labels"]) > 10
+        assert torch.equal(torch.from_numpy(mine.labels), other["labels"] - 1)
+        assert torch.allclose(torch.from_numpy(mine.boxes), other["boxes"], atol=1e-3)
+        assert torch.allclose(torch.from_numpy(mine.scores), other["scores"], atol=1e-5)
+
+
+def test_the_loss_is_the_sum_of_torchvisions_four(both: tuple[FasterRCNN, Any]) -> None:
+    ours, theirs = both
+    ours.train(), theirs.train()
+    try:
+        state = {name: each.clone() for name, each in theirs.state_dict().items()}
+        torch.manual_seed(5)
+        _, _, losses = theirs_on(theirs, images(), targets())
+        assert len(losses) == 4
+        theirs.load_state_dict(state)
+        torch.manual_seed(5)
+        found = ours.loss(ours(images(), targets()), targets())
+        assert found.item() == pytest.approx(sum(losses.values()).item(), rel=1e-5)
+        ours.load_state_dict(state)
+    finally:
+        ours.eval(), theirs.eval()
+
+
+def test_boxes_come_back_from_what_is_learnt_of_them() -> None:
+    anchors = torch.tensor([[0.0, 0, 10, 20], [5, 5, 50, 30]])
+    boxes = torch.tensor([[1.0, 2, 12, 18], [0, 0, 60, 40]])
+    weights = (10.0, 10.0, 5.0, 5.0)
+    assert torch.allclose(
+        decoded(encoded(boxes, anchors, weights), anchors, weights), boxes, atol=1e-4
+    )
+    # Half a width to the right, twice as wide: 10 * 0.5 and 5 * log 2.
+    moved = torch.tensor([[0.0, 0, 20, 20]])
+    assert encoded(moved, anchors[:1], weights)[0].tolist() == pytest.approx(
+        [5, 0, 3.4657, 0], abs=1e-4
+    )
+
+
+def test_anchors_that_overlap_a_box_most_propose_it_however_little_that_is() -> None:
+    anchors = torch.tensor([[0.0, 0, 10, 10], [0, 0, 8, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
+    boxes = torch.tensor([[0.0, 0, 10, 10], [28, 28, 60, 60]])
+    labels, taken = matched(anchors, boxes, 0.7, 0.3, lowest=True)
+    assert labels.tolist() == [1, 1, 0, 1]  # 8/10; nothing; the best of the second box: 100/1024
+    assert taken.tolist()[:2] == [0, 0]
+    assert matched(anchors, boxes, 0.7, 0.3, lowest=False)[0].tolist() == [1, 1, 0, 0]
+    assert matched(anchors, boxes, 0.9, 0.3, lowest=False)[0].tolist() == [1, -1, 0, 0]
+    assert matched(anchors, torch.zeros(0, 4), 0.7, 0.3, lowest=True)[0].tolist() == [0] * 4
+
+
+def test_the_authors_anchors_are_those_that_their_code_prints() -> None:
+    assert vgg_anchors((8, 16, 32)) == [  # its last pixels counted in
+        (-84, -40, 100, 56), (-176, -88, 192, 104), (-360, -184, 376, 200),
+        (-56, -56, 72, 72), (-120, -120, 136, 136), (-248, -248, 264, 264),
+        (-36, -80, 52, 96), (-80, -168, 96, 184), (-168, -344, 184, 360),
+    ]  # fmt: skip
+
+
+def test_anchors_beyond_the_picture_do_not_learn_in_the_authors_form() -> None:
+    class Bare(FasterRCNNVGG16):
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+
+    network = Bare().eval()
+    anchors = torch.tensor([[-5.0, 0, 60, 60], [0, 0, 64, 64], [30, 30, 64, 65], [32, 32, 64, 64]])
+    boxes = torch.tensor([[0.0, 0, 62, 62]])
+    objects, shifts = torch.zeros(1, 4), torch.zeros(1, 4, 4)
+    objects[0, 1], shifts[0, 1, 0] = 2.0, 0.5
+    found = network.proposal_loss(objects, shifts, anchors, (64, 64), [(boxes, torch.tensor([0]))])
+    # The second anchor is to say yes, the fourth (an overlap of 0.2) no; one is half a square off.
+    wanted = encoded(boxes, anchors[1:2], (1.0, 1.0, 1.0, 1.0))[0]
+    off = (shifts[0, 1] - wanted).abs()
+    box = sum(float(4.5 * d * d if d < 1 / 9 else d - 1 / 18) for d in off)
+    names = math.log(1 + math.exp(-2)) + math.log(2)
+    assert found.item() == pytest.approx((names + box) / 2, rel=1e-5)
+
+
+def test_weights_of_a_vgg16_fill_the_authors_form() -> None:
+    with torch.device("meta"):
+        network, vgg = build("fasterrcnn_vgg16"), build("vgg16")
+    found = network.adapted(vgg.state_dict())
+    own = {name: value.shape for name, value in network.state_dict().items()}
+    taken = {name for name in found if name in own and found[name].shape == own[name]}
+    new = {name.rpartition(".")[0] for name in own.keys() - taken}
+    assert new == {"rpn_conv", "rpn_cls_score", "rpn_bbox_pred", "cls_score", "bbox_pred"}

@@ -1,0 +1,123 @@
+"""Detection from boxes to a run, its report and its answers."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import torchfolio
+from torchfolio import RequestError, Run, open_data
+from torchfolio.cli.app import run as folio
+from torchfolio.networks.catalogue import find_card
+from torchfolio.tasks.detection.options import DetectionOptions
+from torchfolio.tasks.detection.task import ObjectDetection
+
+SETTINGS = {"device": "cpu", "threads": 2, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "检测 run"
+    return torchfolio.train(
+        "yolov3_tiny", "digit-boxes", out=out, recipe="modern", epochs=2, batch_size=32,
+        image_size=32, anchors="data", augment="mosaic", **SETTINGS,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_eight_pictures_are_learnt_by_heart() -> None:
+    torch.manual_seed(0)
+    data, card, rows = open_data("digit-boxes"), find_card("yolov3_tiny"), np.arange(8)
+    task = ObjectDetection(DetectionOptions(image_size=96, augment="none", anchors="data"))
+    task.prepare(card, data, rows)
+    parts = task.parts(card)
+    optimizer = torch.optim.Adam(parts.network.parameters(), lr=1e-3, fused=True)
+    batch = task.load(data, rows, 0, 0)
+    for update in range(1, 121):
+        optimizer.zero_grad()
+        task.loss(parts, batch).backward()
+        optimizer.step()
+        if update >= 60 and update % 10 == 0:
+            parts.network.eval()
+            with torch.no_grad():
+                meter = task.meter()
+                meter.update(task.predict(parts, batch), batch)
+            parts.network.train()
+            if meter.compute()["ap50"] > 0.95:
+                return
+    pytest.fail("not learnt in 120 updates")
+
+
+@pytest.mark.slow
+def test_predictions_give_the_figures_again(trained: Run) -> None:
+    from torchfolio.evaluation.detection import coco_statistics
+    from torchfolio.evaluation.matching import Detections
+
+    data = open_data("digit-boxes")
+    indices = trained.folder.splits()["test"].tolist()
+    with (trained.path / "predictions" / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    answers = []
+    for index in indices:
+        own = [row for row in rows if row["input"] == data.records.name(index)]
+        boxes = [[float(row[side]) for side in ("left", "top", "right", "bottom")] for row in own]
+        answers.append(
+            Detections(
+                np.array(boxes, np.float32).reshape(-1, 4),
+                np.array([row["score"] for row in own], np.float32),
+                np.array([int(row["class"]) for row in own], np.int64),
+            )
+        )
+    truths = [data.records.objects[index] for index in indices]
+    found = coco_statistics(truths, answers, data.records.sizes[indices], 10)
+    assert found["ap"] == pytest.approx(trained.metrics["metrics"]["ap"]["value"], abs=2e-3)
+
+
+@pytest.mark.slow
+def test_answers_are_boxes_in_every_form(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = open_data("digit-boxes")
+    index = int(trained.folder.splits()["train"][0])
+    picture = tmp_path / "大 scene.png"
+    Image.fromarray(data.records.pixels(index)[..., 0]).resize((192, 192)).save(picture)
+    out = tmp_path / "out"
+    arguments = ["predict", str(trained.path), str(picture), "--pictures", str(out), "--json"]
+    assert folio([*arguments, "--forms", "coco,yolo", "--threshold", "0.001"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["objects"]
+    assert row["probability"] == row["objects"][0]["score"]
+    content = json.loads((out / "coco.json").read_text(encoding="utf-8"))
+    assert content["images"][0] == {"id": 1, "file_name": picture.name, "height": 192, "width": 192}
+    lines = (out / "大 scene.txt").read_text().splitlines()
+    assert len(lines) == len(content["annotations"]) == len(row["objects"])
+    left, top, right, bottom = row["objects"][0]["box"]
+    words = [float(each) for each in lines[0].split()]
+    assert words[1] == pytest.approx((left + right) / 2 / 192, abs=1e-4)
+    assert content["annotations"][0]["bbox"] == pytest.approx(
+        [left, top, right - left, bottom - top]
+    )
+    with Image.open(out / "大 scene.png") as image:
+        assert image.size == (192, 192)
+    (none,) = list(trained.predict([picture], threshold=1.0))
+    assert none["prediction"] == "nothing"
+    with pytest.raises(RequestError, match="forms has 'voc'"):
+        list(trained.predict([picture], forms="voc"))
+
+
+@pytest.mark.slow
+def test_a_recipe_trains_the_same_again(trained: Run, tmp_path: Path) -> None:
+    again = torchfolio.train(
+        "yolov3_tiny", "digit-boxes", out=tmp_path / "again", report=False,
+        recipe=trained.path / "recipe.toml", device="cpu",
+    )  # fmt: skip
+    assert again.metrics["digest"] == trained.metrics["digest"]
+
+
+def test_a_size_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="image-size is 100; yolov3_tiny takes multiples of 32"):
+        torchfolio.train("yolov3_tiny", "digit-boxes", out=tmp_path / "run", image_size=100)
