@@ -51,7 +51,7 @@ says what is compared, and lists the mistakes that must be caught.
   leaves them, and by onnxruntime from its [exported](guides/export.md) file, at the paper's size,
   batches of one and of three. *rounding*: the same between the network in float32 and in float64,
   which says what another order of the same sums may change: in a hundred layers without shortcuts,
-  not trained, as much as the answer. Detectors are not exported (–).
+  not trained, as much as the answer. Faster R-CNN is not exported (–).
 - *s*, *MiB*: how long the command took, with its imports, and the largest memory that it held.
 
 `python -m tools.exactness run` makes the rows anew, `python -m tools.exactness write` this page.
@@ -110,9 +110,9 @@ def verified(name: str) -> Row:
 def exported(name: str) -> Row:
     """Return how far a network's ONNX file is from it, and float32 from float64.
 
-    Empty for a detector, which is not exported.
+    Empty for a detector of two stages, which is not exported.
     """
-    if "object-detection" in find_card(name).tasks:
+    if find_card(name).family == "faster_rcnn":
         return {}
     with tempfile.TemporaryDirectory() as folder:
         run = measure([sys.executable, "-m", "tools.exported", name], {}, Path(folder), LIMIT)

@@ -1,9 +1,9 @@
 """A network as an ONNX file beside itself: ``python -m tools.exported NETWORK`` prints how far.
 
-The network has the size of its paper (one for segmentation takes small pictures) and weights as a
-training leaves them; what is printed, as JSON, is the largest difference of a probability over
-batches of one and of three random pictures, and the largest between float32 and float64 by torch,
-the "rounding".
+The network has the size of its paper (one for segmentation or detection takes small pictures) and
+weights as a training leaves them; what is printed, as JSON, is the largest difference of a
+probability (of a detector also of a box's side, as a share of the picture) over batches of one and
+of three random pictures, and the largest between float32 and float64 by torch, the "rounding".
 """
 
 import copy
@@ -24,13 +24,15 @@ from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.inference import answering
 from torchfolio.tasks.class_scores import probabilities
+from torchfolio.tasks.detection.export import Detector
 from torchfolio.tasks.image_export import Classifier
 
-FACTS = {"output": "probabilities"}
+FACTS = {"output": "outputs"}
 CLASSES = 7
 MEAN, FACTOR = 100.0, 0.02  # how pixels are normalised
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 SMALL = (96, 204)  # sides of small pictures; the latter is one of U-Net without padding
+SQUARE = 128  # side of the pictures of detectors
 Shape = tuple[int, int, int]
 
 
@@ -78,6 +80,13 @@ def settle(network: nn.Module, pictures: Tensor) -> None:
             layer.weight.mul_(2 / scores.std())
 
 
+def detector(name: str, shape: Shape) -> tuple[Detector, list[dict[str, Any]]]:
+    """Return what is exported of a detector, and its input."""
+    mean = torch.full((shape[0], 1, 1), MEAN)
+    inputs = [{"name": "images", "dtype": "uint8", "channels": shape[0], "size": shape[1]}]
+    return Detector(trained(name, shape), mean, torch.full_like(mean, FACTOR)).eval(), inputs
+
+
 def classifier(
     name: str, shape: Shape, **arguments: Any
 ) -> tuple[Classifier, list[dict[str, Any]]]:
@@ -114,7 +123,10 @@ def main() -> None:
     shape = card.input
     if "semantic-segmentation" in card.tasks:  # which any size will do for
         shape = (shape[0], SMALL[card.smallest > SMALL[0]], SMALL[card.smallest > SMALL[0]])
-    network, inputs = classifier(card.name, shape)
+    make = classifier
+    if "object-detection" in card.tasks:
+        shape, make = (shape[0], SQUARE, SQUARE), detector
+    network, inputs = make(card.name, shape)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
         write_onnx(network, inputs, FACTS, file)

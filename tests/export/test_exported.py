@@ -224,8 +224,8 @@ def test_every_item_is_asked_once_in_order_by_as_many_threads_as_there_are(
         return f"no {item}" if item % 5 == 4 else [np.full((3, 28, 28), item, np.uint8)]
 
     found = list(file.outputs(read, range(count), most=16))
-    assert [item for item, _ in found] == list(range(count))
-    for item, each in found:
+    assert [item for item, _, _ in found] == list(range(count))
+    for item, _, each in found:
         assert each == f"no {item}" if item % 5 == 4 else each.tolist() == [item, item]
     assert sum(size for size, _ in asked) == sum(item % 5 != 4 for item in range(count))
     assert max(size for size, _ in asked) <= 16

@@ -276,9 +276,9 @@ def test_a_detector_gives_boxes_and_a_score_for_each_class(name: str) -> None:
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
     with torch.no_grad():
-        found = network.candidates(network.eval()(images))
-    assert len(found) == 3
-    for boxes, scores in found:
+        found = network.scored(network.eval()(images))
+    assert [len(each) for each in found] == [3, 3]
+    for boxes, scores in zip(*found, strict=True):
         assert boxes.shape in ((len(scores), 4), (len(scores), 7, 4))
         assert scores.shape[1] == 7
         assert (scores >= 0).all()

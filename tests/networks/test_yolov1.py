@@ -39,7 +39,7 @@ def test_boxes_lie_in_their_cells() -> None:
         [middle[0] - width / 2, middle[1] - height / 2, middle[0] + width / 2,
          middle[1] + height / 2]
     )  # fmt: skip
-    [(boxes, scores)] = network().candidates(answers)
+    [boxes], [scores] = network().scored(answers)
     assert boxes.shape == (ROWS * COLUMNS * 2, 4)
     assert boxes[-1].tolist() == pytest.approx(box)
     assert scores[-1].tolist() == pytest.approx([0.08, 0.8, 1.0])  # 1.6 is no probability

@@ -53,7 +53,7 @@ def test_boxes_are_told_from_anchors(network: YOLOv2) -> None:
     assert (top + bottom) / 2 == pytest.approx((1 + 0.75) * 32)
     assert right - left == pytest.approx(2 * ANCHORS[1][0] * 32)
     assert bottom - top == pytest.approx(ANCHORS[1][1] * 32)
-    [(boxes, scores)] = network.candidates(answers)
+    [boxes], [scores] = network.scored(answers)
     assert boxes.shape == (30, 4)
     assert torch.allclose(scores, torch.full((30, 3), 0.5 / 3))
     voc = build("yolov2", num_classes=20, voc=True)

@@ -18,18 +18,21 @@ QUICK = ("softmax_regression", "mlp", "lenet5", "lenet5_original", "lenet_caffe"
 def sample() -> list[object]:
     """The first departure of each family, and some that ask for more.
 
-    VGG, whose dense layers take half a minute, is graded in test_elsewhere.py.
+    VGG, whose dense layers take half a minute, is graded in test_elsewhere.py; YOLO, with as many
+    again, nowhere in the suite.
     """
     found: dict[str, tuple[Departure, str]] = {}
     for departure, network in grading.every():
         found.setdefault(find_card(network).family, (departure, network))
-    del found["vgg"]
+    for family in ("vgg", "yolov1", "faster_rcnn"):
+        del found[family]
     more = {
         "table-row": "lenet5_original", "lenet-sigmoid": "lenet5", "caffe-channels": "lenet_caffe",
         "mlp-bn-order": "mlp_bn", "windows-average": "maxout_conv_mnist", "tied": "resnet20",
         "depth": "resnet20", "shortcut-trailing": "resnet20", "v1-for-v1.5": "resnet50",
         "densenet-bottleneck": "densenet100_k12_bc", "vit-heads": "vit_ti_16",
         "googlenet-order": "googlenet", "mobilenet-padding": "mobilenet_v1_0.25",
+        "frcnn-norm-epsilon": "fasterrcnn_resnet50_fpn",
     }  # fmt: skip
     by_name = {departure.name: departure for departure in DEPARTURES}
     cases = [*found.values(), *((by_name[name], network) for name, network in more.items())]

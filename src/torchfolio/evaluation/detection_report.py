@@ -141,6 +141,16 @@ def confusion_section(counts: NDArray[np.int64], classes: Sequence[str], least: 
     return Section("Taken for", [Figure("", drawn, caption, wide=len(names) > 12)])
 
 
+def mean_f1(matches: Sequence[Matches], least: float) -> float:
+    """Return the mean F1 over classes of detections from a score on, at an overlap of 0.5."""
+    known = [each for each in matches if each.objects.sum()]
+    total = 0.0
+    for each in known:
+        taken = each.counted[0] & (each.scores >= least)
+        total += 2 * (each.right[0] & taken).sum() / (taken.sum() + each.objects.sum())
+    return float(total / max(1, len(known)))
+
+
 def best_threshold(matches: Sequence[Matches]) -> tuple[float, float]:
     """Return the score from which on the mean F1 over classes is best, and that F1.
 

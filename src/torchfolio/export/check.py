@@ -90,7 +90,7 @@ def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, task: Judge)
     differences = [np.abs(found - expected).max(), np.abs(alone - expected[few]).max()]
     changed, margins = task.changed(expected, found)
     rounded = changed & (margins <= EDGE)
-    decided = np.where(rounded[:, None], expected, found)
+    decided = np.where(rounded.reshape(-1, *[1] * (found.ndim - 1)), expected, found)
     metric, by_run = task.checked(expected, held.dataset, held.indices)
     _, by_file = task.checked(found, held.dataset, held.indices)
     _, apart = task.checked(decided, held.dataset, held.indices)  # from rounding
@@ -127,7 +127,7 @@ def by_task(task: Task, parts: Parts, dataset: Dataset, context: Context) -> Ask
     def ask(indices: Indices, at_once: int) -> Probabilities:
         found = outputs(
             lambda part: task.load(dataset, part, None, 0),
-            lambda batch: task.predict(answering, batch)[0].numpy(),
+            lambda batch: task.outputs_of(answering, batch),
             in_batches(indices, at_once),
             context,
         )
@@ -143,7 +143,7 @@ def by_file(file: Exported, dataset: Dataset) -> Ask:
         def read(index: int) -> Any:
             return file.answers.record(dataset.records, index)
 
-        found = [each for _, each in file.outputs(read, indices.tolist(), at_once)]
+        found = [each for _, _, each in file.outputs(read, indices.tolist(), at_once)]
         return np.stack([each for each in found if not isinstance(each, str)])
 
     return ask

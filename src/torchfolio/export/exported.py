@@ -74,8 +74,8 @@ class Exported:
             )
         options: Any = read_options(self.answers.Options, settings, "the settings")
         rows = (
-            self.answers.row(item, found, options)
-            for item, found in self.outputs(self.answers.read, list(inputs))
+            self.answers.row(item, found, options, taken)
+            for item, taken, found in self.outputs(self.answers.read, list(inputs))
         )
         return rows if pictures is None else drawn(self.answers, rows, Path(pictures))
 
@@ -84,8 +84,8 @@ class Exported:
         read: Callable[[Any], Inputs | str],
         items: Sequence[Any],
         most: int = MOST,
-    ) -> Iterator[tuple[Any, NDArray[np.float32] | str]]:
-        """Yield each item with its outputs, (outputs,), or what ``read`` says is wrong with it.
+    ) -> Iterator[tuple[Any, Inputs | str, NDArray[np.float32] | str]]:
+        """Yield each item, what ``read`` says of it, and its outputs, or again what is wrong.
 
         Threads read and compute batches of their own, as many as there are cores, so that reading
         one batch and computing another go on at the same time. A batch has up to ``most`` examples.
@@ -96,13 +96,15 @@ class Exported:
         batches = [items[start : start + size] for start in range(0, len(items), size)]
         crowd = min(threads, len(batches))
 
-        def answer(batch: Sequence[Any]) -> list[tuple[Any, NDArray[np.float32] | str]]:
+        def answer(
+            batch: Sequence[Any],
+        ) -> list[tuple[Any, Inputs | str, NDArray[np.float32] | str]]:
             loaded = [read(item) for item in batch]
             good = [each for each in loaded if not isinstance(each, str)]
             arrays = [np.stack(each) for each in zip(*good, strict=True)]
             found = iter(self.engine.run(arrays, alone=crowd == 1) if good else ())
             return [
-                (item, each if isinstance(each, str) else next(found))
+                (item, each, each if isinstance(each, str) else next(found))
                 for item, each in zip(batch, loaded, strict=True)
             ]
 

@@ -21,7 +21,6 @@ WRITERS = {"onnx": write_onnx, "torch": write_torch}
 
 def facts_of(task: Task, network: str, settings: dict[str, Any], run: str) -> dict[str, Any]:
     """Return what an exported file says of itself; ``settings`` are the network's arguments."""
-    said = {key: list(task.state[key]) for key in ("classes", "thresholds") if key in task.state}
     return {
         "format_version": FORMAT,
         "torchfolio": __version__,
@@ -31,7 +30,7 @@ def facts_of(task: Task, network: str, settings: dict[str, Any], run: str) -> di
         "run": run,
         "inputs": task.export_inputs(),
         "output": OUTPUT,
-    } | said
+    } | task.export_facts()
 
 
 def normalisation(task: Task) -> dict[str, Any]:

@@ -198,16 +198,16 @@ class TwoStages(nn.Module):
         names = F.cross_entropy(outputs.scores.float(), labels)
         return outputs.first + names + box / max(1, len(labels))
 
-    def candidates(self, outputs: Outputs) -> list[tuple[Tensor, Tensor]]:
-        """Return of each picture the boxes (proposals, classes, 4) and scores of the classes."""
+    def scored(self, outputs: Outputs) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the boxes (proposals, classes, 4) and scores (proposals, classes) of pictures."""
         counts = [len(each) for each in outputs.proposals]
         scores = torch.split(outputs.scores.float().softmax(1)[:, 1:], counts)
         deltas = torch.split(outputs.deltas.float()[:, 1:], counts)
         found = []
-        for proposals, score, delta in zip(outputs.proposals, scores, deltas, strict=True):
+        for proposals, delta in zip(outputs.proposals, deltas, strict=True):
             boxes = decoded(delta.transpose(0, 1), proposals, WEIGHTS).transpose(0, 1)
-            found.append((clip_boxes_to_image(boxes, outputs.size), score))
-        return found
+            found.append(clip_boxes_to_image(boxes, outputs.size))
+        return found, list(scores)
 
 
 def placed(shapes: Tensor, maps: torch.Size, steps: tuple[int, int]) -> Tensor:

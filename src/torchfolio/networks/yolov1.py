@@ -85,16 +85,15 @@ class YOLOv1(nn.Module):
         half_h = said[..., 3].square() * rows * STRIDE / 2
         return torch.stack([x - half_w, y - half_h, x + half_w, y + half_h], -1)
 
-    def candidates(self, answers: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return of each picture all boxes (boxes, 4) and the score of each class (boxes, classes).
+    def scored(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all boxes (batch, boxes, 4) and the score of each class (batch, boxes, classes).
 
         A score is how sure a box is times the score of the class (Equation 1).
         """
         answers = answers.float()
-        boxes = self.boxes(answers).flatten(1, 3)
         sure = answers[..., 4 : 5 * BOXES : 5]  # (batch, rows, columns, 2)
         scores = sure[..., None] * answers[..., None, 5 * BOXES :]
-        return list(zip(boxes, scores.clamp(0, 1).flatten(1, 3), strict=True))
+        return self.boxes(answers).flatten(1, 3), scores.clamp(0, 1).flatten(1, 3)
 
     def loss(self, answers: Tensor, targets: Targets) -> Tensor:
         """Return Equation 3 of each picture, the mean over pictures.

@@ -96,15 +96,14 @@ class YOLOv2(nn.Module):
         """Return the anchors (5, 1, 1, 2): width and height in pixels."""
         return like.new_tensor(self.anchors)[:, None, None]
 
-    def candidates(self, answers: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return of each picture all boxes (boxes, 4) and the score of each class (boxes, classes).
+    def scored(self, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all boxes (batch, boxes, 4) and the score of each class (batch, boxes, classes).
 
         A score is the probability of an object times that of the class.
         """
         answers = answers.float()
         scores = answers[..., 4:5].sigmoid() * answers[..., 5:].softmax(-1)
-        boxes = self.box(answers).flatten(1, 3)
-        return list(zip(boxes, scores.flatten(1, 3), strict=True))
+        return self.box(answers).flatten(1, 3), scores.flatten(1, 3)
 
     @property
     def anchor_shape(self) -> tuple[int, int]:

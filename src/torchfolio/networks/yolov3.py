@@ -209,13 +209,13 @@ class YOLOv3(nn.Module):
         """Return the anchors of one size of maps (3, 1, 1, 2): width and height in pixels."""
         return like.new_tensor(self.anchors[place])[:, None, None]
 
-    def candidates(self, answers: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Return of each picture all boxes (boxes, 4) and the score of each class (boxes, classes).
+    def scored(self, answers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return all boxes (batch, boxes, 4) and the score of each class (batch, boxes, classes).
 
         A score is the probability of an object times that of the class (Section 2.1).
         """
         boxes, objects, classes = self.boxes([each.float() for each in answers])
-        return list(zip(boxes, objects[..., None] * classes, strict=True))
+        return boxes, objects[..., None] * classes
 
     @property
     def anchor_shape(self) -> tuple[int, int]:

@@ -360,6 +360,17 @@ class Task(ABC):
         """
         raise RequestError(f"Runs of the task {self.name} cannot be exported.")
 
+    def export_facts(self) -> dict[str, Any]:
+        """Return what the answers of an exported file read besides, as plain values."""
+        return {
+            key: list(self.state[key]) for key in ("classes", "thresholds") if key in self.state
+        }
+
+    def outputs_of(self, parts: Parts, batch: Any) -> NDArray[np.float32]:
+        """Return what :meth:`exported` returns for a batch of :meth:`load`, by the run itself."""
+        found: NDArray[np.float32] = self.predict(parts, batch)[0].numpy()
+        return found
+
     def checked(
         self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
     ) -> tuple[str, float]:

@@ -124,8 +124,13 @@ class ExportedPictures:
         """Return what each input takes of a dataset's picture."""
         return [fitted(records.pixels(index, takes["depth"]), takes) for takes in self.inputs]
 
-    def row(self, item: Any, found: str | NDArray[np.float32], options: Any) -> dict[str, Any]:
-        """Return the row of one input, from its probabilities (names,) or its error."""
+    def row(
+        self, item: Any, found: str | NDArray[np.float32], options: Any, taken: Any
+    ) -> dict[str, Any]:
+        """Return the row of one input, from its probabilities (names,) or its error.
+
+        ``taken`` is what :meth:`read` returned of it.
+        """
         return row_of(self, item, found, options.top)
 
 

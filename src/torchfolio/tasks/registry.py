@@ -18,6 +18,7 @@ ANSWERS = {
     "image-classification": "image_answers:ClassAnswers",
     "image-ensemble": "image_answers:ClassAnswers",
     "multilabel-classification": "label_answers:LabelAnswers",
+    "object-detection": "detection.answers:BoxAnswers",
 }
 
 

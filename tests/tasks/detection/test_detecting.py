@@ -16,17 +16,6 @@ from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.task import ObjectDetection
 
-SETTINGS = {"device": "cpu", "threads": 2, "workers": 0}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    out = tmp_path_factory.mktemp("runs") / "检测 run"
-    return torchfolio.train(
-        "yolov3_tiny", "digit-boxes", out=out, recipe="modern", epochs=2, batch_size=32,
-        image_size=32, anchors="data", augment="mosaic", **SETTINGS,
-    )  # fmt: skip
-
 
 @pytest.mark.slow
 def test_eight_pictures_are_learnt_by_heart() -> None:

@@ -1,26 +1,32 @@
-"""What ``folio predict`` says of pictures by detection, and how it is drawn and written."""
+"""What detection says of a picture, drawn and written, and what an exported file answers.
+
+A run's task and an exported file share what is here; the file answers without torch.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from torchfolio.checkpoint import replacing, write_text
-from torchfolio.data.images import decode
+from torchfolio.data.fitting import fitted as square
+from torchfolio.data.fitting import opened
+from torchfolio.data.images import Pixels, decode
 from torchfolio.errors import RequestError
 from torchfolio.evaluation.matching import Detections
-from torchfolio.tasks.base import Context, Parts
+from torchfolio.tasks.detection.boxes import Placed, fitted
 from torchfolio.tasks.detection.options import DetectionAnswerOptions
-from torchfolio.tasks.detection.task import kept
-from torchfolio.tasks.image_answers import free_path, named, read
+from torchfolio.tasks.detection.suppression import found_in
+from torchfolio.tasks.image_answers import ExportedPictures, free_path, named, read
 from torchfolio.tasks.lettering import lettered
+from torchfolio.tasks.rows import plain_values
 from torchfolio.tasks.segmentation.masks import colours
 
 FORMS = ("coco", "yolo")
-USUAL = 0.25  # the least score where no validation data chose one
 
 
 class BoxRow(dict[str, Any]):
@@ -42,43 +48,96 @@ def read_forms(text: str) -> frozenset[str]:
     return found
 
 
-def answer(
-    task: Any,
-    parts: Parts,
-    inputs: Sequence[Any],
-    context: Context,
-    options: DetectionAnswerOptions,
-) -> Iterator[dict[str, Any]]:
-    """Yield one row an input: its objects, the likeliest first."""
-    forms = read_forms(options.forms)
-    least = options.threshold
-    if least is None:
-        least = float(task.state.get("threshold", USUAL))
-    parts.network.eval()
-    for item in inputs:
-        row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
-        row |= {"error": None, "objects": []}
-        found = read(task.pictures.read, item)
-        if isinstance(found, str):
-            yield row | {"error": found}
-            continue
-        image, placed = found
-        said = ask(task, parts, image, context, options.most)
-        said = said.moved(placed.back(said.boxes)).chosen(said.scores >= least)
-        row_of_boxes = BoxRow(row | describe(task.state["classes"], said))
-        row_of_boxes.size = placed.height, placed.width
-        row_of_boxes.labels = said.labels.tolist()
-        row_of_boxes.forms = forms
-        yield row_of_boxes
+class Square(list[Pixels]):
+    """A picture as an exported network takes it, and how it lies in its square."""
+
+    placed: Placed
 
 
-@torch.inference_mode()
-def ask(task: Any, parts: Parts, image: torch.Tensor, context: Context, most: int) -> Detections:
-    """Return what the network finds in one square, in its pixels."""
-    images = task.normalised(image[None].to(context.device))
-    with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
-        outputs = parts.network(images)
-    return kept(parts.network, outputs, most)[0]
+class BoxAnswers(ExportedPictures):
+    """The answers of an exported detector."""
+
+    Options = DetectionAnswerOptions
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        super().__init__(facts)
+        [self.takes] = self.inputs
+        keys = ("threshold", "least_score", "most_overlap")
+        self.threshold, self.least_score, self.most_overlap = (float(facts[key]) for key in keys)
+
+    def read(self, item: Any) -> Square | str:
+        """Return a person's picture in its square, or what is wrong with it."""
+
+        def take(source: Path | NDArray[Any]) -> Square:
+            return self.squared(opened(source, self.takes["depth"]))
+
+        return read(take, item)
+
+    def record(self, records: Any, index: int) -> Square:
+        """Return a dataset's picture in its square."""
+        return self.squared(records.pixels(index, self.takes["depth"]))
+
+    def squared(self, pixels: Pixels) -> Square:
+        """Return pixels in their square."""
+        found = Square([square(pixels, self.takes)])
+        height, width = pixels.shape[:2]
+        found.placed = fitted(height, width, self.takes["size"])
+        return found
+
+    def row(
+        self,
+        item: Any,
+        found: str | NDArray[np.float32],
+        options: DetectionAnswerOptions,
+        taken: Square | str,
+    ) -> dict[str, Any]:
+        """Return the row of one input, from its candidates or its error."""
+        row = empty_row(item)
+        if isinstance(found, str) or isinstance(taken, str):
+            return row | {"error": found}
+        side = self.takes["size"]
+        said = found_in(found, self.least_score, self.most_overlap, 1 / side, options.most)
+        said = said.moved(said.boxes * side)
+        least = self.threshold if options.threshold is None else options.threshold
+        return row_of(row, said, taken.placed, self.names, least, read_forms(options.forms))
+
+    def line(self, row: dict[str, Any]) -> str:
+        """Return an answer as the text that a person reads."""
+        return str(row["prediction"])
+
+    def briefly(self, row: dict[str, Any]) -> str:
+        """Return the answer alone as text."""
+        return str(row["prediction"])
+
+    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return an answer as columns of a table."""
+        return plain_values(row)
+
+    def picture(self, row: dict[str, Any], target: Path) -> Path | None:
+        """Write the picture with its boxes."""
+        return draw(row, target)
+
+
+def empty_row(item: Any) -> dict[str, Any]:
+    """Return the row of an input of which nothing is known yet."""
+    row: dict[str, Any] = {"input": named(item), "prediction": None, "probability": None}
+    return row | {"error": None, "objects": []}
+
+
+def row_of(
+    row: dict[str, Any],
+    said: Detections,
+    placed: Placed,
+    classes: list[str],
+    least: float,
+    forms: frozenset[str],
+) -> BoxRow:
+    """Return the row of detections in a square, those from a score on, in the picture's pixels."""
+    said = said.moved(placed.back(said.boxes)).chosen(said.scores >= least)
+    found = BoxRow(row | describe(classes, said))
+    found.size, found.labels = (placed.height, placed.width), said.labels.tolist()
+    found.forms = forms
+    return found
 
 
 def describe(classes: list[str], found: Detections) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+GREY = 0.5  # of white: what lies around a picture (the authors' letterbox)
 LEFT = 0.25  # of a box's area: what must remain of it in a picture that was cut
 
 Boxes = NDArray[np.float32]  # (objects, 4): left, top, right, bottom

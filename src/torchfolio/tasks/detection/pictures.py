@@ -19,12 +19,11 @@ from torchfolio.data.fitting import opened
 from torchfolio.data.records import fingerprint
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
-from torchfolio.tasks.detection.boxes import Boxes, Placed, fitted, mirrored, within
+from torchfolio.tasks.detection.boxes import GREY, Boxes, Placed, fitted, mirrored, within
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.pictures import unit, with_channels
 
 NUMBERS = 8  # random numbers of a picture: its size, its shape, its place, whether it is mirrored
-GREY = 0.5  # of white: what lies around a picture (the authors' letterbox)
 MIDDLE = (0.3, 0.7)  # of a side: where four pictures in one meet
 
 

@@ -26,7 +26,8 @@ def plan_detection(
     records: Any = dataset.records
     facts = records.facts(train)
     usual, longest = max(card.input[1:]), max(facts["size_median"])
-    step = getattr(builder(card), "step", STEP)
+    network = builder(card)
+    step = getattr(network, "step", STEP)
     usual = usual // step * step
     least = max(card.smallest, step)
     if options.image_size is not None:
@@ -47,6 +48,8 @@ def plan_detection(
         "channels": channels,
         "depth": facts["depth"],
         "classes": list(dataset.classes),
+        "least_score": float(network.least_score),
+        "most_overlap": float(network.most_overlap),
         "train": torch.from_numpy(np.asarray(train, np.int64)),
     }
     pictures = DetectionPictures(options, state)

@@ -21,11 +21,11 @@ from torchfolio.evaluation.detection_report import (
 from torchfolio.evaluation.matching import Detections, match, match_class, overlaps
 from torchfolio.evaluation.report import Gallery, Picture, Section
 from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
+from torchfolio.tasks.detection.suppression import USUAL
 from torchfolio.tasks.outputs import outputs
 
 SHOWN = 9  # pictures of a gallery
 SIDE = 420  # pixels of the longer side of one
-USUAL = 0.25  # the least score where no validation data chose one
 FOUND, MISSED, ALARM = (0, 158, 115), (230, 159, 0), (213, 94, 0)  # Okabe and Ito's colours
 
 

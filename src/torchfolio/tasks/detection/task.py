@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from torchfolio.data.boxes import Objects
@@ -15,17 +16,24 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.records import fingerprint
 from torchfolio.errors import RequestError, unknown
 from torchfolio.evaluation.detection import coco_statistics
-from torchfolio.evaluation.matching import Detections
+from torchfolio.evaluation.detection_report import mean_f1
+from torchfolio.evaluation.matching import Detections, match_class
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import Context, Evaluation, Meter, Parts, Step, Task
+from torchfolio.tasks.detection.boxes import GREY, fitted
+from torchfolio.tasks.detection.export import Detector, as_candidates, together
 from torchfolio.tasks.detection.options import DetectionAnswerOptions, DetectionOptions
 from torchfolio.tasks.detection.pictures import BoxBatch, DetectionPictures
 from torchfolio.tasks.detection.plan import anchors_of, plan_detection
-
-MOST = 100  # boxes of a picture that are kept, as COCO counts
-BEFORE = 3000  # candidates of a picture that are compared with each other, at most
-SMALLEST = 0.01  # pixels: the side of a box, at least (torchvision's)
+from torchfolio.tasks.detection.suppression import (
+    BEFORE,
+    MOST,
+    SMALLEST,
+    USUAL,
+    found_in,
+    same,
+)
 
 
 @dataclass
@@ -183,7 +191,7 @@ class ObjectDetection(Task):
     def answer(
         self, parts: Parts, inputs: Sequence[Any], context: Context, options: Any
     ) -> Iterator[dict[str, Any]]:
-        from torchfolio.tasks.detection.answers import answer
+        from torchfolio.tasks.detection.prediction import answer
 
         return answer(self, parts, inputs, context, options)
 
@@ -191,6 +199,72 @@ class ObjectDetection(Task):
         from torchfolio.tasks.detection.answers import draw
 
         return draw(row, target)
+
+    # Export
+
+    def export_inputs(self) -> list[dict[str, Any]]:
+        deep = self.state["depth"] != 8
+        return [
+            {
+                "name": "images",
+                "dtype": "float32" if deep else "uint8",
+                **{key: self.state[key] for key in ("channels", "size", "depth")},
+                "resize": "whole",
+                "fill": GREY if deep else float(round(255 * GREY)),
+            }
+        ]
+
+    def export_facts(self) -> dict[str, Any]:
+        threshold = float(self.state.get("threshold", USUAL))
+        return super().export_facts() | {
+            "threshold": threshold,
+            **{key: self.state[key] for key in ("least_score", "most_overlap")},
+        }
+
+    def exported(self, parts: Parts) -> nn.Module:
+        network: Any = parts.network
+        if getattr(network, "needs_targets", False):
+            raise RequestError(
+                "A network of two stages cannot be exported: how many boxes its second stage looks "
+                "at follows from the picture. YOLO can."
+            )
+        scale = 255.0 if self.state["depth"] == 8 else 1.0
+        mean, std = (self.state[key] * scale for key in ("mean", "std"))
+        return Detector(network, mean, 1 / std).eval()
+
+    def outputs_of(self, parts: Parts, batch: BoxBatch) -> NDArray[np.float32]:
+        network: Any = parts.network
+        outputs, side = network(self.normalised(batch.images)), self.state["size"]
+        if not getattr(network, "needs_targets", False):
+            boxes, scores = network.scored(outputs)
+            return together(boxes, scores, side).numpy()
+        return as_candidates(kept(network, outputs), len(self.state["classes"]), side)
+
+    def checked(
+        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]:
+        records: Any = dataset.records
+        truths = [records.objects[index] for index in indices.tolist()]
+        side, sizes = self.state["size"], records.sizes[indices].tolist()
+        found = [
+            each.moved(fitted(height, width, side).back(each.boxes * side))
+            for each, (height, width) in zip(self.found(outputs), sizes, strict=True)
+        ]
+        matches = [match_class(truths, found, label) for label in range(len(dataset.classes))]
+        return "F1", mean_f1(matches, float(self.state.get("threshold", USUAL)))
+
+    def changed(
+        self, outputs: NDArray[Any], others: NDArray[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        least = float(self.state.get("threshold", USUAL))
+        pairs = zip(self.found(outputs), self.found(others), strict=True)
+        other = [not same(one, two, least) for one, two in pairs]
+        return np.array(other, bool), np.abs(outputs - others).max((1, 2))
+
+    def found(self, outputs: NDArray[Any]) -> list[Detections]:
+        """Return what is found in each square, in shares of it, from all boxes and scores."""
+        rules = (float(self.state["least_score"]), float(self.state["most_overlap"]))
+        return [found_in(each, *rules, 1 / self.state["size"]) for each in outputs]
 
 
 def kept(network: Any, outputs: Any, most: int = MOST) -> list[Detections]:
@@ -200,7 +274,7 @@ def kept(network: Any, outputs: Any, most: int = MOST) -> list[Detections]:
     (non-maximum suppression), and none below ``network.least_score``.
     """
     found = []
-    for boxes, scores in network.candidates(outputs):
+    for boxes, scores in zip(*network.scored(outputs), strict=True):
         place, label = torch.nonzero(scores > network.least_score, as_tuple=True)
         value = scores[place, label]
         if len(value) > BEFORE:
