@@ -72,7 +72,7 @@ class YOLOv1(nn.Module):
         require_size("YOLO", images, self.in_channels, height, width)
         x = self.features(images).flatten(1)
         x = self.fc2(self.dropout(F.leaky_relu(self.fc1(x), 0.1)))
-        return x.view(len(images), *self.grid, -1)
+        return x.view(images.shape[0], *self.grid, -1)
 
     def boxes(self, answers: Tensor) -> Tensor:
         """Return the boxes (batch, rows, columns, 2, 4): left, top, right, bottom in pixels."""
