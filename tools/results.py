@@ -24,7 +24,9 @@ from origin import origin
 from results_page import RESULTS, write_page
 from studies import STUDIES
 from trainings import TRAININGS
+from where import WHERE
 
+TRAININGS |= WHERE
 KNOWN = {**TRAININGS, **STUDIES}
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 
@@ -75,8 +77,8 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
         **origin(target),
     }
     add(name, entry)
-    accuracy = result["metrics"]["accuracy"]
-    print(f"{name} seed {seed}: {accuracy['value']:.4f} in {entry['seconds']:.0f} s", flush=True)
+    figure = result["metrics"][training.figures[0]]
+    print(f"{name} seed {seed}: {figure['value']:.4f} in {entry['seconds']:.0f} s", flush=True)
 
 
 def study(name: str, seed: int, data: Path, runs: Path) -> None:
@@ -137,7 +139,11 @@ def history(run: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's ``history.csv``: epoch, losses, validation accuracy, rate."""
     with (run / "history.csv").open(encoding="utf-8", newline="") as file:
         return [
-            {name: float(row[name]) if name != "epoch" else int(row[name]) for name in HISTORY}
+            {
+                name: float(row[name]) if name != "epoch" else int(row[name])
+                for name in HISTORY
+                if name in row
+            }
             for row in csv.DictReader(file)
         ]
 

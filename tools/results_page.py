@@ -11,6 +11,7 @@ from origin import in_words
 from studies import STUDIES
 from studies_page import study_lines
 from trainings import TRAININGS, Training
+from where import WHERE, where_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -52,6 +53,8 @@ def write_page() -> None:
         for name, study in STUDIES.items():
             if study.section == section and (RESULTS / f"{name}.json").is_file():
                 lines += study_lines(name, study, read(name))
+    places = [name for name in WHERE if (RESULTS / f"{name}.json").is_file()]
+    lines += where_lines({name: read(name) for name in places})
     if (RESULTS / "kills.json").is_file():
         lines += kill_lines(read("kills"))
     if (RESULTS / "endurance.json").is_file():

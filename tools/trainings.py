@@ -15,8 +15,9 @@ class Training:
     """One ``folio train``.
 
     ``arguments`` may name ``{data}``, the folder of public data, and ``{source}``, the run of
-    another training (with the same seed). ``mark`` says in words what should be reached, ``least``
-    is the accuracy in % that counts as reached. ``note`` may name ``{epochs}`` and ``{updates}``,
+    another training (with the same seed). ``figures`` are the metrics that are shown, the first
+    also in the table of all. ``mark`` says in words what should be reached, ``least`` is the first
+    figure in % that counts as reached. ``note`` may name ``{epochs}`` and ``{updates}``,
     those of the first seed.
     """
 
@@ -27,6 +28,7 @@ class Training:
     least: float | None = None
     note: str = ""
     source: str = ""
+    figures: tuple[str, ...] = ("accuracy",)
 
     def command(self, seed: int, data: str = "DATA", source: str = "RUN") -> str:
         """Return the command as a person would give it."""

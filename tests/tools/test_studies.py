@@ -17,7 +17,7 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     import studies_page
 
     yield studies_page
-    for name in ("results_page", "studies_page", "studies", "trainings", "origin"):
+    for name in ("results_page", "studies_page", "studies", "trainings", "where", "origin"):
         sys.modules.pop(name, None)
 
 
@@ -82,3 +82,30 @@ def test_results_are_as_the_page_says(
     results_page.write_page()
     written = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert written == (docs / "results.md").read_text(encoding="utf-8"), "tools/results.py write"
+
+
+def test_what_says_where_things_are_has_intervals_and_baselines(pages: Any) -> None:
+    import where
+
+    entry = {
+        "seconds": 150.0, "command": "folio train unet DATA/busi", "threads": 2, "seed": 0,
+        "machine": "Abacus", "date": "2026-11-27", "versions": {"torch": "2", "torchfolio": "1"},
+        "metrics": {
+            "picture_dice": {"value": 0.8123, "low": 0.75, "high": 0.9},
+            "object_recall": {"value": None, "low": None, "high": None},
+            "false_alarms": {"value": 0.5, "low": 0.25, "high": 1.0},
+            "mean_iou": {"value": 0.7, "low": None, "high": None},
+        },
+        "baseline": {"picture_dice": {"value": 0.0, "low": 0.0, "high": 0.0}},
+    }  # fmt: skip
+    text = "\n".join(where.where_lines({"tumours_busi": [entry]}))
+    assert "### Breast tumours in ultrasound" in text
+    heads = (
+        "| network | Dice a picture | Objects found | False alarms a picture | Mean IoU | time |"
+    )
+    assert heads in text
+    row = "| U-Net | 81.2 (75.0 to 90.0); baseline 0.0 | – | 0.50 (0.25 to 1.00) | 70.0 | 2 min |"
+    assert row in text
+    assert "folio train unet DATA/busi" in text
+    assert "On: Abacus" in text
+    assert where.where_lines({}) == []

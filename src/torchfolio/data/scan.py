@@ -37,6 +37,18 @@ class Scan:
     digests: NDArray[np.uint64]
     errors: list[str]  # empty where the file is good
 
+    def chosen(self, rows: Sequence[int]) -> "Scan":
+        """Return some of the rows."""
+        where = np.array(rows, np.int64)
+        return Scan(
+            [self.names[row] for row in rows],
+            self.sizes[where],
+            self.channels[where],
+            self.deep[where],
+            self.digests[where],
+            [self.errors[row] for row in rows],
+        )
+
 
 def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | None = None) -> Scan:
     """Decode every file below ``root`` once, in threads, and say what it is.

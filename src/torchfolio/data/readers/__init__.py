@@ -18,6 +18,7 @@ from torchfolio.data.readers.idx import Idx
 from torchfolio.data.readers.image_folder import ImageFolder
 from torchfolio.data.readers.image_masks import ImageMasks
 from torchfolio.data.readers.image_table import ImageTable
+from torchfolio.data.readers.mask_boxes import MaskBoxes
 from torchfolio.data.readers.npz import Npz
 from torchfolio.data.readers.voc_boxes import VocBoxes
 from torchfolio.data.readers.volumes import Volumes
@@ -36,6 +37,7 @@ ORDER: tuple[type[Reader], ...] = (
     VocBoxes,
     YoloBoxes,
     ImageMasks,
+    MaskBoxes,
     ImageTable,
     ImageFolder,
     Digits,

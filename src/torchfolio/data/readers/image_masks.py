@@ -46,7 +46,7 @@ from torchfolio.data.pairing import (
 )
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.records import digest, fingerprint
-from torchfolio.data.scan import IGNORED, READERS, scan
+from torchfolio.data.scan import IGNORED, READERS, Scan, scan
 from torchfolio.data.scenes import MaskFiles, SceneFiles
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option, plain
@@ -112,24 +112,8 @@ class ImageMasks(Reader):
     ) -> Dataset:
         root = descend(path)
         problems: list[Problem] = []
-        pairs, how = find_pairs(root, problems)
-        pictures = scan(root, pairs.images, self.name, progress)
-        masks = examine_masks(root, pairs)
-        keep = []
-        for row, name in enumerate(pairs.images):
-            error = pictures.errors[row]
-            if error:
-                problems.append(Problem(name, "not a picture" if error == IGNORED else error))
-            elif isinstance(masks[row], Problem):
-                problems.append(masks[row])
-            elif problem := differing(
-                [*pairs.masks[row], *filter(None, [pairs.fields[row]])],
-                masks[row],
-                pictures.sizes[row],
-            ):
-                problems.append(problem)
-            else:
-                keep.append(row)
+        found = sound_pairs(root, self.name, problems, progress)
+        pairs, pictures, masks, keep = found.pairs, found.scan, found.masks, found.keep
         stop_on(problems, on_error, path)
         if not keep:
             raise DataError(
@@ -137,9 +121,7 @@ class ImageMasks(Reader):
                 + told(problems)
             )
         named = classes_by_file([pairs.parts[row] for row in keep])
-        rule = self.rule(
-            root, [f for row in keep for f in masks[row].facts[: len(pairs.masks[row])]], named
-        )
+        rule = self.rule(root, [each for row in keep for each in found.facts(row)], named)
         parts = None
         if named:
             places = {name: place for place, name in enumerate(rule.names)}
@@ -178,7 +160,7 @@ class ImageMasks(Reader):
             facts=records.facts(),
             problems=problems,
             reader_options=plain(self.options),
-            reading="; ".join([how, f"masks: {rule.reading}", *told_groups(groups)]),
+            reading="; ".join([found.how, f"masks: {rule.reading}", *told_groups(groups)]),
         )
 
     def rule(
@@ -268,6 +250,51 @@ class Examined:
 
     facts: list[MaskFacts]
     digest: int
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Pictures and their masks: ``keep`` are the rows of those that can be used.
+
+    ``scan`` and ``masks`` have a row for each pair, ``how`` says where they were found.
+    """
+
+    pairs: Pairs
+    how: str
+    scan: Scan
+    masks: list[Any]
+    keep: list[int]
+
+    def facts(self, row: int) -> list[MaskFacts]:
+        """Return what the masks of a picture hold, without its field of view."""
+        found: list[MaskFacts] = self.masks[row].facts[: len(self.pairs.masks[row])]
+        return found
+
+    def scan_of_kept(self) -> Scan:
+        """Return what was found out about the pictures that can be used."""
+        return self.scan.chosen(self.keep)
+
+
+def sound_pairs(
+    root: Path, reader: str, problems: list[Problem], progress: Progress | None
+) -> Sound:
+    """Find pictures and masks, and name in ``problems`` those that cannot be used."""
+    pairs, how = find_pairs(root, problems)
+    pictures = scan(root, pairs.images, reader, progress)
+    masks = examine_masks(root, pairs)
+    keep = []
+    for row, name in enumerate(pairs.images):
+        error = pictures.errors[row]
+        files = [*pairs.masks[row], *filter(None, [pairs.fields[row]])]
+        if error:
+            problems.append(Problem(name, "not a picture" if error == IGNORED else error))
+        elif isinstance(masks[row], Problem):
+            problems.append(masks[row])
+        elif problem := differing(files, masks[row], pictures.sizes[row]):
+            problems.append(problem)
+        else:
+            keep.append(row)
+    return Sound(pairs, how, pictures, masks, keep)
 
 
 def find_pairs(root: Path, problems: list[Problem]) -> tuple[Pairs, str]:

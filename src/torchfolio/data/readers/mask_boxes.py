@@ -1,0 +1,155 @@
+"""Masks of objects turned into boxes: one around each object."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchfolio.data.boxes import KIND
+from torchfolio.data.dataset import Dataset, Problem, Progress
+from torchfolio.data.folders import counted, descend
+from torchfolio.data.masks import IGNORE, MaskFacts, numbered, read_mask
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
+from torchfolio.data.readers.image_masks import (
+    ImageMasks,
+    MaskOptions,
+    classes_by_file,
+    sound_pairs,
+)
+from torchfolio.errors import DataError
+from torchfolio.evaluation.objects import objects
+from torchfolio.options import option
+
+OBJECT = "object"  # the class of objects that masks only number
+
+
+@dataclass(frozen=True)
+class MaskBoxOptions(MaskOptions):
+    """Settings of the turning of masks into boxes."""
+
+    objects: Literal["auto", "numbers", "files", "groups"] = option(
+        "auto",
+        "What one object is: pixels with one number, the foreground of a file, or pixels of a "
+        "class that touch.",
+    )
+
+
+class MaskBoxes(ImageMasks):
+    """The boxes around the objects that masks show: one number an object, or a file.
+
+    Pictures and masks are paired as ``image-masks`` pairs them. Masks whose values go from 1 on
+    without a gap number objects; of several masks a picture each is an object; else pixels of a
+    class that touch are one. Record: path of the picture, its boxes and classes.
+    """
+
+    name: ClassVar[str] = "mask-boxes"
+    reads: ClassVar[str] = "pictures and masks as of image-masks, a box around each object"
+    kind: ClassVar[str] = KIND
+    Options = MaskBoxOptions
+    options: MaskBoxOptions
+
+    def read(
+        self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
+    ) -> Dataset:
+        root = descend(path)
+        problems: list[Problem] = []
+        found = sound_pairs(root, self.name, problems, progress)
+        pairs = found.pairs
+        facts = [each for row in found.keep for each in found.facts(row)]
+        if not facts:
+            raise DataError(f"{path} has no picture with a mask that can be read.")
+        named = classes_by_file([pairs.parts[row] for row in found.keep])
+        how = self.options.objects
+        if how == "auto":
+            how = self.told_by(facts, [pairs.masks[row] for row in found.keep], named)
+        classes: Sequence[str] = (OBJECT,)
+        rule = None
+        if how == "groups":
+            rule = self.rule(root, facts, named)
+            classes = rule.names[1:]
+        annotated = []
+        for row in found.keep:
+            each = Annotated(pairs.images[row], pairs.splits[row], [], pairs.masks[row][0])
+            for place, name in enumerate(pairs.masks[row]):
+                data = (root / name).read_bytes()
+                raw = read_mask(data, Path(name).suffix.lower(), rule.kind if rule else "grey")[0]
+                if rule is None:
+                    parts = numbers_of(raw) if how == "numbers" else whole(raw)
+                else:
+                    parts = groups_of(rule.classes_of(raw))
+                    if named:
+                        own = named.index(pairs.parts[row][place])
+                        parts = ((own, mask, text) for _, mask, text in parts)
+                each.rows += [
+                    Row(label, box, f"{name}: {text}") for label, box, text in boxes_of(parts)
+                ]
+            annotated.append(each)
+        words = {
+            "numbers": "one number an object",
+            "files": "a file for each object",
+            "groups": f"pixels of a class that touch, {counted(len(classes), 'class')}",
+        }
+        return box_dataset(
+            reader=self,
+            path=path,
+            root=root,
+            scan=found.scan_of_kept(),
+            annotated=annotated,
+            classes=classes,
+            problems=problems,
+            on_error=on_error,
+            reading=f"{found.how}; boxes around objects: {words[how]} (--objects)",
+        )
+
+    @staticmethod
+    def told_by(
+        facts: Sequence[MaskFacts], masks: Sequence[tuple[str, ...]], named: Sequence[str]
+    ) -> Literal["numbers", "files", "groups"]:
+        """Return what one object is, as the masks tell."""
+        if not named and any(len(each) > 1 for each in masks):
+            return "files"
+        several = max((max(each.values, default=0) for each in facts), default=0) > 1
+        grey = all(each.kind == "grey" and not each.lossy for each in facts)
+        return "numbers" if grey and several and numbered(facts) else "groups"
+
+
+Part = tuple[int, NDArray[np.bool_], str]  # class, pixels, and how it is named
+
+
+def numbers_of(raw: NDArray[np.int32]) -> Iterator[Part]:
+    """Give the objects that a mask numbers; 0 is none."""
+    for value in np.unique(raw).tolist():
+        if value:
+            yield 0, raw == value, f"object {value}"
+
+
+def whole(raw: NDArray[np.int32]) -> Iterator[Part]:
+    """Give the one object of a mask: all that is not 0."""
+    if raw.any():
+        yield 0, raw > 0, "object"
+
+
+def groups_of(classes: NDArray[np.uint8]) -> Iterator[Part]:
+    """Give the groups of touching pixels of each class but the first."""
+    for label in np.unique(classes).tolist():
+        if label in (0, IGNORE):
+            continue
+        numbers, count = objects(classes == label)
+        for place in range(1, count + 1):
+            yield label - 1, numbers == place, f"object {place}"
+
+
+def boxes_of(
+    parts: Iterator[Part],
+) -> Iterator[tuple[int, tuple[float, float, float, float], str]]:
+    """Give class, box and name of each part."""
+    for label, mask, text in parts:
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        yield (
+            label,
+            (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)),
+            text,
+        )
