@@ -162,7 +162,10 @@ def shared_task(names: Sequence[str], tasks: Sequence[str]) -> Any:
     kinds = [find_task(task) for task in tasks]
     for name, kind in zip(names, kinds, strict=True):
         if kind.Compared is None:
-            raise RequestError(f"{name} is a run of {kind.name}; compare takes classifiers.")
+            raise RequestError(
+                f"{name} is a run of {kind.name}; compare takes classifiers. metrics.json in each "
+                "run has its figures with their intervals."
+            )
         if kind.Compared is not kinds[0].Compared:
             raise RequestError(
                 f"{names[0]} is a run of {kinds[0].name} and {name} one of {kind.name}: they say "

@@ -177,7 +177,8 @@ def prepare_all(
     if type(start.task).pool is Task.pool:
         raise RequestError(
             f"{start.task.name} cannot measure several runs together, so it takes neither --folds "
-            "nor --repeats. Train without them."
+            "nor --repeats. Train without them: of other seeds or splits, run by run (--seed, "
+            "--split-seed, --fold)."
         )
     seed = start.recipe.training.seed
     split_seed = start.recipe.data.get("split_seed", seed)

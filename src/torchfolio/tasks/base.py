@@ -341,6 +341,13 @@ class Task(ABC):
 
     # Export
 
+    def not_exported(self) -> RequestError:
+        """Return the error for a task whose runs cannot be exported."""
+        return RequestError(
+            f"Runs of the task {self.name} cannot be exported. 'folio predict' answers with the "
+            "run folder itself, which holds all that it needs."
+        )
+
     def export_inputs(self) -> list[dict[str, Any]]:
         """Return what each input of the exported network takes, as plain values.
 
@@ -349,7 +356,7 @@ class Task(ABC):
         person's input is prepared as the run prepares it: of pictures "depth", "resize" and "fill".
         Raises ``RequestError`` for a task whose runs cannot be exported.
         """
-        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+        raise self.not_exported()
 
     def exported(self, parts: Parts) -> nn.Module:
         """Return what is exported: from a batch for each input to the task's outputs.
@@ -358,7 +365,7 @@ class Task(ABC):
         itself (normalisation), and returns float32, (batch, outputs), as :meth:`predict` does.
         The parts are in evaluation mode and on the CPU.
         """
-        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+        raise self.not_exported()
 
     def export_facts(self) -> dict[str, Any]:
         """Return what the answers of an exported file read besides, as plain values."""
@@ -378,7 +385,7 @@ class Task(ABC):
 
         ``outputs`` are those of :meth:`exported` for some examples (examples, outputs).
         """
-        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+        raise self.not_exported()
 
     def changed(
         self, outputs: NDArray[Any], others: NDArray[Any]
@@ -388,7 +395,7 @@ class Task(ABC):
         Both (examples,). The second is how far apart ``outputs`` put what decides between the two
         answers: two probabilities, or one and its threshold; 0 where the answers are the same.
         """
-        raise RequestError(f"Runs of the task {self.name} cannot be exported.")
+        raise self.not_exported()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the task remembers between batches (an image pool); most remember nothing."""
