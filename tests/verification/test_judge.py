@@ -21,7 +21,16 @@ LARGE = (*DEPTHS, "alexnet", "vgg", "densenet121", "vit", "fcn", "unet", "faster
 LEFT_OUT = (
     *("resnet", "vgg13", "vgg16", "vgg19", "densenet161", "densenet169", "densenet201"),
     *("densenet264", "vit_b", "vit_l", "alexnet_2012_ungrouped", "vgg11_paper"),
-    *("fcn16s", "fcn32s", "fcn_resnet101", "unet_vgg16_bn", "yolov", "fasterrcnn_vgg16"),
+    *(
+        "fcn8s",
+        "fcn16s",
+        "fcn32s",
+        "fcn_resnet101",
+        "unet_vgg16_bn",
+        "unet_vgg16_plain",
+        "yolov",
+        "fasterrcnn_vgg16",
+    ),
 )
 KEPT = ("resnet20", "yolov3_tiny", *DEPTHS)
 FULL = [

@@ -42,7 +42,7 @@ def test_eight_pictures_are_learnt_by_heart() -> None:
 
 
 @pytest.mark.slow
-def test_predictions_give_the_figures_again(trained: Run) -> None:
+def test_predictions_and_the_recipe_give_the_figures_again(trained: Run, tmp_path: Path) -> None:
     from torchfolio.evaluation.detection import coco_statistics
     from torchfolio.evaluation.matching import Detections
 
@@ -64,6 +64,11 @@ def test_predictions_give_the_figures_again(trained: Run) -> None:
     truths = [data.records.objects[index] for index in indices]
     found = coco_statistics(truths, answers, data.records.sizes[indices], 10)
     assert found["ap"] == pytest.approx(trained.metrics["metrics"]["ap"]["value"], abs=2e-3)
+    again = torchfolio.train(
+        "yolov3_tiny", "digit-boxes", out=tmp_path / "again", report=False,
+        recipe=trained.path / "recipe.toml", device="cpu",
+    )  # fmt: skip
+    assert again.metrics["digest"] == trained.metrics["digest"]
 
 
 @pytest.mark.slow
@@ -96,15 +101,6 @@ def test_answers_are_boxes_in_every_form(
     assert none["prediction"] == "nothing"
     with pytest.raises(RequestError, match="forms has 'voc'"):
         list(trained.predict([picture], forms="voc"))
-
-
-@pytest.mark.slow
-def test_a_recipe_trains_the_same_again(trained: Run, tmp_path: Path) -> None:
-    again = torchfolio.train(
-        "yolov3_tiny", "digit-boxes", out=tmp_path / "again", report=False,
-        recipe=trained.path / "recipe.toml", device="cpu",
-    )  # fmt: skip
-    assert again.metrics["digest"] == trained.metrics["digest"]
 
 
 def test_a_size_that_does_not_fit_is_named(tmp_path: Path) -> None:
