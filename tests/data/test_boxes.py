@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from torchfolio.data.readers import open_dataset
+from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError
 
 HEIGHT, WIDTH = 40, 60
@@ -222,8 +223,8 @@ def test_classes_without_names_have_numbers(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).classes == ("class 0", "class 1", "class 2")
     (tmp_path / "classes.txt").write_text("cell\n")
     data = open_dataset(tmp_path)
-    assert data.classes == ("cell", "class 1", "class 2")
-    assert "names 1 classes, and number 2 occurs" in data.problems[0].problem
+    assert data.classes == ("cell",)
+    assert data.problems[0].problem == "line 1: class 2, of 1 that are named: left out"
     (tmp_path / "data.yaml").write_text("names: [a\n")
     data = open_dataset(tmp_path)
     assert "damaged YAML (line 2" in data.problems[0].problem
@@ -287,3 +288,102 @@ def test_shapes_of_coco_are_masks_where_a_network_takes_masks(tmp_path: Path) ->
 
     found, _ = find_reader(tmp_path, kinds={"semantic-segmentation"})
     assert found.name == "coco-masks"
+
+
+def test_one_class_is_enough_for_boxes_and_its_data_are_split(tmp_path: Path) -> None:
+    for count in range(1, 21):
+        voc(tmp_path, "a" * count, ("raccoon", 2, 2, 9, 9))
+    data = open_dataset(tmp_path)
+    assert data.classes == ("raccoon",)
+    found = make_splits(data, SplitOptions(), seed=0)
+    assert {name: len(each) for name, each in found.indices.items()} == {
+        "train": 14, "val": 3, "test": 3,
+    }  # fmt: skip
+
+
+def test_boxes_of_voc_are_on_its_photographs_not_on_masks_of_the_same_name(tmp_path: Path) -> None:
+    voc(tmp_path, "a", ("x", 2, 2, 9, 9))
+    folder = tmp_path / "SegmentationObject"
+    folder.mkdir()
+    Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(folder / "a.png")
+    assert open_dataset(tmp_path).records.names == ["JPEGImages/a.jpg"]
+
+
+def test_xml_beside_pictures_in_folders_of_splits_keeps_the_splits(tmp_path: Path) -> None:
+    for name, box in (("train", (1, 1, 9, 9)), ("valid", (3, 3, 20, 20))):
+        voc(tmp_path / name, "1", ("x", *box))
+        (tmp_path / name / "Annotations" / "1.xml").rename(tmp_path / name / "1.xml")
+        (tmp_path / name / "JPEGImages" / "1.jpg").rename(tmp_path / name / "1.jpg")
+        (tmp_path / name / "Annotations").rmdir()
+        (tmp_path / name / "JPEGImages").rmdir()
+    data = open_dataset(tmp_path)
+    assert data.reader == "voc-boxes"
+    assert data.records.names == ["train/1.jpg", "valid/1.jpg"]
+    assert data.records.objects[1].boxes.tolist() == [[2, 2, 20, 20]]
+    assert {key: value.tolist() for key, value in data.given.items()} == {"train": [0], "val": [1]}
+    (tmp_path / "train" / "1.jpg").unlink()
+    [problem] = open_dataset(tmp_path).problems
+    assert (problem.path, problem.problem) == ("train/1.xml", "its picture 1.jpg is not there")
+
+
+def test_a_size_that_a_file_says_and_its_picture_has_not_is_named(tmp_path: Path) -> None:
+    voc(tmp_path, "a", ("x", 2, 2, 9, 9))
+    file = voc(tmp_path, "b", ("x", 2, 2, 9, 9))
+    text = file.read_text(encoding="utf-8")
+    size = f"<size><width>{HEIGHT}</width><height>{WIDTH}</height></size>"
+    file.write_text(text.replace("<object>", f"{size}<object>"), encoding="utf-8")
+    data = open_dataset(tmp_path)
+    assert data.records.names == ["JPEGImages/a.jpg"]
+    [problem] = data.problems
+    assert problem.path == "Annotations/b.xml"
+    assert "60 x 40 pixels (it is shown turned), and its boxes are for 40 x 60" in problem.problem
+
+
+def test_xml_in_an_encoding_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    voc(tmp_path, "a", ("x", 2, 2, 9, 9))
+    file = voc(tmp_path, "b", ("x", 2, 2, 9, 9))
+    text = '<?xml version="1.0" encoding="GB2312"?>' + file.read_text(encoding="utf-8")
+    file.write_bytes(text.encode("gb2312"))
+    [problem] = open_dataset(tmp_path).problems
+    assert problem.path == "Annotations/b.xml"
+    assert "encoding" in problem.problem
+
+
+def test_each_file_of_coco_finds_the_pictures_of_its_own_split(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        picture(tmp_path / name / "images" / "000.jpg")
+        told = {
+            "images": [{"id": 1, "file_name": "000.jpg", "width": WIDTH, "height": HEIGHT}],
+            "categories": [{"id": 1, "name": "x"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}],
+        }
+        (tmp_path / name / "annotations.json").write_text(json.dumps(told))
+    data = open_dataset(tmp_path)
+    assert data.records.names == ["train/images/000.jpg", "val/images/000.jpg"]
+    (tmp_path / "train" / "images" / "000.jpg").unlink()
+    data = open_dataset(tmp_path)
+    assert data.records.names == ["val/images/000.jpg"]
+    assert "000.jpg is not there" in data.problems[0].problem
+
+
+def test_keypoints_of_the_same_pictures_are_no_further_boxes(tmp_path: Path) -> None:
+    file = coco(tmp_path, "val2017")
+    file.with_name("person_keypoints_val2017.json").write_bytes(file.read_bytes())
+    data = open_dataset(tmp_path)
+    assert len(set(data.records.names)) == len(data)
+
+
+def test_a_class_that_is_not_named_is_left_out_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .2 .2\n7 .5 .5 .1 .1\nnan .5 .5 .1 .1\n")
+    (tmp_path / "labels" / "classes.txt").write_text("cell\n")
+    data = open_dataset(tmp_path)
+    assert data.classes == ("cell",)
+    assert len(data.records.objects[0]) == 1
+    assert sorted(each.problem for each in data.problems) == [
+        "line 2: class 7, of 1 that are named: left out",
+        "line 3: the class is nan, not a number from 0 on: left out",
+    ]

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from torchfolio.data.boxes import Objects
 from torchfolio.evaluation.detection import COCO, annotation, coco_statistics, evaluate
 from torchfolio.evaluation.matching import (
     Detections,
     average_precision,
     match,
     match_class,
+    match_voc,
     overlaps,
     voc_average_precision,
 )
@@ -24,6 +26,10 @@ class Truth:
     boxes: np.ndarray
     labels: np.ndarray
     aside: np.ndarray
+
+    @property
+    def crowd(self) -> np.ndarray:
+        return self.aside
 
 
 def truth(*boxes: tuple[float, ...], labels: Any = None, aside: Any = None) -> Truth:
@@ -193,3 +199,30 @@ def test_figures_have_intervals_over_pictures() -> None:
         interval = found.metrics[name]
         assert interval.low < interval.value < interval.high
     assert len(found.by_class["ap"]) == 4
+
+
+def test_a_second_detection_of_one_object_is_wrong_by_vocs_rule_alone() -> None:
+    """Two objects; the second detection overlaps the first by 0.8 and the other by 0.55."""
+    shared, aside = np.array([[0.9, 0.3], [0.8, 0.55]]), np.zeros(2, bool)
+    half = np.array([0.5])
+    assert match(shared, aside, half).tolist() == [[0, 1]]
+    assert match_voc(shared, aside, half).tolist() == [[0, -1]]
+    assert match_voc(shared, np.array([True, False]), half).tolist() == [[0, 0]]  # difficult
+    assert match_voc(shared[:, :0], aside[:0], half).tolist() == [[-1, -1]]
+
+
+def test_a_small_false_alarm_within_a_difficult_object_is_one() -> None:
+    """The devkit: its overlap is 0.01, so it is wrong; precision is 1/2 at the only recall."""
+    none = np.zeros(2, bool)
+    objects = Objects(
+        np.array([[0, 0, 100, 100], [200, 200, 220, 220]], np.float32),
+        np.zeros(2, np.int64), np.array([True, False]), none,
+    )  # fmt: skip
+    answer = Detections(
+        np.array([[10, 10, 20, 20], [200, 200, 220, 220]], np.float32),
+        np.array([0.9, 0.8], np.float32), np.zeros(2, np.int64),
+    )  # fmt: skip
+    found = match_class([objects], [answer], 0, np.array([0.5]), rule=match_voc)
+    assert voc_average_precision(found) == pytest.approx(0.5)
+    crowd = Objects(objects.boxes, objects.labels, objects.aside, objects.aside)
+    assert average_precision(match_class([crowd], [answer], 0), np.ones((1, 1)))[0, 0] == 1.0

@@ -168,6 +168,8 @@ LAYERS = {
     "lenet5": "c3",
     "lenet_caffe": "conv2",
     "cifar_quick": "conv3",
+    "darknet19": "out",
+    "darknet53": "backbone.stages.4",
     "resnet20": "layer3",
     "resnet20_b": "layer3",
     "resnet20_plain": "layer3",

@@ -29,6 +29,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "capsnet": {},
     "vit_ti_16": {},
     "cifar_quick": {},
+    "darknet19": {},
 }
 # Forms that differ in more than their depth or width; tools/exactness.py exports all the others.
 FORMS = (

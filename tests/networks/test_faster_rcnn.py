@@ -1,19 +1,26 @@
 """Faster R-CNN: torchvision's answers, proposals and losses, with its weights."""
 
 import math
+import re
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
+from torchfolio.errors import RequestError
 from torchfolio.layers.two_stages import decoded, encoded, matched
 from torchfolio.networks.build import build
 from torchfolio.networks.faster_rcnn import FasterRCNN, FasterRCNNVGG16, vgg_anchors
-from torchfolio.tasks.detection.task import kept
+from torchfolio.tasks.base import Parts
+from torchfolio.tasks.detection.boxes import fitted
+from torchfolio.tasks.detection.options import DetectionOptions
+from torchfolio.tasks.detection.pictures import BoxBatch
+from torchfolio.tasks.detection.task import ObjectDetection, kept
 
 SIZE = (128, 160)
 
@@ -155,3 +162,34 @@ def test_weights_of_a_vgg16_fill_the_authors_form() -> None:
     taken = {name for name in found if name in own and found[name].shape == own[name]}
     new = {name.rpartition(".")[0] for name in own.keys() - taken}
     assert new == {"rpn_conv", "rpn_cls_score", "rpn_bbox_pred", "cls_score", "bbox_pred"}
+
+
+@torch.no_grad()
+def test_what_is_found_does_not_depend_on_the_truth(both: tuple[FasterRCNN, Any]) -> None:
+    """A stage that is told the truth has it among its proposals: its answers would be given."""
+    ours, _ = both
+    task = ObjectDetection(DetectionOptions(), {"mean": torch.zeros(3, 1, 1), "std": torch.ones(1)})
+    boxes, labels = ([each[part] for each in targets()] for part in (0, 1))
+    placed = [fitted(*SIZE, max(SIZE))] * 2
+    found = [
+        task.predict(Parts(network=ours), BoxBatch(images(), moved, labels, placed, []))
+        for moved in (boxes, [each + 11 for each in boxes])
+    ]
+    assert found[0].loss != found[1].loss
+    for one, other in zip(found[0].detections, found[1].detections, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+        assert np.array_equal(one.scores, other.scores)
+
+
+def test_old_files_of_torchvision_have_other_names() -> None:
+    with torch.device("meta"):
+        network = build("fasterrcnn_resnet50_fpn")
+    state = network.state_dict()
+    old = {}
+    for name, value in state.items():
+        name = re.sub(r"(fpn\.\w+_blocks\.\d)\.0\.", r"\1.", name)
+        old[name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")] = value
+    assert old.keys() != state.keys()
+    assert network.adapted(old).keys() == state.keys()
+    with pytest.raises(RequestError, match="give frozen_norm=true besides"):
+        build("fasterrcnn_resnet50_fpn", norm_eps=0.0)

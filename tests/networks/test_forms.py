@@ -133,6 +133,7 @@ COUNTS |= {
     "vit_l_32": (306_535_400, 15_377_539_072),
     "cifar_quick": (145_578, 75 * 32**3 + 800 * (32 * 16**2 + 64 * 8**2) + 1024 * 64 + 640),
 }
+COUNTS |= {"darknet19": (20_842_376, 2_790_989_824), "darknet53": (41_609_928, 9_285_115_904)}
 # Networks that give scores to every pixel: facts, sections 11 and 12.
 SEGMENTERS = {
     "unet": (31_030_658, 192_384_335_872),
@@ -167,12 +168,12 @@ SMALLEST = [
     "lenet5_original", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet20",
     "resnet20_b", "alexnet", "vgg11_bn", "googlenet_aux", "googlenet_original_aux", "densenet121",
     "densenet40_k12", "densenet100_k12_bc", "mobilenet_v1_0.25", "mobilenet_v2_0.35", "capsnet",
-    "capsnet_official", "capsnet_no_decoder", "vit_ti_16", "cifar_quick",
+    "capsnet_official", "capsnet_no_decoder", "vit_ti_16", "cifar_quick", "darknet19",
 ]  # fmt: skip
 BY_HEART = [
     "softmax_regression", "mlp", "maxout_mlp", "lenet5_original", "lenet_caffe", "resnet20",
     "resnet18", "googlenet_aux", "densenet100_k12_bc", "mobilenet_v1_0.25", "mobilenet_v2_0.35",
-    "capsnet", "vit_ti_16", "cifar_quick",
+    "capsnet", "vit_ti_16", "cifar_quick", "darknet19",
 ]  # fmt: skip
 # By heart with the rate, the momentum and the bound on gradients of their recipes.
 BY_RECIPE = ("vgg11", "vgg11_paper", "alexnet", "googlenet_original_aux")
@@ -205,6 +206,8 @@ ODD = [  # channels, height, width that are legal, if unusual
     ("vit_ti_16", (1, 48, 80)),
     ("vit_ti_16", (1, 33, 50)),
     ("cifar_quick", (1, 32, 32)),
+    ("darknet19", (1, 45, 67)),
+    ("darknet53", (2, 33, 32)),
 ]
 
 

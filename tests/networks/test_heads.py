@@ -30,6 +30,8 @@ CLASS_LAYERS = {
     "capsnet": {"digitcaps", "decoder.0"},
     "vit_ti_16": {"heads.head"},
     "cifar_quick": {"ip2"},
+    "darknet19": {"out"},
+    "darknet53": {"fc"},
 }
 
 

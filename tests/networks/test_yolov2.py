@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
-from torchfolio.networks.darknet import KEY
+from torchfolio.networks.darknet_files import KEY
 from torchfolio.networks.weights import load_weights
 from torchfolio.networks.yolov2 import ANCHORS, VOC_ANCHORS, YOLOv2, folded
 
@@ -150,3 +151,17 @@ def test_a_file_of_the_authors_is_read_layer_by_layer(network: YOLOv2) -> None:
     other = YOLOv2(num_classes=9)
     report = load_weights(other, {KEY: flat})
     assert report.new == ["out.weight", "out.bias"]
+
+
+def test_a_run_of_darknet19_is_its_backbone(network: YOLOv2) -> None:
+    weights = {
+        name: torch.full_like(value, 0.5) if value.is_floating_point() else value
+        for name, value in build("darknet19", num_classes=5).state_dict().items()
+    }
+    other = YOLOv2(num_classes=3)
+    report = load_weights(other, weights)
+    assert all(name.startswith("stages.") for name in report.loaded)
+    assert (other.stages[0][0][0].weight == 0.5).all()
+    few = {name: value for name, value in weights.items() if not name.startswith("stages.5")}
+    with pytest.raises(RequestError, match="parameters of its stages"):
+        load_weights(other, few)

@@ -34,6 +34,7 @@ HEADS = {
     "capsnet_no_decoder": ("digitcaps", "primarycaps"),
     "vit_ti_16": ("heads", "encoder"),
     "cifar_quick": ("ip2", "ip1"),
+    "darknet19": ("out", "stages"),
     "alexnet": ("classifier", "features"),
     "vgg11_bn": ("classifier", "features"),
 }

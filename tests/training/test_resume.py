@@ -176,7 +176,7 @@ def test_a_stopped_training_ends_as_one_left_alone(
 FAMILIES = [
     "softmax_regression", "mlp_bn", "maxout_mlp", "lenet5_original", "resnet20_b", "alexnet",
     "vgg11_bn", "googlenet_aux", "densenet100_k12_bc", "mobilenet_v1_0.25", "mobilenet_v2_0.35",
-    "capsnet", "vit_ti_16", "cifar_quick",
+    "capsnet", "vit_ti_16", "cifar_quick", "darknet19",
 ]  # fmt: skip
 LARGE = ("alexnet", "vgg11_bn")
 

@@ -25,6 +25,8 @@ LARGE = (
     "vit_ti_16",
     "capsnet",
     "capsnet_official",
+    "darknet19",
+    "darknet53",
     "yolov1",
     "yolov2",
     "fasterrcnn_vgg16",

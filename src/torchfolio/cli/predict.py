@@ -216,11 +216,13 @@ def cells(rows: list[dict[str, Any]], task: "Shows") -> tuple[list[str], list[di
     """Return columns and rows of a table; the columns are those of answers, if there is one."""
     from torchfolio.tasks.rows import plain_values
 
-    table = [
-        (task.cells(row) if row["error"] is None else plain_values(row))
-        | {"input": row["input"], "error": row["error"]}
-        for row in rows
-    ]
+    table = []
+    for row in rows:
+        found = task.cells(row) if row["error"] is None else plain_values(row)
+        table += [
+            each | {"input": row["input"], "error": row["error"]}
+            for each in (found if isinstance(found, list) else [found])
+        ]
     answers = [each for each in table if each["error"] is None] or table
     columns = dict.fromkeys(["input", *(name for each in answers for name in each)])
     return list(columns), table

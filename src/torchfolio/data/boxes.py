@@ -25,12 +25,14 @@ class Objects:
     """The objects of one picture.
 
     ``boxes`` (objects, 4) float32, ``labels`` (objects,) int64, ``aside`` (objects,): which are in
-    neither loss nor scores: those that VOC calls difficult, and COCO crowds.
+    neither loss nor scores: those that VOC calls difficult, and COCO crowds; ``crowd`` (objects,):
+    which of these are crowds, of which a detection need only lie in one.
     """
 
     boxes: Boxes
     labels: NDArray[np.int64]
     aside: NDArray[np.bool_]
+    crowd: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,7 +82,7 @@ def renumbered(records: Any, table: NDArray[np.int64]) -> Any:
     """Return records whose objects have other classes."""
     found = copy.copy(records)
     found.objects = [
-        Objects(each.boxes, table[each.labels], each.aside) for each in records.objects
+        Objects(each.boxes, table[each.labels], each.aside, each.crowd) for each in records.objects
     ]
     return found
 

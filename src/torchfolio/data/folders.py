@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,18 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}.") from error
     return sorted(folders), sorted(files)
+
+
+def split_in(path: str) -> str:
+    """Return the split that a folder of a path names; "" where none does.
+
+    A folder's name may go on with a number: train2017.
+    """
+    for each in PurePosixPath(path).parts[:-1]:
+        split = SPLIT_OF.get(each.lower().rstrip("0123456789"))
+        if split is not None:
+            return split
+    return ""
 
 
 def files_ending(folder: Path, suffixes: str | tuple[str, ...]) -> list[Path]:

@@ -107,7 +107,7 @@ def make_splits(dataset: Dataset, options: SplitOptions, seed: int) -> Splits:
 
 def _require_train(dataset: Dataset, given: dict[str, Indices]) -> None:
     """Raise unless there are two classes, where there are classes, and something to train on."""
-    if dataset.targets is None and dataset.classes and len(dataset.classes) < 2:
+    if dataset.labels is not None and dataset.classes and len(dataset.classes) < 2:
         raise DataError(
             f"{dataset.path} has one class only, {dataset.classes[0]!r}: telling classes apart "
             f"needs two. {_left_out(dataset)}Add the pictures of another class in a folder of "

@@ -21,6 +21,7 @@ from torchfolio.evaluation.matching import (
     Matches,
     average_precision,
     match_class,
+    match_voc,
     voc_average_precision,
 )
 
@@ -55,7 +56,7 @@ def coco_statistics(
 ) -> dict[str, float]:
     """Return COCO's twelve statistics; not-a-number for those of which no object is there.
 
-    ``sizes`` (pictures, 2) are heights and widths.
+    ``sizes`` (pictures, 2) are heights and widths. Whatever is set aside counts as a crowd does.
     """
     import faster_coco_eval
 
@@ -114,9 +115,13 @@ def evaluate(
     trivial = {}
     if baseline is not None:
         trivial = measured(truths, baseline, sizes, classes, groups, seed)[0]
+    of_voc = [
+        match_class(truths, answers, label, THRESHOLDS[:1], rule=match_voc)
+        for label in range(classes)
+    ]
     voc = {
-        "area": [voc_average_precision(each) for each in matches],
-        "points": [voc_average_precision(each, points=True) for each in matches],
+        "area": [voc_average_precision(each) for each in of_voc],
+        "points": [voc_average_precision(each, points=True) for each in of_voc],
     }
     return DetectionResult(metrics, trivial, by_class, matches, voc)
 

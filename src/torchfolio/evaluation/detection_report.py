@@ -22,6 +22,7 @@ from torchfolio.evaluation.report import (
 
 OPENING = ("ap", "ap50", "ap75", "ar100")
 SIZES = ("ap_small", "ap_medium", "ap_large", "ar1", "ar10", "ar_small", "ar_medium", "ar_large")
+UNKNOWN = 0.25  # the threshold where no score is better than another
 HALF = 0.5  # of overlap: from which on an object is found, where one threshold is meant
 
 
@@ -116,7 +117,7 @@ def confusion(
     found = np.zeros((classes + 1, classes + 1), np.int64)
     for truth, answer in zip(truths, answers, strict=True):
         said = answer.chosen(answer.scores >= least)
-        shared = overlaps(said.boxes, truth.boxes, truth.aside)
+        shared = overlaps(said.boxes, truth.boxes, truth.crowd)
         taken = match(shared, truth.aside, np.array([HALF]))[0]
         for label, place in zip(said.labels.tolist(), taken.tolist(), strict=True):
             if place < 0:
@@ -168,7 +169,7 @@ def best_threshold(matches: Sequence[Matches]) -> tuple[float, float]:
         number = len(scores) - np.searchsorted(scores, every, side="left")  # from each score on
         hits = np.where(number > 0, right[number - 1], 0)
         total += 2 * hits / (number + each.objects.sum())
-    if not known:
-        return 0.5, 0.0
+    if not known or not total.max() > 0:
+        return UNKNOWN, 0.0
     best = int(total.argmax())
     return float(every[best]), float(total[best] / len(known))

@@ -6,7 +6,7 @@ whose overlap reaches a threshold. Objects set aside (crowds, difficult ones) ar
 no other is; a detection that finds one, or that lies mostly in a crowd, is neither right nor wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 class Boxed(Protocol):
-    """The objects of a picture: boxes (objects, 4), labels and what is set aside (objects,)."""
+    """The objects of a picture: boxes (objects, 4), labels, what is set aside, and crowds."""
 
     @property
     def boxes(self) -> NDArray[np.float32]: ...
@@ -29,6 +29,8 @@ class Boxed(Protocol):
     def labels(self) -> NDArray[np.int64]: ...
     @property
     def aside(self) -> NDArray[np.bool_]: ...
+    @property
+    def crowd(self) -> NDArray[np.bool_]: ...
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,12 @@ def match_class(
     label: int,
     thresholds: Floats = THRESHOLDS,
     most: int = MOST,
+    rule: Callable[[Floats, NDArray[np.bool_], Floats], NDArray[np.int64]] | None = None,
 ) -> Matches:
-    """Match the detections of one class with its objects, picture by picture."""
+    """Match the detections of one class with its objects, picture by picture: by :func:`match`.
+
+    ``rule`` is another rule in its place, :func:`match_voc`.
+    """
     parts: list[tuple[Any, ...]] = []
     objects = np.zeros(len(truths), np.int64)
     for picture, (truth, answer) in enumerate(zip(truths, answers, strict=True)):
@@ -107,8 +113,9 @@ def match_class(
             continue
         said = said[np.argsort(-answer.scores[said], kind="stable")][:most]
         aside = truth.aside[own]
-        shared = overlaps(answer.boxes[said], truth.boxes[own], aside)
-        taken = match(shared, aside, thresholds)
+        crowd = truth.crowd[own] if rule else aside  # COCO's code knows crowds alone
+        shared = overlaps(answer.boxes[said], truth.boxes[own], crowd)
+        taken = (rule or match)(shared, aside, thresholds)
         found = taken >= 0
         left_out = found & np.append(aside, False)[taken]
         where = np.where(found, np.append(own, -1)[taken], -1)
@@ -167,6 +174,25 @@ def match(shared: Floats, aside: NDArray[np.bool_], thresholds: Floats) -> NDArr
             if best >= 0:
                 taken[place, row] = best
                 free[best] = bool(aside[best])
+    return taken
+
+
+def match_voc(shared: Floats, aside: NDArray[np.bool_], thresholds: Floats) -> NDArray[np.int64]:
+    """Return which object each detection takes by VOC's rule, as :func:`match` does by COCO's.
+
+    A detection means the object that it overlaps most, whether that is taken or not: the second
+    one of it is wrong (Everingham et al., 2010, Section 4.2).
+    """
+    taken = np.full((len(thresholds), len(shared)), -1, np.int64)
+    if not shared.size:
+        return taken
+    meant = shared.argmax(1)
+    for place, threshold in enumerate(thresholds):
+        free = np.ones(shared.shape[1], bool)
+        for row, each in enumerate(meant.tolist()):
+            if shared[row, each] >= threshold and free[each]:
+                taken[place, row] = each
+                free[each] = bool(aside[each])
     return taken
 
 

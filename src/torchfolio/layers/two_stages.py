@@ -45,8 +45,9 @@ class Outputs(NamedTuple):
 class TwoStages(nn.Module):
     """What both forms of Faster R-CNN share; a form says what maps, heads and anchors are.
 
-    With targets the stages also learn: anchors and proposals are drawn at random in training, and
-    the first ones are taken otherwise.
+    With targets the stages also learn, from anchors and proposals that are drawn at random in
+    training; otherwise the first ones are taken, and what they say is no answer: true boxes are
+    among them.
     """
 
     needs_targets = True
@@ -141,15 +142,15 @@ class TwoStages(nn.Module):
         """Return the loss of the first stage: object or not, and the boxes of those that are."""
         total, number = objects.new_zeros(()), 0
         within = (anchors == clip_boxes_to_image(anchors, size)).all(1)
+        if self.beyond or not within.any():  # of a small picture all learn
+            within = torch.ones_like(within)
         for picture, (boxes, _) in enumerate(targets):
-            learns = anchors if self.beyond else anchors[within]
+            learns = anchors[within]
             label, taken = matched(learns, boxes, self.found, self.nothing, lowest=True)
             truth = boxes[taken] if len(boxes) else torch.zeros_like(learns)
             right, wrong = self.drawn(label, self.anchors_drawn, 0.5)
             chosen = torch.cat([right, wrong])
-            logit, shift = objects[picture], shifts[picture]
-            if not self.beyond:
-                logit, shift = logit[within], shift[within]
+            logit, shift = objects[picture, within], shifts[picture, within]
             total = total + F.binary_cross_entropy_with_logits(
                 logit[chosen], label[chosen].to(logit.dtype), reduction="sum"
             )

@@ -1,97 +1,155 @@
-"""Files of Darknet, the program of YOLO's authors: a header, then the numbers of all layers.
+"""Darknet-19 and Darknet-53: the classifiers that YOLOv2 and YOLOv3 start from.
 
-The header is three 32-bit integers (major and minor version, revision) and the pictures that were
-seen in training: 64 bits from version 0.2 on, 32 bits before (``load_weights_upto`` of its
-``parser.c``). All is little-endian. Nothing tells where a layer ends: the network does.
+Redmon, Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, arXiv 1612.08242, Table 6; Redmon,
+Farhadi, "YOLOv3: An Incremental Improvement", 2018, arXiv 1804.02767, Table 1; the authors'
+darknet19.cfg and darknet53.cfg.
+
+Differences: batch norm has 1e-5 within the root, as the authors' code for GPUs; their code for CPUs
+adds 1e-6 to the root. Weights start as PyTorch's.
 """
 
-import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-import numpy as np
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from torchfolio.errors import FolioError
+from torchfolio.networks.darknet_files import numbers_by_layer
 
-KEY = "darknet"  # under which a network finds the numbers
-HEADS = {b"\0\0\0\0" + bytes([minor, 0, 0, 0]) for minor in (1, 2)}  # version 0.1 and 0.2
+# Table 6 of YOLOv2: maps and side of each convolution, a pool between two stages.
+TRUNK = (
+    ((32, 3),),
+    ((64, 3),),
+    ((128, 3), (64, 1), (128, 3)),
+    ((256, 3), (128, 1), (256, 3)),
+    ((512, 3), (256, 1), (512, 3), (256, 1), (512, 3)),
+    ((1024, 3), (512, 1), (1024, 3), (512, 1), (1024, 3)),
+)
+BLOCKS = {64: 1, 128: 2, 256: 8, 512: 8, 1024: 4}  # Table 1 of YOLOv3: residual blocks by maps
 
 
-def is_darknet(head: bytes) -> bool:
-    """Return whether a file that begins so is one of Darknet's."""
-    return head[:8] in HEADS
+class Convolution(nn.Sequential):
+    """A convolution, batch norm, and a ReLU that leaks 0.1."""
 
-
-def read_darknet(path: Path) -> dict[str, Tensor]:
-    """Return the numbers of a file, in its order. Raises ``FolioError`` where it is cut short."""
-    content = path.read_bytes()
-    start = 20 if content[4] >= 2 else 16
-    if len(content) <= start or (len(content) - start) % 4:
-        raise FolioError(
-            f"{path} is a file of Darknet's and is cut short ({len(content):,} bytes). Copy or "
-            "download it again."
+    def __init__(self, in_channels: int, width: int, size: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, width, size, stride, padding=size // 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.1, inplace=True),
         )
-    return {KEY: torch.from_numpy(np.frombuffer(content, "<f4", offset=start).copy())}
 
 
-def numbers_by_layer(
-    network: Any, weights: Mapping[str, Tensor], answers: int
-) -> dict[str, Tensor]:
-    """Return weights with the numbers of a file under a network's names.
+def trunk(in_channels: int) -> nn.ModuleList:
+    """Return the stages of Darknet-19; a pool of 2x2 belongs between two of them."""
+    stages = nn.ModuleList()
+    channels = in_channels
+    for stage in TRUNK:
+        layers = nn.Sequential()
+        for width, side in stage:
+            layers.append(Convolution(channels, width, side))
+            channels = width
+        stages.append(layers)
+    return stages
 
-    Their order is that of its ``convolutions()``: of each shift, scale, mean and variance of its
-    batch norm, or its bias, and then its kernel. The layers with a bias are the last ones, with
-    ``answers`` a place; a file may be of other classes. It may end after any layer. Raises
-    ``ValueError`` where it ends within one.
+
+class Darknet19(nn.Module):
+    """Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes).
+
+    Height and width from 32 on; 224 in the paper.
     """
-    if KEY not in weights:
-        return dict(weights)
-    numbers, start = weights[KEY], 0
-    outputs = answers * (5 + classes_of(network, len(numbers), answers))
-    found: dict[str, Tensor] = {}
-    names = {id(each): name for name, each in network.named_modules()}
-    layers = list(network.convolutions())
-    for layer, after in zip(layers, [*layers[1:], None], strict=True):
-        if not isinstance(layer, nn.Conv2d) or start == len(numbers):
-            continue
-        name, shape = names[id(layer)], list(layer.weight.shape)
-        parts = {}
-        if layer.bias is None:
-            for part in ("bias", "weight", "running_mean", "running_var"):
-                parts[f"{names[id(after)]}.{part}"] = shape[:1]
-        else:
-            shape[0] = outputs
-            parts[f"{name}.bias"] = shape[:1]
-        for part, size in (parts | {f"{name}.weight": shape}).items():
-            end = start + math.prod(size)
-            if end > len(numbers):
-                raise ValueError(
-                    f"the file has {len(numbers):,} numbers and ends within {name}: it is of "
-                    "another network"
-                )
-            found[part] = numbers[start:end].view(size)
-            start = end
-    if start < len(numbers):
-        raise ValueError(f"the file has {len(numbers) - start:,} numbers more than the network")
-    return found
+
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.stages = trunk(in_channels)
+        self.out = nn.Conv2d(1024, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for place, stage in enumerate(self.stages):
+            x = stage(F.max_pool2d(x, 2) if place else x)
+        return self.out(x).mean((2, 3))
+
+    def convolutions(self) -> Iterator[nn.Module]:
+        """Give the convolutions in the order of the authors' files, each before its batch norm."""
+        return layers_of(self)
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights with the numbers of one of the authors' files under our names."""
+        return numbers_by_layer(self, weights, 1, 0)
 
 
-def classes_of(network: Any, numbers: int, answers: int) -> int:
-    """Return how many classes a file of so many numbers is of.
+class Residual(nn.Module):
+    """A 1x1 convolution to half the maps and a 3x3 one back, beside the identity."""
 
-    Where it ends before the last layer nothing tells, and the network's are taken.
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = Convolution(width, width // 2, 1)
+        self.conv2 = Convolution(width // 2, width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(self.conv1(x))
+
+
+class Stage(nn.Module):
+    """A convolution that halves the maps' sides, and residual blocks."""
+
+    def __init__(self, width: int, number: int) -> None:
+        super().__init__()
+        self.down = Convolution(width // 2, width, 3, 2)
+        self.blocks = nn.Sequential(*(Residual(width) for _ in range(number)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.down(x))
+
+
+class Body53(nn.Module):
+    """The convolutions of Darknet-53.
+
+    Shape: (batch, in_channels, height, width) -> maps of strides 32, 16 and 8 with 1024, 512 and
+    256 channels
     """
-    own = sum(
-        each.numel()
-        for layer in network.convolutions()
-        if isinstance(layer, nn.Conv2d) and layer.bias is not None
-        for each in layer.parameters()
-    )
-    statistics = sum(each.numel() for each in network.buffers() if each.ndim)
-    rest = sum(each.numel() for each in network.parameters()) + statistics - own
-    outputs, left = divmod(numbers - rest, own // (answers * (5 + network.num_classes)))
-    fits = not left and outputs % answers == 0 and outputs // answers > 5
-    return outputs // answers - 5 if fits else network.num_classes
+
+    widths = (1024, 512, 256)
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.first = Convolution(in_channels, 32, 3)
+        self.stages = nn.ModuleList(Stage(width, number) for width, number in BLOCKS.items())
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, found = self.first(images), []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found[:1:-1]
+
+
+class Darknet53(nn.Module):
+    """Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes).
+
+    Height and width from 32 on; 256 in the paper.
+    """
+
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = Body53(in_channels)
+        self.fc = nn.Linear(1024, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.backbone(images)[0].mean((2, 3)))
+
+    def convolutions(self) -> Iterator[nn.Module]:
+        """Give the convolutions in the order of the authors' files, each before its batch norm."""
+        return layers_of(self)
+
+    def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights with the numbers of one of the authors' files under our names."""
+        return numbers_by_layer(self, weights, 1, 0)
+
+
+def layers_of(*parts: nn.Module) -> Iterator[nn.Module]:
+    """Give the convolutions, batch norms and linear layers of parts, in their order."""
+    kinds = nn.Conv2d | nn.BatchNorm2d | nn.Linear
+    for part in parts:
+        yield from (each for each in part.modules() if isinstance(each, kinds))

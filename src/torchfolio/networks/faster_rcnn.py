@@ -13,6 +13,7 @@ the place of RoI pooling, a sigmoid for "object or not", and proposals from all 
 together, as torchvision has them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,6 +28,11 @@ from torchfolio.networks.vgg import convolutions
 
 SIZES = (32, 64, 128, 256, 512)  # pixels: of the anchors of each size of maps, the largest first
 RATIOS = (0.5, 1.0, 2.0)  # height over width
+# How names of torchvision before 0.12 became today's.
+OLD_NAMES = {
+    r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$": r"\1.0.\2",
+    r"^rpn\.head\.conv\.(weight|bias)$": r"rpn.head.conv.0.0.\1",
+}
 VGG_SCALES = (8, 16, 32)  # of a square of 16 pixels: sides of 128, 256 and 512
 VGG_STRIDE = 16  # pixels for one place of VGG16's last maps
 
@@ -149,6 +155,8 @@ class FasterRCNN(TwoStages):
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone = Backbone(in_channels)
+        if norm_eps != 1e-5 and not frozen_norm:
+            raise ValueError("norm_eps is of frozen norms: give frozen_norm=true besides")
         if frozen_norm:
             freeze_norms(self.backbone.body, norm_eps)
         self.rpn = nn.ModuleDict({"head": ProposalHead(256, len(RATIOS))})
@@ -184,7 +192,12 @@ class FasterRCNN(TwoStages):
 
     @staticmethod
     def adapted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with those of a ResNet under the names of the backbone."""
+        """Return weights with those of a ResNet under the names of the backbone.
+
+        torchvision's older files have other names for a few layers.
+        """
+        for pattern, name in OLD_NAMES.items():
+            weights = {re.sub(pattern, name, key): value for key, value in weights.items()}
         if any(name.startswith("backbone.") for name in weights):
             return dict(weights)
         return {f"backbone.body.{name}": value for name, value in weights.items()}
@@ -199,6 +212,7 @@ class FasterRCNNVGG16(TwoStages):
     """
 
     class_modules = ("cls_score", "bbox_pred")
+    body = ("features",)
     most_overlap = 0.3
     proposals_drawn = 128
     before, kept = (12000, 6000), (2000, 300)
@@ -245,7 +259,7 @@ class FasterRCNNVGG16(TwoStages):
         return by_anchor(held - nothing, 1)[..., 0], by_anchor(self.rpn_bbox_pred(x), 4)
 
     def regions(self, maps: list[Tensor], proposals: list[Tensor], size: tuple[int, int]) -> Tensor:
-        return roi_pool(maps[0], proposals, 7, 1 / VGG_STRIDE)
+        return roi_pool(maps[0].to(proposals[0].dtype), proposals, 7, 1 / VGG_STRIDE)
 
     def naming(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         x = self.dropout(F.relu(self.fc6(regions.flatten(1))))

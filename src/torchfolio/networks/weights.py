@@ -25,7 +25,7 @@ from torchfolio.checkpoint import read_tensors
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.build import build, sized_by
 from torchfolio.networks.catalogue import Card
-from torchfolio.networks.darknet import is_darknet, read_darknet
+from torchfolio.networks.darknet_files import is_darknet, read_darknet
 
 # Under which key training programs keep the weights within a checkpoint, in the order of trust.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net", "weights")
@@ -258,7 +258,8 @@ def load_weights(
     ``renames`` are applied to the file's names first (see :func:`rename`), then what the network
     keeps as ``renames``, then its ``adapted(weights)``. A head of another size stays new. Nothing
     is copied where too little agrees: with ``strict`` anything new or ignored, else less than half
-    of the parameters, the head aside. That is a ``RequestError``, which names the nearest cause.
+    of the parameters, the head aside, or, of a network with a ``body``, less than all of that. That
+    is a ``RequestError``, which names the nearest cause.
     """
     given = in_our_names(network, rename(weights, renames))
     own = {k: v for k, v in network.state_dict().items() if isinstance(v, Tensor)}
@@ -274,17 +275,18 @@ def load_weights(
     report = LoadReport(loaded, new, [name for name in given if name not in own], shapes)
     if strict and (report.new or report.ignored):
         raise RequestError("The weights do not fit exactly. " + "; ".join(report.lines()) + ".")
-    heads = head_names(network)
+    heads, body = head_names(network), getattr(network, "body", ())
     sizes = {
         name: parameter.numel()
         for name, parameter in network.named_parameters()
-        if name.split(".")[0] not in heads
+        if name.split(".")[0] not in heads and (not body or name.split(".")[0] in body)
     } or {name: parameter.numel() for name, parameter in network.named_parameters()}
     matched = sum(size for name, size in sizes.items() if name in set(loaded))
-    if matched < ENOUGH * sum(sizes.values()):
+    if matched < (1.0 if body else ENOUGH) * sum(sizes.values()):
         share = f"{matched:,} of {sum(sizes.values()):,}"
+        of_what = f"of its {', '.join(body)}" if body else "(the head aside)"
         raise RequestError(
-            f"The weights do not fit this network: they bring {share} parameters (the head aside). "
+            f"The weights do not fit this network: they bring {share} parameters {of_what}. "
             + _cause(own, given, report)
         )
     with torch.no_grad():

@@ -1,7 +1,8 @@
 """YOLOv2: boxes told from anchors, on one size of maps.
 
-Redmon, Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, arXiv 1612.08242. Layers: Table 6
-and the authors' yolov2.cfg and yolov2-voc.cfg; so are anchors and constants of training.
+Redmon, Farhadi, "YOLO9000: Better, Faster, Stronger", CVPR 2017, arXiv 1612.08242. Layers:
+Darknet-19, and the authors' yolov2.cfg and yolov2-voc.cfg; so are anchors and constants of
+training.
 
 Differences: batch norm has 1e-5 within the root, as the authors' code for GPUs. Their code adds up
 gradients and never computes a loss; this one has those gradients, without the pull towards the
@@ -15,17 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from torchfolio.networks.darknet import numbers_by_layer
-from torchfolio.networks.yolov3 import Convolution, Targets
+from torchfolio.networks.darknet import Convolution, layers_of, trunk
+from torchfolio.networks.darknet_files import numbers_by_layer
+from torchfolio.networks.yolov3 import Targets
 
-TRUNK = (  # Table 6: maps and side of each convolution, stage by stage, a pool between two stages
-    ((32, 3),),
-    ((64, 3),),
-    ((128, 3), (64, 1), (128, 3)),
-    ((256, 3), (128, 1), (256, 3)),
-    ((512, 3), (256, 1), (512, 3), (256, 1), (512, 3)),
-    ((1024, 3), (512, 1), (1024, 3), (512, 1), (1024, 3)),
-)
 STRIDE = 32  # pixels for one place of the maps
 # Width and height of the anchors in places of the maps, by k-means of COCO's and VOC's boxes.
 ANCHORS = (
@@ -48,6 +42,7 @@ class YOLOv2(nn.Module):
     """
 
     class_modules = ("out",)
+    body = ("stages",)
     step = STRIDE
     least_score, most_overlap = 0.005, 0.45  # of answers that are kept; of two of one class
 
@@ -56,14 +51,7 @@ class YOLOv2(nn.Module):
         self.num_classes = num_classes
         anchors = VOC_ANCHORS if voc else ANCHORS
         self.anchors = tuple((w * STRIDE, h * STRIDE) for w, h in anchors)  # pixels
-        self.stages = nn.ModuleList()
-        channels = in_channels
-        for stage in TRUNK:
-            layers = nn.Sequential()
-            for width, side in stage:
-                layers.append(Convolution(channels, width, side))
-                channels = width
-            self.stages.append(layers)
+        self.stages = trunk(in_channels)
         self.deep = nn.Sequential(Convolution(1024, 1024, 3), Convolution(1024, 1024, 3))
         self.passed = Convolution(512, 64, 1)
         self.conv = Convolution(4 * 64 + 1024, 1024, 3)
@@ -162,10 +150,7 @@ class YOLOv2(nn.Module):
 
     def convolutions(self) -> Iterator[nn.Module]:
         """Give the convolutions in the order of the authors' files, each before its batch norm."""
-        for part in (self.stages, self.deep, self.passed, self.conv, self.out):
-            yield from (
-                each for each in part.modules() if isinstance(each, nn.Conv2d | nn.BatchNorm2d)
-            )
+        return layers_of(self.stages, self.deep, self.passed, self.conv, self.out)
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights with the numbers of one of the authors' files under our names."""

@@ -1,7 +1,7 @@
 """YOLOv3 and its small form: the boxes and classes of all objects in one pass.
 
-Redmon, Farhadi, "YOLOv3: An Incremental Improvement", 2018, arXiv 1804.02767. Layers: Table 1, and
-the authors' yolov3.cfg and yolov3-tiny.cfg; so are the constants of training.
+Redmon, Farhadi, "YOLOv3: An Incremental Improvement", 2018, arXiv 1804.02767. Layers: Darknet-53,
+and the authors' yolov3.cfg and yolov3-tiny.cfg; so are the constants of training.
 
 Differences: batch norm has 1e-5 within the root, as the authors' code for GPUs; their code for CPUs
 adds 1e-6 to the root. An answer that overlaps an object by more than 0.7 is not told that it holds
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import box_iou
 
-from torchfolio.networks.darknet import numbers_by_layer
+from torchfolio.networks.darknet import Body53, Convolution, layers_of
+from torchfolio.networks.darknet_files import numbers_by_layer
 
-BLOCKS = {64: 1, 128: 2, 256: 8, 512: 8, 1024: 4}  # Table 1: residual blocks by maps
 # Width and height of the anchors in pixels, three for each size of maps, the smallest maps first.
 ANCHORS = (
     ((116, 90), (156, 198), (373, 326)),
@@ -34,54 +34,6 @@ IGNORED = 0.7  # overlap with an object, above which an answer need not say that
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 Targets = Sequence[tuple[Tensor, Tensor]]  # of each picture: boxes (objects, 4), classes (objects,)
-
-
-class Convolution(nn.Sequential):
-    """A convolution, batch norm, and a ReLU that leaks 0.1."""
-
-    def __init__(self, in_channels: int, width: int, size: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, width, size, stride, padding=size // 2, bias=False),
-            nn.BatchNorm2d(width),
-            nn.LeakyReLU(0.1, inplace=True),
-        )
-
-
-class Residual(nn.Module):
-    """A 1x1 convolution to half the maps and a 3x3 one back, beside the identity (Table 1)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = Convolution(width, width // 2, 1)
-        self.conv2 = Convolution(width // 2, width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(self.conv1(x))
-
-
-class Darknet53(nn.Module):
-    """The convolutions of Table 1.
-
-    Shape: (batch, in_channels, height, width) -> maps of strides 32, 16 and 8 with 1024, 512 and
-    256 channels
-    """
-
-    widths = (1024, 512, 256)
-
-    def __init__(self, in_channels: int) -> None:
-        super().__init__()
-        self.first = Convolution(in_channels, 32, 3)
-        self.stages = nn.ModuleList()
-        for width, number in BLOCKS.items():
-            blocks = [Residual(width) for _ in range(number)]
-            self.stages.append(nn.Sequential(Convolution(width // 2, width, 3, 2), *blocks))
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x, found = self.first(images), []
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return found[:1:-1]
 
 
 class TinyDarknet(nn.Module):
@@ -152,7 +104,7 @@ class YOLOv3(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         self.anchors: Anchors = TINY_ANCHORS if tiny else ANCHORS  # pixels
-        self.backbone = TinyDarknet(in_channels) if tiny else Darknet53(in_channels)
+        self.backbone = TinyDarknet(in_channels) if tiny else Body53(in_channels)
         outputs = 3 * (5 + num_classes)
         self.heads, self.laterals = nn.ModuleList(), nn.ModuleList()
         carried = 0  # maps that come from the smaller size
@@ -242,10 +194,11 @@ class YOLOv3(nn.Module):
             column = centre[:, 0].long().clamp(0, columns - 1)
             row = centre[:, 1].long().clamp(0, rows - 1)
             where = ((picture * 3 + anchor) * rows + row) * columns + column
-            same = (
-                where[:, None] == where[None]
-            )  # of several objects for one answer the last counts
-            last = ~same.triu(1).any(1)
+            # Of several objects for one answer the last counts, and the classes of all.
+            _, group = torch.unique(where, return_inverse=True)
+            order = torch.arange(len(where), device=where.device)
+            last = order.new_zeros(int(group.max()) + 1 if len(group) else 0)
+            last = last.scatter_reduce(0, group, order, "amax")
             size = box[:, 2:] - box[:, :2]
             shape = (size / self.sizes(answer, place)[anchor, 0, 0]).clamp_min(1e-6).log()
             area = rows * columns * STRIDES[place] ** 2
@@ -262,8 +215,8 @@ class YOLOv3(nn.Module):
                 ).sum()
             )
             total = total + (weight * (said[:, 2:4] - shape[last]).square() / 2).sum()
-            classes = F.one_hot(label, self.num_classes).to(answer.dtype)
-            classes = (same.to(answer.dtype) @ classes).clamp_max(1)[last]
+            classes = answer.new_zeros(len(last), self.num_classes)
+            classes[group, label] = 1
             total = total + F.binary_cross_entropy_with_logits(
                 said[:, 5:], classes, reduction="sum"
             )
@@ -314,10 +267,7 @@ class YOLOv3(nn.Module):
         parts: list[nn.Module] = [self.backbone]
         for place, head in enumerate(self.heads):
             parts += [head] if not place else [self.laterals[place - 1], head]
-        for part in parts:
-            yield from (
-                each for each in part.modules() if isinstance(each, nn.Conv2d | nn.BatchNorm2d)
-            )
+        return layers_of(*parts)
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights with the numbers of one of the authors' files under our names."""

@@ -309,8 +309,11 @@ class Task(ABC):
         """Return the answer alone, of a row without error, as text: without what comes second."""
         return str(row["prediction"])
 
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer, a row without error, as columns of a table: plain values in order."""
+    def cells(self, row: dict[str, Any]) -> dict[str, Any] | list[dict[str, Any]]:
+        """Return an answer, a row without error, as columns of a table: plain values in order.
+
+        An answer that says several things is as many rows.
+        """
         return plain_values(row)
 
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:

@@ -97,6 +97,14 @@ def test_answers_are_boxes_in_every_form(
     )
     with Image.open(out / "大 scene.png") as image:
         assert image.size == (192, 192)
+    table = tmp_path / "boxes.csv"
+    assert folio(["predict", str(trained.path), str(picture), "--threshold", "0.001", "--out",
+                  str(table)]) == 0  # fmt: skip
+    with table.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [each["class"] for each in lines] == [each["class"] for each in row["objects"]]
+    assert float(lines[0]["left"]) == row["objects"][0]["box"][0]
+    assert lines[0]["input"] == str(picture)
     (none,) = list(trained.predict([picture], threshold=1.0))
     assert none["prediction"] == "nothing"
     with pytest.raises(RequestError, match="forms has 'voc'"):

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from torchfolio.data.boxes import KIND, BoxFiles, Objects, told_objects
 from torchfolio.data.dataset import Dataset, Problem, Reader
@@ -25,19 +27,22 @@ class Row:
     box: tuple[float, float, float, float]
     where: str
     aside: bool = False
+    crowd: bool = False
 
 
 @dataclass
 class Annotated:
     """One picture's file (relative to the root, with "/"), its split and its objects.
 
-    ``source`` is the file that says them.
+    ``source`` is the file that says them; ``size`` (height, width) is what it says of the picture,
+    0 where it says nothing.
     """
 
     image: str
     split: str
     rows: list[Row]
     source: str
+    size: tuple[int, int] = (0, 0)
 
 
 def box_dataset(
@@ -51,8 +56,9 @@ def box_dataset(
     problems: list[Problem],
     on_error: str,
     reading: str,
+    groups: NDArray[Any] | None = None,
 ) -> Dataset:
-    """Return the dataset of annotated pictures; ``scan`` has a row for each of them.
+    """Return the dataset of annotated pictures; ``scan`` and ``groups`` have a row for each.
 
     Pictures that do not open, and boxes that are none, are named in ``problems`` and left out. A
     picture without objects stays: it says that there is nothing.
@@ -65,6 +71,17 @@ def box_dataset(
             problems.append(Problem(each.image, "not a picture" if error == IGNORED else error))
             continue
         height, width = scan.sizes[place].tolist()
+        if min(each.size) > 0 and each.size != (height, width):
+            said = f"{each.size[1]} x {each.size[0]}"
+            turned = " (it is shown turned)" if each.size == (width, height) else ""
+            problems.append(
+                Problem(
+                    each.source,
+                    f"{each.image} has {width} x {height} pixels{turned}, and its boxes are for "
+                    f"{said}: left out",
+                )
+            )
+            continue
         keep.append(place)
         objects.append(objects_of(sound(each, height, width, problems)))
     stop_on(problems, on_error, path)
@@ -95,6 +112,7 @@ def box_dataset(
             "\n".join(names), records.digests(), *told_objects(objects), classes
         ),
         classes=tuple(classes),
+        groups=None if groups is None else groups[rows],
         facts=records.facts(),
         problems=problems,
         reader_options=plain(reader.options),
@@ -108,6 +126,7 @@ def objects_of(rows: Sequence[Row]) -> Objects:
         np.array([row.box for row in rows], np.float32).reshape(-1, 4),
         np.array([row.label for row in rows], np.int64),
         np.array([row.aside for row in rows], bool),
+        np.array([row.crowd for row in rows], bool),
     )
 
 
@@ -125,8 +144,18 @@ def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) 
         seen[row.label, row.box] = row.where
         left, top, right, bottom = row.box
         cut = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-        found.append(Row(row.label, cut, row.where, row.aside))
+        wrong = wrong_box(Row(row.label, single(cut), row.where), height, width)
+        if wrong:
+            problems.append(Problem(picture.source, f"{row.where}: {wrong}: left out"))
+            continue
+        found.append(Row(row.label, cut, row.where, row.aside, row.crowd))
     return found
+
+
+def single(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Return a box in the precision in which it is kept."""
+    left, top, right, bottom = np.array(box, np.float32).tolist()
+    return left, top, right, bottom
 
 
 def wrong_box(row: Row, height: int, width: int) -> str:

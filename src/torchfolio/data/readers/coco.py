@@ -1,6 +1,8 @@
 """COCO's JSON files: what they say of pictures, and boxes read from them."""
 
 import json
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from typing import Any, ClassVar
 
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing
+from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing, nfc, split_in
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
@@ -19,8 +21,10 @@ from torchfolio.errors import DataError
 
 FOLDER = "annotations"
 KEYS = ("images", "annotations", "categories")
-LOOKED = 64 * 2**20  # bytes: a file that is larger is told by its name
+LOOKED = 64 * 2**20  # bytes: of a file that is larger the beginning and the end are looked at
+END = 2**20  # bytes
 NAMES = ("instances", "_annotations.coco")  # what such files are called
+OTHERS = ("person_keypoints", "captions", "panoptic", "stuff")  # COCO's, of the same pictures
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,12 @@ class CocoBoxes(Reader):
         annotated = []
         for each in pictures:
             rows = [
-                Row(numbers[thing.category], thing.box, thing.where, thing.crowd)
+                Row(numbers[thing.category], thing.box, thing.where, thing.crowd, thing.crowd)
                 for thing in each.things
                 if thing.box is not None
             ]
-            annotated.append(Annotated(each.image, each.split, rows, each.source))
+            size = (each.height, each.width)
+            annotated.append(Annotated(each.image, each.split, rows, each.source, size))
         scanned = scan(root, [each.image for each in annotated], self.name, progress)
         return box_dataset(
             reader=self,
@@ -106,8 +111,9 @@ def find_files(path: Path) -> tuple[Path, list[Path]]:
     for folders in ([root, *named(root, FOLDER)], splits):
         files = [file for folder in folders for file in files_ending(folder, ".json")]
         found = [file for file in files if is_coco(file)]
+        own = [file for file in found if not file.name.lower().startswith(OTHERS)]
         if found:
-            return root, found
+            return root, own or found
     return root, []
 
 
@@ -116,9 +122,12 @@ def is_coco(file: Path) -> bool:
     if file.name.lower().startswith(NAMES):
         return True
     try:
-        if file.stat().st_size > LOOKED:
-            return False
-        text = file.read_bytes()
+        with file.open("rb") as opened:
+            text = opened.read(LOOKED)
+            if file.stat().st_size > LOOKED:  # its ends tell
+                opened.seek(-END, os.SEEK_END)
+                text += opened.read()
+                return sum(f'"{key}"'.encode() in text for key in KEYS) > 1
     except OSError:
         return False
     return all(f'"{key}"'.encode() in text for key in (*KEYS, "bbox"))
@@ -192,10 +201,13 @@ def pictures_of(
     problems: list[Problem],
 ) -> list[Pictured]:
     """Return the pictures of one file with their objects."""
-    split = split_of(file)
+    split = split_of(file) or "train"
     by_number: dict[Any, Pictured | None] = {}
     for each in entries_of(told, "images", source, problems):
         name = str(each.get("file_name", ""))
+        if not isinstance(each.get("id"), int | str) or each["id"] in by_number:
+            problems.append(Problem(source, f"{name}: its id {each.get('id')} is none of its own"))
+            continue
         image = held.find(name, file) if name else None
         if image is None:
             problems.append(
@@ -209,13 +221,14 @@ def pictures_of(
         )
     for place, each in enumerate(entries_of(told, "annotations", source, problems)):
         where = f"annotation {each.get('id', place)}"
-        if each.get("image_id") not in by_number:
+        if not isinstance(each.get("image_id"), int | str) or each["image_id"] not in by_number:
             problems.append(Problem(source, f"{where}: there is no image {each.get('image_id')}"))
             continue
         picture = by_number[each["image_id"]]
         if picture is None:
             continue  # already named
-        category = names.get(each.get("category_id", ""))
+        number = each.get("category_id")
+        category = names.get(number) if isinstance(number, int) else None
         if category is None:
             text = f"{where}: there is no category {each.get('category_id')}: left out"
             problems.append(Problem(source, text))
@@ -234,14 +247,16 @@ def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] |
     """Return left, top, right and bottom of an annotation: of its box, else of its polygons."""
     box = annotation.get("bbox")
     if box is None:
+        shape = annotation.get("segmentation")
         points = [
             number
-            for polygon in annotation.get("segmentation") or ()
+            for polygon in (shape if isinstance(shape, list) else ())
             if isinstance(polygon, list)
             for number in polygon
         ]
-        if not points:
-            return None
+        numeric = all(isinstance(each, int | float) and math.isfinite(each) for each in points)
+        if len(points) < 6 or len(points) % 2 or not numeric:
+            raise DataError("it has no bbox, and no polygon of three points to take one from")
         return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
     numbers = isinstance(box, list) and all(isinstance(each, int | float) for each in box)
     if not numbers or len(box) != 4:
@@ -251,12 +266,12 @@ def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] |
 
 
 def split_of(file: Path) -> str:
-    """Return the split that the name of a file, or its folder, tells; else "train"."""
+    """Return the split that the name of a file, or its folder, tells; else ""."""
     for text in (file.stem, file.parent.name):
         for word in re.findall("[a-z]+", text.lower()):
             if word in SPLIT_OF:
                 return SPLIT_OF[word]
-    return "train"
+    return ""
 
 
 class Held:
@@ -267,20 +282,33 @@ class Held:
         self.by_name: dict[str, list[str]] = {}
         for each in walk(root, root, problems):
             if is_picture(each):
-                self.by_name.setdefault(PurePosixPath(each).name, []).append(each)
+                self.by_name.setdefault(nfc(PurePosixPath(each).name), []).append(each)
 
     def find(self, name: str, file: Path) -> str | None:
         """Return the picture of a name in a file: of several, that which lies nearest to it.
 
-        Nearest is the one whose path ends with the whole name, whose folder is named in the name of
-        the file (train2017 in instances_train2017), or that lies beside it.
+        It lies where the name says from the file's folder on; or its path ends with the whole name,
+        it lies below the file's folder, or its folder is named in the name of the file (train2017
+        in instances_train2017). One of another split is none.
         """
-        name = name.replace("\\", "/")
+        name = nfc(name.replace("\\", "/"))
         beside = file.parent.relative_to(self.root).as_posix()
+        beside = "" if beside == "." else f"{beside}/"
+        own = split_of(file)
+        found = [
+            each
+            for each in self.by_name.get(PurePosixPath(name).name, ())
+            if not own or split_in(each) in ("", own)
+        ]
 
-        def near(path: str) -> tuple[bool, bool, bool]:
-            folder = PurePosixPath(path).parent
-            ends = path == name or path.endswith(f"/{name}")
-            return ends, bool(folder.name) and folder.name in file.stem, folder.as_posix() == beside
+        def near(path: str) -> tuple[bool, bool, bool, bool, bool]:
+            folder, own_path = PurePosixPath(path).parent, nfc(path)
+            return (
+                own_path == beside + name,
+                own_path == name or own_path.endswith(f"/{name}"),
+                bool(own) and split_in(path) == own,
+                bool(folder.name) and folder.name in file.stem,
+                bool(beside) and path.startswith(beside),
+            )
 
-        return max(self.by_name.get(PurePosixPath(name).name, ()), key=near, default=None)
+        return max(found, key=near, default=None)

@@ -129,7 +129,8 @@ def boxed(rows: list[tuple[int, ...]]) -> Objects:
     """Return the objects of one scene: left, top, right, bottom and digit of each."""
     table = np.array(rows)
     aside = np.zeros(len(rows), bool)
-    return Objects(table[:, :4].astype(np.float32), table[:, 4].astype(np.int64), aside)
+    boxes, labels = table[:, :4].astype(np.float32), table[:, 4].astype(np.int64)
+    return Objects(boxes, labels, aside, aside)
 
 
 def free_place(

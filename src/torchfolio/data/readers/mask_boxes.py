@@ -63,7 +63,10 @@ class MaskBoxes(ImageMasks):
             raise DataError(f"{path} has no picture with a mask that can be read.")
         named = classes_by_file([pairs.parts[row] for row in found.keep])
         how = self.options.objects
-        if how == "auto":
+        told = self.options.mask_values is not None or self.options.class_names is not None
+        if how == "auto" and told:
+            how = "groups"  # values have been given a meaning
+        elif how == "auto":
             how = self.told_by(facts, [pairs.masks[row] for row in found.keep], named)
         classes: Sequence[str] = (OBJECT,)
         rule = None
@@ -79,7 +82,10 @@ class MaskBoxes(ImageMasks):
                 if rule is None:
                     parts = numbers_of(raw) if how == "numbers" else whole(raw)
                 else:
-                    parts = groups_of(rule.classes_of(raw))
+                    try:
+                        parts = groups_of(rule.classes_of(raw))
+                    except DataError as error:
+                        raise DataError(f"{name}: {error}") from error
                     if named:
                         own = named.index(pairs.parts[row][place])
                         parts = ((own, mask, text) for _, mask, text in parts)
@@ -101,6 +107,7 @@ class MaskBoxes(ImageMasks):
             classes=classes,
             problems=problems,
             on_error=on_error,
+            groups=self.groups([pairs.images[row] for row in found.keep]),
             reading=f"{found.how}; boxes around objects: {words[how]} (--objects)",
         )
 
@@ -120,10 +127,12 @@ Part = tuple[int, NDArray[np.bool_], str]  # class, pixels, and how it is named
 
 
 def numbers_of(raw: NDArray[np.int32]) -> Iterator[Part]:
-    """Give the objects that a mask numbers; 0 is none."""
-    for value in np.unique(raw).tolist():
-        if value:
-            yield 0, raw == value, f"object {value}"
+    """Give the objects that a mask numbers; 0 is none, nor is 255 behind a gap (VOC's borders)."""
+    values = [each for each in np.unique(raw).tolist() if each]
+    if IGNORE in values and IGNORE - 1 not in values:
+        values.remove(IGNORE)
+    for value in values:
+        yield 0, raw == value, f"object {value}"
 
 
 def whole(raw: NDArray[np.int32]) -> Iterator[Part]:

@@ -1,14 +1,22 @@
 """Boxes in an XML file for each picture, as PASCAL VOC and labelImg write them."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLITS, descend, entries
+from torchfolio.data.folders import (
+    SPLIT_OF,
+    SPLITS,
+    descend,
+    entries,
+    listing,
+    nfc,
+    split_in,
+)
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
@@ -16,6 +24,8 @@ from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
 from torchfolio.options import option
 
+# Folders that part pictures from their XML files, in lower case.
+BESIDE = {"annotations", "jpegimages", "images", "imgs", "labels", "xmls"}
 FOLDER = "annotations"  # of the XML files, in lower case; they may also lie beside the pictures
 LISTS = "ImageSets/Main"  # which pictures belong to a split
 
@@ -49,7 +59,9 @@ class VocBoxes(Reader):
         if not path.is_dir():
             return None
         root = descend(path)
-        for folder in (*named(root, FOLDER), root):
+        splits = [root / name for name in entries(root)[0] if name.lower() in SPLIT_OF]
+        inner = [each for folder in splits for each in (*named(folder, FOLDER), folder)]
+        for folder in (*named(root, FOLDER), root, *inner):
             if any(name.lower().endswith(".xml") for name in entries(folder)[1]):
                 return f"boxes in XML files in {folder.relative_to(root).as_posix()}"
         return None
@@ -60,7 +72,7 @@ class VocBoxes(Reader):
         root = descend(path)
         problems: list[Problem] = []
         files = list(walk(root, root, problems))
-        pictures = {PurePosixPath(each).stem: each for each in files if is_picture(each)}
+        pictures = Pictures(files)
         splits = splits_of_lists(root)
         found: list[tuple[Annotated, list[tuple[str, tuple[float, ...], str, bool]]]] = []
         for name in files:
@@ -74,15 +86,16 @@ class VocBoxes(Reader):
                 continue
             if told is None:
                 continue  # XML of another kind
-            image = pictures.get(stem) or pictures.get(PurePosixPath(told.filename).stem)
-            if image is None:
-                problems.append(Problem(name, f"its picture {told.filename or stem} is not there"))
+            try:
+                image = pictures.find(name, told.filename)
+            except DataError as error:
+                problems.append(Problem(name, str(error)))
                 continue
             problems += [Problem(name, each) for each in told.problems]
-            split = splits.get(stem, "" if splits else "train")
-            found.append((Annotated(image, split, [], name), told.objects))
-        for split_name in sorted(splits.keys() - {PurePosixPath(a.source).stem for a, _ in found}):
-            problems.append(Problem(LISTS, f"{split_name} is listed and has no XML file"))
+            split = splits.get(stem, "") if splits else split_in(name) or "train"
+            found.append((Annotated(image, split, [], name, told.size), told.objects))
+        for listed in sorted(splits.keys() - {PurePosixPath(a.source).stem for a, _ in found}):
+            problems.append(Problem(LISTS, f"{listed} is listed and has no XML file"))
         classes = sorted({label for _, rows in found for label, _, _, _ in rows})
         numbers = {name: place for place, name in enumerate(classes)}
         first = self.first([box for _, rows in found for _, box, _, _ in rows])
@@ -111,13 +124,61 @@ class VocBoxes(Reader):
         return 0 if any(min(box[0], box[1]) < 1 for box in boxes) else 1
 
 
+class Pictures:
+    """The pictures below a folder, found by the XML files that belong to them."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self.by_key: dict[str, list[str]] = {}
+        self.by_stem: dict[str, list[str]] = {}
+        for each in files:
+            if is_picture(each) and not any(
+                part.lower().startswith("segmentation") for part in PurePosixPath(each).parts
+            ):
+                self.by_key.setdefault(key_of(each), []).append(each)
+                self.by_stem.setdefault(nfc(PurePosixPath(each).stem), []).append(each)
+
+    def find(self, xml: str, filename: str) -> str:
+        """Return the picture of an XML file; raise ``DataError`` for none, or several.
+
+        It lies at the same place, but for folders such as ``Annotations`` and ``JPEGImages``; or
+        there is one of its name, or of the name that it tells, which is of no other split.
+        """
+        said = PurePosixPath(filename.replace("\\", "/"))
+        found = self.by_key.get(key_of(xml), [])
+        for stem in (PurePosixPath(xml).stem, said.stem):
+            if not found:
+                own = split_in(xml)
+                found = [
+                    each
+                    for each in self.by_stem.get(nfc(stem), [])
+                    if not own or split_in(each) in ("", own)
+                ]
+        if len(found) > 1:
+            found = [each for each in found if PurePosixPath(each).name == said.name] or found
+        if not found:
+            raise DataError(f"its picture {filename or PurePosixPath(xml).stem} is not there")
+        if len(found) > 1:
+            raise DataError(f"several pictures could be its: {listing(found)}")
+        return found[0]
+
+
+def key_of(path: str) -> str:
+    """Return what a picture and its XML file have in common: the path but for usual folders."""
+    parts = PurePosixPath(nfc(path)).with_suffix("").parts
+    return "/".join(each for each in parts if each.lower() not in BESIDE)
+
+
 @dataclass
 class Told:
-    """What one file says: its picture, its objects, and what is wrong with some of them."""
+    """What one file says: its picture, its objects, and what is wrong with some of them.
+
+    ``size`` is the picture's (height, width), 0 where it does not say.
+    """
 
     filename: str
     objects: list[tuple[str, tuple[float, ...], str, bool]]  # class, box, where, difficult
     problems: list[str]
+    size: tuple[int, int]
 
 
 def read_file(path: Path) -> Told | None:
@@ -130,9 +191,13 @@ def read_file(path: Path) -> Told | None:
         line, column = error.position
         text = str(error).partition(":")[0]
         raise DataError(f"damaged XML in line {line}, column {column + 1}: {text}") from error
+    except (LookupError, ValueError) as error:
+        raise DataError(f"its encoding cannot be read ({error}); UTF-8 can") from error
     if top.tag != "annotation":
         return None
-    found = Told(top.findtext("filename", "").strip(), [], [])
+    sides = [top.findtext(f"size/{side}", "").strip() for side in ("height", "width")]
+    height, width = (int(each) if each.isdecimal() else 0 for each in sides)
+    found = Told(top.findtext("filename", "").strip(), [], [], (height, width))
     for place, each in enumerate(top.iterfind("object"), 1):
         name = each.findtext("name", "").strip()
         where = f"object {place} ({name or 'without a name'})"

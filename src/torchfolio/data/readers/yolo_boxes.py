@@ -1,5 +1,6 @@
 """Boxes in a text file for each picture, as YOLO reads them."""
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, descend, entries
+from torchfolio.data.folders import descend, entries, split_in
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
@@ -19,7 +20,11 @@ LOOK = 200  # files that are looked at to recognise the layout
 IMAGES, LABELS = "images", "labels"  # folders; or both kinds of files lie together
 NAMES = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")  # the classes, a line each
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml")
-OTHER = frozenset((*NAMES, "readme.txt", "train.txt", "val.txt", "test.txt"))
+OTHER = re.compile(
+    r"(classes|names|readme.*|license.*|notes|requirements|train|val|valid|test)\.txt",
+    re.IGNORECASE,
+)  # text files that are of no picture
+MOST_CLASSES = 10_000  # a number beyond is a mistake
 
 
 class YoloBoxes(Reader):
@@ -44,9 +49,9 @@ class YoloBoxes(Reader):
         tops = [root, *(root / name for name in entries(root)[0])]
         folders = [folder for top in tops for folder in named(top, LABELS)] or [root]
         for folder in folders:
-            for file in islice(walk(folder, root), LOOK):
-                if is_label(file):
-                    return "boxes in text files" if looks_right(root / file) else None
+            files = [each for each in islice(walk(folder, root), LOOK) if is_label(each)]
+            if any(looks_right(root / each) for each in files):
+                return "boxes in text files"
         return None
 
     def read(
@@ -64,13 +69,17 @@ class YoloBoxes(Reader):
             height, width = scanned.sizes[place].tolist()
             rows = read_file(root, source, height, width, problems) if source else []
             highest = max([highest, *(row.label for row in rows)])
-            annotated.append(Annotated(image, split_of(image), rows, source or image))
+            annotated.append(Annotated(image, split_in(image) or "train", rows, source or image))
         problems += [Problem(each, "its picture is not there") for each in labels.values()]
         classes = class_names(root, problems)
-        if len(classes) <= highest:
-            if classes:
-                text = f"names {len(classes)} classes, and number {highest} occurs: it has no name"
-                problems.append(Problem(".", text))
+        if classes:
+            for each in annotated:
+                for row in each.rows:
+                    if row.label >= len(classes):
+                        text = f"class {row.label}, of {len(classes)} that are named: left out"
+                        problems.append(Problem(each.source, f"{row.where}: {text}"))
+                each.rows = [row for row in each.rows if row.label < len(classes)]
+        else:
             classes += [f"class {number}" for number in range(len(classes), highest + 1)]
         return box_dataset(
             reader=self,
@@ -88,25 +97,13 @@ class YoloBoxes(Reader):
 def is_label(path: str) -> bool:
     """Return whether a file is named as one with the boxes of a picture."""
     name = PurePosixPath(path).name.lower()
-    return name.endswith(".txt") and name not in OTHER
+    return name.endswith(".txt") and not OTHER.fullmatch(name)
 
 
 def key_of(path: str) -> str:
     """Return what a picture and its text file have in common: the path below images or labels."""
     parts = list(PurePosixPath(path).with_suffix("").parts)
     return "/".join(each for each in parts if each.lower() not in (IMAGES, LABELS))
-
-
-def split_of(path: str) -> str:
-    """Return the split that a folder of a path names: "train" where none does.
-
-    A folder's name may go on with a number: train2017.
-    """
-    for each in PurePosixPath(path).parts[:-1]:
-        split = SPLIT_OF.get(each.lower().rstrip("0123456789"))
-        if split is not None:
-            return split
-    return "train"
 
 
 def looks_right(file: Path) -> bool:
@@ -116,13 +113,11 @@ def looks_right(file: Path) -> bool:
             words = opened.readline().split()
     except OSError:
         return False
-    if not words:
-        return True
     try:
         numbers = [float(each) for each in words]
     except ValueError:
         return False
-    return len(numbers) >= 5 and numbers[0] >= 0 and numbers[0] == int(numbers[0])
+    return len(numbers) >= 5 and numbers[0].is_integer() and numbers[0] >= 0
 
 
 def read_file(root: Path, name: str, height: int, width: int, problems: list[Problem]) -> list[Row]:
@@ -150,7 +145,7 @@ def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
         label, *shares = [float(each) for each in words]
     except ValueError:
         raise DataError(f"{' '.join(words)!r} are not all numbers") from None
-    if label != int(label) or label < 0:
+    if not label.is_integer() or not 0 <= label < MOST_CLASSES:
         raise DataError(f"the class is {words[0]}, not a number from 0 on")
     if len(shares) > 5 and len(shares) % 2 == 0:
         across, down = shares[::2], shares[1::2]
@@ -169,15 +164,16 @@ def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
 
 def class_names(root: Path, problems: list[Problem]) -> list[str]:
     """Return the classes in the order of their numbers; none where nobody names them."""
-    files = entries(root)[1]
+    folders = ["", *(f"{each}/" for each in entries(root)[0])]
+    files = [f"{folder}{name}" for folder in folders for name in entries(root / folder)[1]]
     for name in files:
-        if name.lower() in SETTINGS:
+        if PurePosixPath(name).name.lower() in SETTINGS:
             try:
                 return names_of(read_settings((root / name).read_text(encoding="utf-8-sig")))
             except (DataError, OSError, UnicodeDecodeError) as error:
                 problems.append(Problem(name, f"the names of the classes cannot be read: {error}"))
     for name in files:
-        if name.lower() in NAMES:
+        if PurePosixPath(name).name.lower() in NAMES:
             text = (root / name).read_text(encoding="utf-8-sig", errors="replace")
             return [line.strip() for line in text.splitlines() if line.strip()]
     return []

@@ -23,10 +23,10 @@ from torchfolio.tasks.detection.options import DetectionAnswerOptions
 from torchfolio.tasks.detection.suppression import found_in
 from torchfolio.tasks.image_answers import ExportedPictures, free_path, named, read
 from torchfolio.tasks.lettering import lettered
-from torchfolio.tasks.rows import plain_values
 from torchfolio.tasks.segmentation.masks import colours
 
 FORMS = ("coco", "yolo")
+SIDES = ("left", "top", "right", "bottom")
 
 
 class BoxRow(dict[str, Any]):
@@ -109,13 +109,23 @@ class BoxAnswers(ExportedPictures):
         """Return the answer alone as text."""
         return str(row["prediction"])
 
-    def cells(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return an answer as columns of a table."""
-        return plain_values(row)
+    def cells(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return an answer as rows of a table: one an object."""
+        return object_rows(row)
 
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         """Write the picture with its boxes."""
         return draw(row, target)
+
+
+def object_rows(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row of a table for each object of an answer; of none, one without class."""
+    rows = [
+        {"input": row["input"], "class": each["class"], "score": each["score"]}
+        | dict(zip(SIDES, each["box"], strict=True))
+        for each in row["objects"]
+    ]
+    return rows or [{"input": row["input"], "class": None, "score": None} | dict.fromkeys(SIDES)]
 
 
 def empty_row(item: Any) -> dict[str, Any]:

@@ -191,7 +191,7 @@ def marked(
             np.flatnonzero(truth.labels == label),
             np.flatnonzero(shown & (said.labels == label)),
         )
-        shared = overlaps(said.boxes[mine], truth.boxes[own], truth.aside[own])
+        shared = overlaps(said.boxes[mine], truth.boxes[own], truth.crowd[own])
         taken = match(shared, truth.aside[own], np.array([0.5]))[0]
         missed[own[taken[taken >= 0]]] = False
         alarms[mine[taken >= 0]] = False

@@ -108,8 +108,9 @@ class ObjectDetection(Task):
         if self.options.anchors == "data":
             if not hasattr(network, "set_anchors"):
                 raise RequestError(f"anchors = data: {card.name} has no anchors that can be set.")
-            sizes, each = network.anchor_shape
-            network.set_anchors(anchors_of(self.state, sizes, each))
+            if "anchors" not in self.state:
+                self.state["anchors"] = anchors_of(self.state, *network.anchor_shape)
+            network.set_anchors(self.state["anchors"])
         return Parts(network=network)
 
     # Training
@@ -130,7 +131,7 @@ class ObjectDetection(Task):
     def outputs(self, parts: Parts, batch: BoxBatch) -> Any:
         """Return what the network says of a batch; some learn from what they are told meanwhile."""
         images = self.normalised(batch.images)
-        if getattr(parts["network"], "needs_targets", False):
+        if needs_targets(parts["network"]):
             return parts.network(images, batch.targets)
         return parts.network(images)
 
@@ -146,9 +147,10 @@ class ObjectDetection(Task):
     # Measuring and answering
 
     def predict(self, parts: Parts, batch: BoxBatch) -> Said:
-        outputs = self.outputs(parts, batch)
         network: Any = parts.network
-        loss = float(network.loss(outputs, batch.targets))
+        outputs = network(self.normalised(batch.images))  # which know nothing of the truth
+        told = self.outputs(parts, batch) if needs_targets(network) else outputs
+        loss = float(network.loss(told, batch.targets))
         found = [
             said.moved(placed.back(said.boxes))
             for said, placed in zip(kept(network, outputs), batch.placed, strict=True)
@@ -195,6 +197,11 @@ class ObjectDetection(Task):
 
         return answer(self, parts, inputs, context, options)
 
+    def cells(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        from torchfolio.tasks.detection.answers import object_rows
+
+        return object_rows(row)
+
     def picture(self, row: dict[str, Any], target: Path) -> Path | None:
         from torchfolio.tasks.detection.answers import draw
 
@@ -223,7 +230,7 @@ class ObjectDetection(Task):
 
     def exported(self, parts: Parts) -> nn.Module:
         network: Any = parts.network
-        if getattr(network, "needs_targets", False):
+        if needs_targets(network):
             raise RequestError(
                 "A network of two stages cannot be exported: how many boxes its second stage looks "
                 "at follows from the picture. YOLO can."
@@ -235,7 +242,7 @@ class ObjectDetection(Task):
     def outputs_of(self, parts: Parts, batch: BoxBatch) -> NDArray[np.float32]:
         network: Any = parts.network
         outputs, side = network(self.normalised(batch.images)), self.state["size"]
-        if not getattr(network, "needs_targets", False):
+        if not needs_targets(network):
             boxes, scores = network.scored(outputs)
             return together(boxes, scores, side).numpy()
         return as_candidates(kept(network, outputs), len(self.state["classes"]), side)
@@ -265,6 +272,11 @@ class ObjectDetection(Task):
         """Return what is found in each square, in shares of it, from all boxes and scores."""
         rules = (float(self.state["least_score"]), float(self.state["most_overlap"]))
         return [found_in(each, *rules, 1 / self.state["size"]) for each in outputs]
+
+
+def needs_targets(network: Any) -> bool:
+    """Return whether a network is told the truth while it learns: its stages choose by it."""
+    return bool(getattr(network, "needs_targets", False))
 
 
 def kept(network: Any, outputs: Any, most: int = MOST) -> list[Detections]:

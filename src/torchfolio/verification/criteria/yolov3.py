@@ -58,10 +58,10 @@ def shapes_of(form: Form, tiny: bool) -> dict[str, tuple[int, ...]]:
         return shapes
     channels = layer("backbone.first", form.in_channels, 32, 3)
     for stage, (maps, blocks) in enumerate(STAGES):
-        layer(f"backbone.stages.{stage}.0", channels, maps, 3)
-        for block in range(1, blocks + 1):
-            layer(f"backbone.stages.{stage}.{block}.conv1", maps, maps // 2, 1)
-            layer(f"backbone.stages.{stage}.{block}.conv2", maps // 2, maps, 3)
+        layer(f"backbone.stages.{stage}.down", channels, maps, 3)
+        for block in range(blocks):
+            layer(f"backbone.stages.{stage}.blocks.{block}.conv1", maps, maps // 2, 1)
+            layer(f"backbone.stages.{stage}.blocks.{block}.conv2", maps // 2, maps, 3)
         channels = maps
     read = 1024
     for place, maps in enumerate((1024, 512, 256)):
@@ -110,9 +110,9 @@ def answers(tiny: bool, c: Calculation, images: Tensor) -> tuple[Tensor, ...]:
         return out(0, x), out(1, fine)
     x, maps = conv("backbone.first", images), []
     for stage, (_, blocks) in enumerate(STAGES):
-        x = conv(f"backbone.stages.{stage}.0", x, 2)
-        for block in range(1, blocks + 1):
-            name = f"backbone.stages.{stage}.{block}"
+        x = conv(f"backbone.stages.{stage}.down", x, 2)
+        for block in range(blocks):
+            name = f"backbone.stages.{stage}.blocks.{block}"
             x = x + conv(f"{name}.conv2", conv(f"{name}.conv1", x))
         maps.append(x)
     found = []

@@ -1,4 +1,4 @@
-"""Departures of Faster R-CNN and YOLO."""
+"""Departures of Darknet, Faster R-CNN and YOLO."""
 
 from torch import Tensor, nn
 
@@ -29,6 +29,24 @@ def stride_one_too_early(network: nn.Module, layer: str) -> None:
 
 
 DETECTION: tuple[Departure, ...] = (
+    Departure(
+        "darknet-leak",
+        "activations that leak 0.01, not 0.1",
+        {"darknet19": "stages.1.0.0", "darknet53": "backbone.stages.0.down.0"},
+        attributes(nn.LeakyReLU, negative_slope=0.01),
+    ),
+    Departure(
+        "darknet-norm-epsilon",
+        "batch norm with an epsilon of 1e-3",
+        {"darknet19": "stages.0.0.1"},
+        attributes(nn.BatchNorm2d, eps=1e-3),
+    ),
+    Departure(
+        "darknet-out-without-bias",
+        "scores without bias",
+        {"darknet19": "out", "darknet53": "fc"},
+        without_bias,
+    ),
     Departure(
         "yolo-leak",
         "activations that leak 0.01, not 0.1",
