@@ -1,7 +1,7 @@
 """Whether an exported network answers as the run does, on the run's own held-out data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +19,23 @@ from torchfolio.tasks.outputs import outputs
 TOLERANCE = 1e-4
 # Of the margin by which the run gives an answer: ten times as much as rounding moves it.
 EDGE = 1e-5
+MOST = 2**27  # values of all examples together
 ONE_BY_ONE = 32  # examples that are also asked one by one, at most
 
 Probabilities = NDArray[np.float32]
 Ask = Callable[[Indices, int], Probabilities]  # of some examples, in batches of so many at most
+
+
+def sample(run: Ask, held: "Held") -> "Held":
+    """Return the examples that are compared: all, or as many as fit the memory, evenly chosen.
+
+    A detector says of one picture as much as a classifier of thousands.
+    """
+    most = max(ONE_BY_ONE, MOST // run(held.indices[:1], 1).size)
+    if len(held.indices) <= most:
+        return held
+    rows = np.unique(np.linspace(0, len(held.indices) - 1, most).astype(np.int64))
+    return replace(held, indices=held.indices[rows])
 
 
 class Judge(Protocol):

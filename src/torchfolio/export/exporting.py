@@ -7,7 +7,7 @@ from typing import Any
 from torchfolio import __version__
 from torchfolio.checkpoint import replacing
 from torchfolio.errors import FolioError, RequestError
-from torchfolio.export.check import Ask, Checked, Held, by_file, by_task, check
+from torchfolio.export.check import Ask, Checked, Held, by_file, by_task, check, sample
 from torchfolio.export.exported import Exported, values_of
 from torchfolio.export.facts import FORMAT, find_format
 from torchfolio.export.writing import failed, require, write_onnx, write_torch, write_weights
@@ -88,6 +88,7 @@ def export(
             except Exception as error:  # an exporter raises whatever it stumbles over
                 raise failed(facts["network"], kind, error) from error
             file = by_file(Exported(temporary, kind), held.dataset)
+        held = sample(by_task(task, parts, held.dataset, context), held)
         say(f"checking it on {len(held.indices):,} {held.split} examples")
         run = by_task(task, parts, held.dataset, context)
         at_once = batch_size(context, values_of(facts["inputs"]))

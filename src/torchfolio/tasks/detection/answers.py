@@ -16,7 +16,7 @@ from torchfolio.checkpoint import replacing, write_text
 from torchfolio.data.fitting import fitted as square
 from torchfolio.data.fitting import opened
 from torchfolio.data.images import Pixels, decode
-from torchfolio.errors import RequestError
+from torchfolio.errors import FolioError, RequestError
 from torchfolio.evaluation.matching import Detections
 from torchfolio.tasks.detection.boxes import Placed, fitted
 from torchfolio.tasks.detection.options import DetectionAnswerOptions
@@ -32,11 +32,13 @@ SIDES = ("left", "top", "right", "bottom")
 class BoxRow(dict[str, Any]):
     """A row, and beside it how its picture's objects are written in other forms.
 
-    ``size`` is the picture's (height, width), ``labels`` the number of each object's class.
+    ``size`` is the picture's (height, width), ``labels`` the number of each object's class, of the
+    run's ``classes``.
     """
 
     size: tuple[int, int]
     labels: list[int]
+    classes: list[str]
     forms: frozenset[str]
 
 
@@ -146,7 +148,7 @@ def row_of(
     said = said.moved(placed.back(said.boxes)).chosen(said.scores >= least)
     found = BoxRow(row | describe(classes, said))
     found.size, found.labels = (placed.height, placed.width), said.labels.tolist()
-    found.forms = forms
+    found.classes, found.forms = classes, forms
     return found
 
 
@@ -208,22 +210,26 @@ def as_yolo(row: BoxRow) -> str:
 
 
 def add_to_coco(path: Path, name: str, row: BoxRow) -> None:
-    """Add a picture and its objects to a file of COCO's form."""
-    known: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    """Add a picture and its objects to a file of COCO's form, in the place of one of its name.
+
+    Raises ``FolioError`` for a file that is damaged, or of other classes.
+    """
+    categories = [{"id": place, "name": each} for place, each in enumerate(row.classes, 1)]
+    known: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-    number = len(known["images"]) + 1
+        known = read_coco(path, categories)
+    old = {each["id"] for each in known["images"] if each["file_name"] == name}
+    images = [each for each in known["images"] if each["id"] not in old]
+    said = [each for each in known["annotations"] if each["image_id"] not in old]
+    number = max((each["id"] for each in images), default=0) + 1
+    first = max((each["id"] for each in said), default=0) + 1
     height, width = row.size
-    known["images"].append({"id": number, "file_name": name, "height": height, "width": width})
-    held = {each["id"] for each in known["categories"]}
-    for each, label in zip(row["objects"], row.labels, strict=True):
-        if label + 1 not in held:
-            known["categories"].append({"id": label + 1, "name": each["class"]})
-            held.add(label + 1)
+    images.append({"id": number, "file_name": name, "height": height, "width": width})
+    for place, (each, label) in enumerate(zip(row["objects"], row.labels, strict=True)):
         left, top, right, bottom = each["box"]
-        known["annotations"].append(
+        said.append(
             {
-                "id": len(known["annotations"]) + 1,
+                "id": first + place,
                 "image_id": number,
                 "category_id": label + 1,
                 "bbox": [left, top, right - left, bottom - top],
@@ -232,4 +238,23 @@ def add_to_coco(path: Path, name: str, row: BoxRow) -> None:
                 "score": each["score"],
             }
         )
-    write_text(path, json.dumps(known, ensure_ascii=False))
+    found = {"images": images, "annotations": said, "categories": categories}
+    write_text(path, json.dumps(found, ensure_ascii=False))
+
+
+def read_coco(path: Path, categories: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what earlier answers wrote; raise where it cannot be gone on with."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        classes = [each["name"] for each in found["categories"]]
+        _ = found["images"], found["annotations"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FolioError(
+            f"{path} is damaged or no file of boxes ({error}). Move it away, or name another "
+            "folder."
+        ) from error
+    if classes != [each["name"] for each in categories]:
+        raise FolioError(
+            f"{path} holds boxes of other classes. Move it away, or name another folder."
+        )
+    return found
