@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from torchfolio import open_data
+from torchfolio.connected import objects
 from torchfolio.data.readers.digits import read_digits
 from torchfolio.errors import RequestError
-from torchfolio.evaluation.objects import objects
 
 
 def test_every_digit_stands_in_one_scene() -> None:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.connected import objects
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress
 from torchfolio.data.folders import counted, descend
@@ -20,7 +21,6 @@ from torchfolio.data.readers.image_masks import (
     sound_pairs,
 )
 from torchfolio.errors import DataError
-from torchfolio.evaluation.objects import objects
 from torchfolio.options import option
 
 OBJECT = "object"  # the class of objects that masks only number

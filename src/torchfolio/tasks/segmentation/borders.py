@@ -7,7 +7,7 @@ the distances in pixels to the nearest and to the second nearest object.
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.evaluation.objects import objects
+from torchfolio.connected import objects
 
 SIGMA = 5.0  # pixels (Section 3)
 REACH = 20  # pixels: where d1 + d2 is larger, the weight is below 0.0004 of the largest
