@@ -30,6 +30,8 @@ LEFT_OUT = (
         "unet_vgg16_plain",
         "yolov",
         "fasterrcnn_vgg16",
+        "unet_bn",
+        "fcn_resnet50",
     ),
 )
 KEPT = ("resnet20", "yolov3_tiny", *DEPTHS)
