@@ -6,6 +6,7 @@ has no others.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class Outputs(NamedTuple):
     wanted: Tensor | None = None
 
 
-class TwoStages(nn.Module):
+class TwoStages(nn.Module, ABC):
     """What both forms of Faster R-CNN share; a form says what maps, heads and anchors are.
 
     With targets the stages also learn, from anchors and proposals that are drawn at random in
@@ -61,25 +62,25 @@ class TwoStages(nn.Module):
     betas = (1 / 9, 1 / 9)  # of both stages: below which the smooth L1 loss is a square
     beyond = True  # whether anchors that reach beyond the picture learn
 
+    @abstractmethod
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps that are looked at, the largest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def anchors(self, maps: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         """Return the anchors of each size of maps (anchors, 4), in pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def proposing(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of objects (batch, anchors) and shifts (batch, anchors, 4) of maps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def regions(self, maps: list[Tensor], proposals: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Return what maps say of each proposal (all proposals, channels, 7, 7)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def naming(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores (proposals, classes + 1) and deltas (proposals, classes + 1, 4)."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor, targets: Targets | None = None) -> Outputs:
         size = images.shape[-2], images.shape[-1]

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -128,6 +129,30 @@ def fixed_normalisation(how: str, state: dict[str, Any]) -> str | None:
         state["std"] = torch.tensor(IMAGENET_STD).view(3, 1, 1)
         return "normalised by ImageNet's mean and standard deviation"
     return None
+
+
+def fit_channels(how: str, state: dict[str, Any], pictures: Iterable[Tensor]) -> str:
+    """Set mean and deviation of each channel as asked, or by pictures (channels, height, width).
+
+    ``pictures`` are looked at where they have a say. Returns what was done.
+    """
+    line = fixed_normalisation(how, state)
+    if line is not None:
+        return line
+    if how != "standard":
+        raise RequestError(
+            f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
+        )
+    total, squares, count = torch.zeros(state["channels"]), torch.zeros(state["channels"]), 0
+    for picture in pictures:
+        of_one = sums(picture[None], whole=False)
+        total, squares = total + of_one[0].flatten(), squares + of_one[1].flatten()
+        count += of_one[2]
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
+    state["mean"], state["std"] = (each.float().view(-1, 1, 1) for each in (mean, std))
+    shown = ", ".join(f"{each:.3f}" for each in mean.tolist())
+    return f"normalised by the training pictures' mean and deviation (mean {shown})"
 
 
 def moments(

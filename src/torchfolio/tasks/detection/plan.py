@@ -1,5 +1,6 @@
 """What detection decides before training: size, channels, normalisation, anchors."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.detection.boxes import area, cluster, fitted
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.pictures import DetectionPictures
-from torchfolio.tasks.image_preparation import fixed_normalisation, sums
+from torchfolio.tasks.image_preparation import fit_channels
 
 STEP = 32  # pixels: of which sides of squares are multiples, where a network says no other
 FIT_PICTURES = 500  # training pictures that mean and deviation are fitted on
@@ -55,7 +56,7 @@ def plan_detection(
     pictures = DetectionPictures(options, state)
     lines = [
         f"pictures in squares of {size} x {size}, {channels} channel(s): {why} (--image-size)",
-        normalise(pictures, dataset, train),
+        fit_channels(options.normalize, state, sample(pictures, dataset, train)),
         *objects_told(pictures, dataset, train),
     ]
     return pictures, lines
@@ -95,28 +96,11 @@ def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) 
     return lines
 
 
-def normalise(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> str:
-    """Set mean and deviation of each channel; return what was done."""
-    how, state = pictures.options.normalize, pictures.state
-    channels = state["channels"]
-    line = fixed_normalisation(how, state)
-    if line is not None:
-        return line
-    if how != "standard":
-        raise RequestError(
-            f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
-        )
-    total, squares, count = torch.zeros(channels), torch.zeros(channels), 0
+def sample(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> Iterator[torch.Tensor]:
+    """Yield training pictures, evenly spread, as many as are looked at."""
     places = np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)
     for index in train[places].tolist():
-        of_one = sums(pictures.store(dataset).get(index)[None], whole=False)
-        total, squares = total + of_one[0].flatten(), squares + of_one[1].flatten()
-        count += of_one[2]
-    mean = total / count
-    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
-    state["mean"], state["std"] = (each.float().view(-1, 1, 1) for each in (mean, std))
-    shown = ", ".join(f"{each:.3f}" for each in mean.tolist())
-    return f"normalised by the training pictures' mean and deviation (mean {shown})"
+        yield pictures.store(dataset).get(index)
 
 
 def anchors_of(state: dict[str, Any], sizes: int, each: int) -> list[list[tuple[float, float]]]:

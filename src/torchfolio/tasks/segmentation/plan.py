@@ -10,7 +10,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import IGNORE
 from torchfolio.errors import RequestError
 from torchfolio.networks.catalogue import Card
-from torchfolio.tasks.image_preparation import fixed_normalisation, sums
+from torchfolio.tasks.image_preparation import fit_channels
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 from torchfolio.tasks.segmentation.scenes import Scenes
 
@@ -52,7 +52,7 @@ def plan_scenes(
     lines = [
         "pictures as they are: " + why if scale == 1 else f"pictures scaled by {scale:.3g}: {why}",
         f"training crops of {crop} x {crop}, {channels} channel(s) (--crop, --channels)",
-        normalise(scenes, dataset, train),
+        fit_channels(options.normalize, state, sample(scenes, dataset, train)),
     ]
     pixels = np.zeros(len(dataset.classes), np.int64)
     empty = 0
@@ -82,30 +82,6 @@ def volume_state(dataset: Dataset) -> dict[str, Any]:
         "window": dataset.reader_options.get("window", "auto"),
         "spacing": records.spacing,
     }
-
-
-def normalise(scenes: Scenes, dataset: Dataset, train: Indices) -> str:
-    """Set mean and deviation of each channel; return what was done."""
-    how, state = scenes.options.normalize, scenes.state
-    channels = state["channels"]
-    line = fixed_normalisation(how, state)
-    if line is not None:
-        return line
-    if how != "standard":
-        raise RequestError(
-            f"normalize is {how!r}; it should be standard, imagenet, none or LOW:HIGH."
-        )
-    total, squares, count = torch.zeros(channels), torch.zeros(channels), 0
-    for picture in sample(scenes, dataset, train):
-        of_one = sums(picture[None], whole=False)
-        total = total + of_one[0].flatten()
-        squares = squares + of_one[1].flatten()
-        count += of_one[2]
-    mean = total / count
-    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
-    state["mean"], state["std"] = (each.float().view(-1, 1, 1) for each in (mean, std))
-    shown = ", ".join(f"{each:.3f}" for each in mean.tolist())
-    return f"normalised by the training pictures' mean and deviation (mean {shown})"
 
 
 def sample(scenes: Scenes, dataset: Dataset, train: Indices) -> Iterator[torch.Tensor]:
