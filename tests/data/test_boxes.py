@@ -307,6 +307,10 @@ def test_boxes_of_voc_are_on_its_photographs_not_on_masks_of_the_same_name(tmp_p
     folder.mkdir()
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(folder / "a.png")
     assert open_dataset(tmp_path).records.names == ["JPEGImages/a.jpg"]
+    file = tmp_path / "Annotations" / "a.xml"  # which then tells nothing but by its own name
+    file.write_text(file.read_text(encoding="utf-8").replace("a.jpg", ""), encoding="utf-8")
+    (tmp_path / "JPEGImages").rename(tmp_path / "Photos")
+    assert open_dataset(tmp_path).records.names == ["Photos/a.jpg"]
 
 
 def test_xml_beside_pictures_in_folders_of_splits_keeps_the_splits(tmp_path: Path) -> None:
