@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -251,3 +252,23 @@ def test_check_does_not_import_torch(pets: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_boxes_are_counted_by_objects_and_pictures_and_no_copy_is_offered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        picture = tmp_path / "images" / f"{number}.png"
+        label = tmp_path / "labels" / f"{number}.txt"
+        for each in (picture, label):
+            each.parent.mkdir(exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(values).save(picture)
+        label.write_text("0 .5 .5 .2 .2\n0 .3 .3 .1 .1\n0 .5\n")
+    assert run(["check", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"objects of +train", told)
+    assert re.search(r"class 0 +\d+ +\d+ +\d+ +60\n", told)
+    assert re.search(r"all pictures +\d+ +\d+ +\d+ +30\n", told)
+    assert "--html FILE" in told
+    assert "--fix" not in told

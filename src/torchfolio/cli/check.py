@@ -291,18 +291,24 @@ def show(out: Output, dataset: "Dataset", splits: "Splits | None", findings: "Fi
             cut = True
             out.show(f"  and {len(problems) - SHOWN:,} more")
     if cut:
-        out.show("--html FILE or --json tells all of them; --fix DIR writes a clean copy.")
+        from torchfolio.data.check_boxes import BOXED
+        from torchfolio.data.check_masks import MASKED
+
+        copy = "" if dataset.kind in (MASKED, BOXED) else "; --fix DIR writes a clean copy"
+        out.show(f"--html FILE or --json tells all of them{copy}.")
 
 
 def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings") -> "Table":
     """Return the pictures of each class and split; of many classes the largest and smallest."""
     from rich.table import Table
 
+    from torchfolio.data.check_boxes import BOXED
+
     several = dataset.targets is not None
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(
-        "label" if several else "class", overflow="ellipsis", max_width=50, no_wrap=True
-    )
+    boxed = dataset.kind == BOXED
+    heading = "label" if several else "objects of" if boxed else "class"
+    table.add_column(heading, overflow="ellipsis", max_width=50, no_wrap=True)
     for name in ("train", "val", "test", "all"):
         table.add_column(name, justify="right")
     counts = findings.counts.tolist()
@@ -323,7 +329,8 @@ def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings
         table.add_row("(no label)", *(f"{each:,}" for each in (*none, sum(none))))
     if dataset.labels is None:
         sums = list(split_counts(dataset, splits).values())
-    table.add_row("all", *(f"{each:,}" for each in (*sums, sum(sums))), style="bold")
+    last = "all pictures" if boxed else "all"
+    table.add_row(last, *(f"{each:,}" for each in (*sums, sum(sums))), style="bold")
     return table
 
 

@@ -163,7 +163,9 @@ def _classes(dataset: "Dataset", findings: "Findings") -> list[Block]:
     if boxed:
         from torchfolio.evaluation.figures.boxes import box_sizes
 
-        caption = "Width and height of every box as shares of its picture's; the line is a square."
+        caption = (
+            "Every box, in shares of its picture's longer side; those on the line are squares."
+        )
         blocks.append(Figure("Sizes and shapes", box_sizes(relative_sizes(dataset)), caption))
     return blocks
 

@@ -238,4 +238,6 @@ def result_lines(result: dict[str, Any]) -> list[str]:
         if baseline and baseline["value"] is not None:
             line += f"  baseline {baseline['value']:.4f}"
         lines.append(line)
+    if len(lines) == 1:
+        lines.append("  no figure is defined: there is nothing in these examples to measure by")
     return lines

@@ -66,10 +66,13 @@ def sides_of(objects: Objects) -> NDArray[np.float32]:
 
 
 def relative_sizes(dataset: Dataset) -> NDArray[np.float64]:
-    """Return width and height of every box as shares of its picture's. Shape: (boxes, 2)."""
+    """Return width and height of every box as shares of its picture's longer side.
+
+    Shape: (boxes, 2).
+    """
     records: Any = dataset.records
     found = [
-        sides_of(each) / size[::-1]
+        sides_of(each) / size.max()
         for each, size in zip(records.objects, records.sizes, strict=True)
     ]
     return np.concatenate([np.zeros((0, 2)), *found])

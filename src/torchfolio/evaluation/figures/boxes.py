@@ -12,7 +12,7 @@ MOST = 3000  # boxes that are drawn, evenly chosen
 
 
 def box_sizes(sizes: NDArray[np.float64]) -> str:
-    """Draw the width and height of boxes (boxes, 2), shares of their pictures, on logarithms."""
+    """Draw the width and height of boxes (boxes, 2), shares of a side, on logarithms."""
     shown = sizes[np.linspace(0, len(sizes) - 1, min(len(sizes), MOST)).astype(int)]
     shown = shown.clip(1e-3, 1)
     with drawing(f"width and height of {len(sizes)} boxes", WIDTH, 330) as canvas:
