@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from torchfolio.data.dataset import Dataset
 from torchfolio.data.readers import open_dataset
 from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError
+from torchfolio.evaluation.detection import coco_statistics
+from torchfolio.evaluation.matching import Detections
 
 HEIGHT, WIDTH = 40, 60
 
@@ -391,3 +394,87 @@ def test_a_class_that_is_not_named_is_left_out_with_its_line(tmp_path: Path) -> 
         "line 2: class 7, of 1 that are named: left out",
         "line 3: the class is nan, not a number from 0 on: left out",
     ]
+
+
+def listed(data: Dataset) -> dict[str, list[str]]:
+    """The names of the pictures of each split."""
+    names = [Path(each).stem for each in data.records.names]
+    return {split: [names[place] for place in rows] for split, rows in data.given.items()}
+
+
+def test_splits_of_yolo_are_those_that_its_settings_name(tmp_path: Path) -> None:
+    """Folders, with a step up too many as some tools write; a list; and the same pictures twice."""
+    for name in ("a", "bb", "ccc", "dddd", "eeeee"):
+        picture(tmp_path / "pool" / "images" / f"{name}.jpg", len(name))
+        (tmp_path / "pool" / "labels").mkdir(exist_ok=True)
+        (tmp_path / "pool" / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "learn.txt").write_text(
+        "/content/set/pool/images/a.jpg\n./../pool/images/bb.jpg\npool\\images\\ccc.jpg\ngone.jpg\n"
+    )
+    (tmp_path / "lists" / "held.txt").write_text("pool/images/dddd.jpg\npool/images/a.jpg\n")
+    (tmp_path / "data.yaml").write_text(
+        "train: lists/learn.txt\nval: [lists/held.txt, lists/none.txt]\nnames: [cell]\n"
+    )
+    data = open_dataset(tmp_path)
+    assert listed(data) == {"train": ["a", "bb", "ccc"], "val": ["dddd"]}
+    assert [f"{each.path}: {each.problem}" for each in data.problems] == [
+        f"lists/learn.txt: 1 line with no picture of {tmp_path}: gone.jpg",
+        f"data.yaml: val: lists/none.txt is not there, or holds no picture of {tmp_path}",
+        "data.yaml: val names 1 picture that train names too: only in train",
+        "data.yaml: 1 picture in no split (pool/images/eeeee.jpg the first): left out",
+    ]
+    assert listed(open_dataset(tmp_path / "data.yaml")) == listed(data)
+
+
+def test_settings_of_yolo_may_lie_elsewhere_and_step_up_too_far(tmp_path: Path) -> None:
+    for name, split in (("a", "first"), ("bb", "second")):
+        picture(tmp_path / "集 1" / split / "images" / f"{name}.jpg", len(name))
+        (tmp_path / "集 1" / split / "labels").mkdir()
+        (tmp_path / "集 1" / split / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    told = "train: ../first/images\nval: ../second/images\nnames: [cell]\n"
+    (tmp_path / "集 1" / "data.yaml").write_text(told)
+    assert listed(open_dataset(tmp_path / "集 1")) == {"train": ["a"], "val": ["bb"]}
+    (tmp_path / "mine.yaml").write_text(f"path: 集 1\n{told}", encoding="utf-8")
+    (tmp_path / "集 1" / "data.yaml").unlink()
+    data = open_dataset(tmp_path / "mine.yaml")
+    assert (listed(data), data.classes) == ({"train": ["a"], "val": ["bb"]}, ("cell",))
+
+
+def test_lists_of_darknet_are_splits_without_settings(tmp_path: Path) -> None:
+    for name in ("a", "bb", "ccc"):
+        picture(tmp_path / "obj_train_data" / f"{name}.jpg", len(name))
+        (tmp_path / "obj_train_data" / f"{name}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "train.txt").write_text("data/obj_train_data/a.jpg\ndata/obj_train_data/ccc.jpg\n")
+    (tmp_path / "valid.txt").write_text("data/obj_train_data/bb.jpg\n")
+    (tmp_path / "obj.names").write_text("cell\n")
+    assert listed(open_dataset(tmp_path)) == {"train": ["a", "ccc"], "val": ["bb"]}
+
+
+def test_a_split_of_yolo_without_any_text_file_is_left_out_and_named(tmp_path: Path) -> None:
+    yolo(tmp_path, "a", "0 0.5 0.5 0.2 0.2")
+    yolo(tmp_path, "bb", "", "val")
+    picture(tmp_path / "images" / "test" / "ccc.jpg", 3)
+    data = open_dataset(tmp_path)
+    assert listed(data) == {"train": ["a"], "val": ["bb"]}
+    assert [f"{each.path}: {each.problem}" for each in data.problems] == [
+        "the test split: none of its 1 picture has a text file: left out. An empty one says: no "
+        "object"
+    ]
+
+
+def test_small_and_large_are_by_the_areas_of_shapes_where_a_file_tells_them(tmp_path: Path) -> None:
+    """COCO's rule: the second object's shape, 900 of 1200 pixels, is small (below 32 * 32)."""
+    boxes = [
+        {"id": 1, "image_id": 1, "category_id": 3, "bbox": [0, 0, 40, 30]},
+        {"id": 2, "image_id": 1, "category_id": 3, "bbox": [10, 5, 40, 30], "area": 900.5},
+        {"id": 3, "image_id": 2, "category_id": 3, "bbox": [0, 0, 9, 9], "area": "x"},
+    ]
+    coco(tmp_path, annotations=boxes)
+    first, second = open_dataset(tmp_path).records.objects
+    assert first.areas.tolist() == [1200, 900.5]
+    assert second.areas.tolist() == [81]
+    answer = Detections(first.boxes[1:], np.ones(1, np.float32), np.zeros(1, np.int64))
+    found = coco_statistics([first], [answer], np.array([[HEIGHT, WIDTH]]), 1)
+    assert found["ap_small"] == pytest.approx(1)  # the medium object alone is missed
+    assert found["ap_medium"] == 0

@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from torchfolio.data.boxes import Objects
+from torchfolio.data.boxes import Objects, box_areas
 from torchfolio.evaluation.detection import COCO, annotation, coco_statistics, evaluate
 from torchfolio.evaluation.matching import (
     Detections,
@@ -30,6 +30,10 @@ class Truth:
     @property
     def crowd(self) -> np.ndarray:
         return self.aside
+
+    @property
+    def areas(self) -> np.ndarray:
+        return box_areas(self.boxes)
 
 
 def truth(*boxes: tuple[float, ...], labels: Any = None, aside: Any = None) -> Truth:
@@ -216,7 +220,7 @@ def test_a_small_false_alarm_within_a_difficult_object_is_one() -> None:
     none = np.zeros(2, bool)
     objects = Objects(
         np.array([[0, 0, 100, 100], [200, 200, 220, 220]], np.float32),
-        np.zeros(2, np.int64), np.array([True, False]), none,
+        np.zeros(2, np.int64), np.array([True, False]), none, np.array([1e4, 400], np.float32),
     )  # fmt: skip
     answer = Detections(
         np.array([[10, 10, 20, 20], [200, 200, 220, 220]], np.float32),
@@ -224,5 +228,5 @@ def test_a_small_false_alarm_within_a_difficult_object_is_one() -> None:
     )  # fmt: skip
     found = match_class([objects], [answer], 0, np.array([0.5]), rule=match_voc)
     assert voc_average_precision(found) == pytest.approx(0.5)
-    crowd = Objects(objects.boxes, objects.labels, objects.aside, objects.aside)
+    crowd = replace(objects, crowd=objects.aside)
     assert average_precision(match_class([crowd], [answer], 0), np.ones((1, 1)))[0, 0] == 1.0

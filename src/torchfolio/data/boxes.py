@@ -6,7 +6,7 @@ pixel begins, so that its width is right less left.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ class Objects:
 
     ``boxes`` (objects, 4) float32, ``labels`` (objects,) int64, ``aside`` (objects,): which are in
     neither loss nor scores: those that VOC calls difficult, and COCO crowds; ``crowd`` (objects,):
-    which of these are crowds, of which a detection need only lie in one.
+    which of these are crowds, of which a detection need only lie in one; ``areas`` (objects,)
+    float32: pixels of each, of its shape where a file tells it, else of its box, by which COCO
+    calls it small, medium or large.
     """
 
     boxes: Boxes
     labels: NDArray[np.int64]
     aside: NDArray[np.bool_]
     crowd: NDArray[np.bool_]
+    areas: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,10 +84,13 @@ class BoxArray(ImageArray):
 def renumbered(records: Any, table: NDArray[np.int64]) -> Any:
     """Return records whose objects have other classes."""
     found = copy.copy(records)
-    found.objects = [
-        Objects(each.boxes, table[each.labels], each.aside, each.crowd) for each in records.objects
-    ]
+    found.objects = [replace(each, labels=table[each.labels]) for each in records.objects]
     return found
+
+
+def box_areas(boxes: Boxes) -> NDArray[np.float32]:
+    """Return the area of each box in pixels."""
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def told_objects(objects: Sequence[Objects]) -> list[NDArray[Any]]:
@@ -94,4 +100,5 @@ def told_objects(objects: Sequence[Objects]) -> list[NDArray[Any]]:
         np.concatenate([np.zeros((0, 4), np.float32), *(each.boxes for each in objects)]),
         np.concatenate([np.zeros(0, np.int64), *(each.labels for each in objects)]),
         np.concatenate([np.zeros(0, bool), *(each.aside for each in objects)]).astype(np.uint8),
+        np.concatenate([np.zeros(0, np.float32), *(each.areas for each in objects)]),
     ]

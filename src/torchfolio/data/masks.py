@@ -120,7 +120,11 @@ def as_kind(values: Raw, kind: Kind | None) -> Raw:
 
 def examine_mask(data: bytes, suffix: str) -> MaskFacts:
     """Return what a file holds; raise ``DataError`` for one that cannot be read."""
-    values, kind, lossy = read_mask(data, suffix)
+    return examine_values(*read_mask(data, suffix))
+
+
+def examine_values(values: Raw, kind: Kind, lossy: bool) -> MaskFacts:
+    """Return what the values of a mask are; raise ``DataError`` for those of a photograph."""
     height, width = values.shape
     if kind == "colour" and not lossy:
         require_few_colours(values)
@@ -303,13 +307,7 @@ def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> Ma
         cut = otsu(counts)
         reading = f"compressed with loss: above {cut} is {(names or ('', FOREGROUND))[1]}"
         return made("threshold", "grey", [cut], [1], names or (BACKGROUND, FOREGROUND), reading)
-    cells: dict[tuple[int, ...], Counter[int]] = {}
-    for value, number in counts.items():
-        cell = tuple((channels(np.array([value]))[0] + STEP // 2) // STEP)
-        cells.setdefault(cell, Counter())[value] += number
-    least = SHARE * sum(counts.values())
-    large = sorted(cells.values(), key=lambda each: -each.total())
-    values = [each.most_common(1)[0][0] for each in large if each.total() >= least]
+    values = outstanding(counts)
     values.sort(key=lambda each: int(channels(np.array([each])).sum()))
     given = names or [shown(each, "colour") for each in values]
     if len(given) != len(values) or (names and len(values) > 2):
@@ -319,6 +317,26 @@ def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> Ma
         )
     reading = f"compressed with loss: the nearest of {len(values)} colours"
     return made("nearest", "colour", values, list(range(len(values))), given, reading)
+
+
+def outstanding(counts: Mapping[int, int]) -> list[int]:
+    """Return the colours around which those of masks with loss lie, the commonest first.
+
+    They are counted in cells; what lies within a cell's side of a commoner colour belongs to it.
+    """
+    cells: dict[tuple[int, ...], Counter[int]] = {}
+    for value, number in counts.items():
+        cell = tuple((channels(np.array([value]))[0] + STEP // 2) // STEP)
+        cells.setdefault(cell, Counter())[value] += number
+    totals: dict[int, int] = {}
+    for each in sorted(cells.values(), key=lambda each: -each.total()):
+        colour = each.most_common(1)[0][0]
+        known = np.array(list(totals), np.int64)
+        far = np.abs(channels(known) - channels(np.array([colour]))).max(1)
+        near = known[far.argmin()] if far.size and far.min() <= STEP else colour
+        totals[int(near)] = totals.get(int(near), 0) + each.total()
+    least = SHARE * sum(counts.values())
+    return [each for each, total in totals.items() if total >= least]
 
 
 def otsu(counts: Mapping[int, int]) -> int:

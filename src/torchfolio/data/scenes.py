@@ -98,6 +98,32 @@ class SceneFiles(ImageFiles):
         return found
 
 
+def half_of(values: Any, right: bool) -> Any:
+    """Return the left or the right half of a picture or mask, (height, width, ...)."""
+    middle = values.shape[1] // 2
+    return values[:, middle:] if right else values[:, :middle]
+
+
+class HalfMasks(MaskFiles):
+    """Masks that are one half of each file, the right one unless ``right`` is false."""
+
+    right = True
+
+    def values_of(self, name: str, kind: Any) -> Any:
+        """Return the values of a file's half."""
+        values, *rest = super().values_of(name, kind)
+        return half_of(values, self.right), *rest
+
+
+class HalfScenes(SceneFiles):
+    """Pictures that are one half of each file, beside their masks; ``sizes`` are of the halves."""
+
+    masks: HalfMasks
+
+    def pixels(self, index: int, depth: int | None = None) -> Pixels:
+        return np.ascontiguousarray(half_of(super().pixels(index, depth), not self.masks.right))
+
+
 class MaskArray:
     """The masks of pictures of one size in memory: ``array`` (count, height, width)."""
 

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 
 class Boxed(Protocol):
-    """The objects of a picture: boxes (objects, 4), labels, what is set aside, and crowds."""
+    """The objects of a picture: boxes (objects, 4), labels, what is set aside, crowds, areas."""
 
     @property
     def boxes(self) -> NDArray[np.float32]: ...
@@ -31,6 +31,8 @@ class Boxed(Protocol):
     def aside(self) -> NDArray[np.bool_]: ...
     @property
     def crowd(self) -> NDArray[np.bool_]: ...
+    @property
+    def areas(self) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torchfolio.data.readers.image_folder import ImageFolder
 from torchfolio.data.readers.image_masks import ImageMasks
 from torchfolio.data.readers.image_table import ImageTable
 from torchfolio.data.readers.mask_boxes import MaskBoxes
+from torchfolio.data.readers.mask_halves import MaskHalves
 from torchfolio.data.readers.npz import Npz
 from torchfolio.data.readers.voc_boxes import VocBoxes
 from torchfolio.data.readers.volumes import Volumes
@@ -38,6 +39,7 @@ ORDER: tuple[type[Reader], ...] = (
     YoloBoxes,
     ImageMasks,
     MaskBoxes,
+    MaskHalves,
     ImageTable,
     ImageFolder,
     Digits,

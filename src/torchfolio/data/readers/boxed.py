@@ -1,14 +1,14 @@
 """What every reader of boxes ends with: a dataset of pictures and the objects in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.boxes import KIND, BoxFiles, Objects, told_objects
+from torchfolio.data.boxes import KIND, BoxFiles, Objects, box_areas, told_objects
 from torchfolio.data.dataset import Dataset, Problem, Reader
 from torchfolio.data.folders import given_splits, stop_on, told
 from torchfolio.data.records import fingerprint
@@ -21,13 +21,17 @@ LEAST = 1e-3  # pixels: a box that is narrower or lower holds nothing
 
 @dataclass(frozen=True)
 class Row:
-    """One object as a file has it: its class, its box, and ``where`` a person finds it."""
+    """One object as a file has it: its class, its box, and ``where`` a person finds it.
+
+    ``area`` is that of its shape in pixels, 0 where the file has none.
+    """
 
     label: int
     box: tuple[float, float, float, float]
     where: str
     aside: bool = False
     crowd: bool = False
+    area: float = 0.0
 
 
 @dataclass
@@ -122,11 +126,14 @@ def box_dataset(
 
 def objects_of(rows: Sequence[Row]) -> Objects:
     """Return the objects that rows of a file say."""
+    boxes = np.array([row.box for row in rows], np.float32).reshape(-1, 4)
+    told = np.array([row.area for row in rows], np.float32)
     return Objects(
-        np.array([row.box for row in rows], np.float32).reshape(-1, 4),
+        boxes,
         np.array([row.label for row in rows], np.int64),
         np.array([row.aside for row in rows], bool),
         np.array([row.crowd for row in rows], bool),
+        np.where(told > 0, told, box_areas(boxes)),
     )
 
 
@@ -148,7 +155,7 @@ def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) 
         if wrong:
             problems.append(Problem(picture.source, f"{row.where}: {wrong}: left out"))
             continue
-        found.append(Row(row.label, cut, row.where, row.aside, row.crowd))
+        found.append(replace(row, box=cut))
     return found
 
 

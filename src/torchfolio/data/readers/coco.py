@@ -29,13 +29,17 @@ OTHERS = ("person_keypoints", "captions", "panoptic", "stuff")  # COCO's, of the
 
 @dataclass(frozen=True)
 class Thing:
-    """One object as a file has it; ``shape`` is its "segmentation", ``where`` its place there."""
+    """One object as a file has it; ``shape`` is its "segmentation", ``where`` its place there.
+
+    ``area`` is that of the shape in pixels, 0 where the file does not tell it.
+    """
 
     category: str
     box: tuple[float, float, float, float] | None
     shape: Any
     crowd: bool
     where: str
+    area: float
 
 
 @dataclass
@@ -76,7 +80,14 @@ class CocoBoxes(Reader):
         annotated = []
         for each in pictures:
             rows = [
-                Row(numbers[thing.category], thing.box, thing.where, thing.crowd, thing.crowd)
+                Row(
+                    numbers[thing.category],
+                    thing.box,
+                    thing.where,
+                    thing.crowd,
+                    thing.crowd,
+                    thing.area,
+                )
                 for thing in each.things
                 if thing.box is not None
             ]
@@ -239,7 +250,8 @@ def pictures_of(
             problems.append(Problem(source, f"{where}: {error}: left out"))
             continue
         crowd = bool(each.get("iscrowd", 0))
-        picture.things.append(Thing(category, box, each.get("segmentation"), crowd, where))
+        shape, area = each.get("segmentation"), area_of(each)
+        picture.things.append(Thing(category, box, shape, crowd, where, area))
     return [each for each in by_number.values() if each is not None]
 
 
@@ -263,6 +275,14 @@ def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] |
         raise DataError(f"bbox is {box}, not four numbers (left, top, width, height)")
     left, top, width, height = map(float, box)
     return left, top, left + width, top + height
+
+
+def area_of(annotation: Mapping[str, Any]) -> float:
+    """Return the area in pixels that an annotation tells; 0 where it tells none."""
+    area = annotation.get("area")
+    if isinstance(area, int | float) and math.isfinite(area) and area > 0:
+        return float(area)
+    return 0.0
 
 
 def split_of(file: Path) -> str:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.boxes import BoxArray, Objects, told_objects
+from torchfolio.data.boxes import BoxArray, Objects, box_areas, told_objects
 from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.readers.digits import enlarge, read_digits
 from torchfolio.data.records import fingerprint
@@ -130,7 +130,7 @@ def boxed(rows: list[tuple[int, ...]]) -> Objects:
     table = np.array(rows)
     aside = np.zeros(len(rows), bool)
     boxes, labels = table[:, :4].astype(np.float32), table[:, 4].astype(np.int64)
-    return Objects(boxes, labels, aside, aside)
+    return Objects(boxes, labels, aside, aside, box_areas(boxes))
 
 
 def free_place(

@@ -144,23 +144,37 @@ class ImageMasks(Reader):
                 parts,
             ),
         )
+        splits = [pairs.splits[row] for row in keep]
+        return self.dataset(path, records, splits, groups, found.how, problems)
+
+    def dataset(
+        self,
+        path: Path,
+        records: SceneFiles,
+        splits: Sequence[str],
+        groups: NDArray[Any] | None,
+        how: str,
+        problems: list[Problem],
+    ) -> Dataset:
+        """Return the dataset of pictures with masks; ``how`` says where they were found."""
+        masks = records.masks
         return Dataset(
             kind=KIND,
             name=str(path),
             path=str(path),
             reader=self.name,
             records=records,
-            given=given_splits([pairs.splits[row] for row in keep]),
+            given=given_splits(splits),
             fingerprint=fingerprint(
-                *("\n".join(records.names), records.digests(), records.masks.digests),
-                *(repr(rule), repr(parts)),
+                *("\n".join(records.names), records.digests(), masks.digests),
+                *(repr(masks.rule), repr(masks.parts)),
             ),
-            classes=rule.names,
+            classes=masks.rule.names,
             groups=groups,
             facts=records.facts(),
             problems=problems,
             reader_options=plain(self.options),
-            reading="; ".join([found.how, f"masks: {rule.reading}", *told_groups(groups)]),
+            reading="; ".join([how, f"masks: {masks.rule.reading}", *told_groups(groups)]),
         )
 
     def rule(

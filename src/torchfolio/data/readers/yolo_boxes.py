@@ -1,18 +1,19 @@
 """Boxes in a text file for each picture, as YOLO reads them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import descend, entries, split_in
+from torchfolio.data.folders import counted, descend, entries
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.voc_boxes import named
+from torchfolio.data.readers.yolo_splits import shown, splits_of
 from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
 
@@ -31,8 +32,10 @@ class YoloBoxes(Reader):
     """``images/*`` and ``labels/*.txt``, with or without folders of splits.
 
     A line of a text file is class, centre and size of a box, as shares of the picture's width and
-    height. An empty file, or none, says that there is nothing. Classes are named in ``data.yaml``
-    or ``classes.txt``, else by their numbers. Record: path of the picture, its boxes and classes.
+    height. An empty file, or none, says that there is nothing; a split whose pictures have none is
+    left out. Classes are named in ``data.yaml`` or ``classes.txt``, else by their numbers. Splits
+    are those of ``data.yaml`` or of lists (``train.txt``), else of folders. Record: path of the
+    picture, its boxes and classes.
     """
 
     name: ClassVar[str] = "yolo-boxes"
@@ -41,11 +44,9 @@ class YoloBoxes(Reader):
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:
-        if path.is_file() and path.name.lower() in SETTINGS:
-            path = path.parent
-        if not path.is_dir():
+        if not path.is_dir() and not is_settings(path):
             return None
-        root = descend(path)
+        root = root_of(path)
         tops = [root, *(root / name for name in entries(root)[0])]
         folders = [folder for top in tops for folder in named(top, LABELS)] or [root]
         for folder in folders:
@@ -57,11 +58,20 @@ class YoloBoxes(Reader):
     def read(
         self, path: Path, *, on_error: str = "skip", progress: Progress | None = None
     ) -> Dataset:
-        root = descend(path.parent if path.is_file() else path)
+        root = root_of(path)
         problems: list[Problem] = []
+        file, settings = settings_of(path, root, problems)
         files = list(walk(root, root, problems))
         labels = {key_of(each): each for each in files if is_label(each)}
         pictures = [each for each in files if is_picture(each)]
+        splits, lists = splits_of(root, file, settings, pictures, problems)
+        labels = {key: name for key, name in labels.items() if name not in lists}
+        splits = labelled(pictures, splits, labels, problems)
+        for place, split in enumerate(splits):
+            if not split:
+                labels.pop(key_of(pictures[place]), None)
+        pictures = [each for each, split in zip(pictures, splits, strict=True) if split]
+        splits = [each for each in splits if each]
         scanned = scan(root, pictures, self.name, progress)
         annotated, highest = [], -1
         for place, image in enumerate(pictures):
@@ -69,9 +79,9 @@ class YoloBoxes(Reader):
             height, width = scanned.sizes[place].tolist()
             rows = read_file(root, source, height, width, problems) if source else []
             highest = max([highest, *(row.label for row in rows)])
-            annotated.append(Annotated(image, split_in(image) or "train", rows, source or image))
+            annotated.append(Annotated(image, splits[place], rows, source or image))
         problems += [Problem(each, "its picture is not there") for each in labels.values()]
-        classes = class_names(root, problems)
+        classes = class_names(root, file, settings, problems)
         if classes:
             for each in annotated:
                 for row in each.rows:
@@ -162,17 +172,66 @@ def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
     )
 
 
-def class_names(root: Path, problems: list[Problem]) -> list[str]:
+def labelled(
+    pictures: Sequence[str],
+    splits: Sequence[str],
+    labels: Mapping[str, str],
+    problems: list[Problem],
+) -> list[str]:
+    """Return the splits again, "" for those of which no picture has a text file."""
+    found = {split for each, split in zip(pictures, splits, strict=True) if key_of(each) in labels}
+    for split in sorted(set(splits) - found - {""}):
+        text = f"none of its {counted(splits.count(split), 'picture')} has a text file: left out"
+        problems.append(Problem(f"the {split} split", f"{text}. An empty one says: no object"))
+    return [each if each in found else "" for each in splits]
+
+
+def is_settings(path: Path) -> bool:
+    """Return whether a path is that of a settings file (data.yaml)."""
+    return path.is_file() and path.suffix.lower() in (".yaml", ".yml")
+
+
+def root_of(path: Path) -> Path:
+    """Return the folder of the data: what a settings file calls its path, or where it lies."""
+    if not path.is_file():
+        return descend(path)
+    told = settings_of(path, path.parent, [])[1].get("path")
+    if isinstance(told, str) and (path.parent / told).is_dir():
+        return (path.parent / told).resolve()
+    return path.parent
+
+
+def settings_of(
+    path: Path, root: Path, problems: list[Problem]
+) -> tuple[Path | None, dict[str, Any]]:
+    """Return the settings file, that of a path or one in the root, and what it says."""
+    file: Path | None = path
+    if not path.is_file():
+        folders = [root, *(root / each for each in entries(root)[0])]
+        files = [folder / name for folder in folders for name in entries(folder)[1]]
+        file = next((each for each in files if each.name.lower() in SETTINGS), None)
+    if file is None:
+        return None, {}
+    try:
+        return file, read_settings(file.read_text(encoding="utf-8-sig"))
+    except (DataError, OSError, UnicodeDecodeError) as error:
+        text = f"neither classes nor splits can be read: {error}"
+        problems.append(Problem(shown(file, root), text))
+        return file, {}
+
+
+def class_names(
+    root: Path, file: Path | None, settings: dict[str, Any], problems: list[Problem]
+) -> list[str]:
     """Return the classes in the order of their numbers; none where nobody names them."""
+    if file is not None and settings:
+        try:
+            return names_of(settings)
+        except DataError as error:
+            text = f"the names of the classes cannot be read: {error}"
+            problems.append(Problem(shown(file, root), text))
     folders = ["", *(f"{each}/" for each in entries(root)[0])]
-    files = [f"{folder}{name}" for folder in folders for name in entries(root / folder)[1]]
-    for name in files:
-        if PurePosixPath(name).name.lower() in SETTINGS:
-            try:
-                return names_of(read_settings((root / name).read_text(encoding="utf-8-sig")))
-            except (DataError, OSError, UnicodeDecodeError) as error:
-                problems.append(Problem(name, f"the names of the classes cannot be read: {error}"))
-    for name in files:
+    for name in (f"{folder}{name}" for folder in folders for name in entries(root / folder)[1]):
         if PurePosixPath(name).name.lower() in NAMES:
             text = (root / name).read_text(encoding="utf-8-sig", errors="replace")
             return [line.strip() for line in text.splitlines() if line.strip()]

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.boxes import Boxes, box_areas
+
 GREY = 0.5  # of white: what lies around a picture (the authors' letterbox)
 LEFT = 0.25  # of a box's area: what must remain of it in a picture that was cut
-
-Boxes = NDArray[np.float32]  # (objects, 4): left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,8 @@ def within(boxes: Boxes, height: float, width: float) -> tuple[Boxes, NDArray[np
     """Return boxes cut off at a picture's edges, and which of them keep a quarter of their area."""
     limit = np.array([width, height] * 2, np.float32)
     cut = np.clip(boxes, 0, limit).astype(np.float32)
-    before, after = area(boxes), area(cut)
+    before, after = box_areas(boxes), box_areas(cut)
     return cut, (after >= LEFT * before) & (after > 0)
-
-
-def area(boxes: Boxes) -> NDArray[np.float32]:
-    """Return the area of each box."""
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
 def cluster(sizes: NDArray[np.float64], number: int, seed: int = 0) -> NDArray[np.float64]:

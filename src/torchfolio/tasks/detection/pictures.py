@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchfolio.data import transforms
-from torchfolio.data.boxes import BoxFiles, Objects
+from torchfolio.data.boxes import Boxes, BoxFiles, Objects
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.fitting import opened
 from torchfolio.data.records import fingerprint
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
-from torchfolio.tasks.detection.boxes import GREY, Boxes, Placed, fitted, mirrored, within
+from torchfolio.tasks.detection.boxes import GREY, Placed, fitted, mirrored, within
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.pictures import unit, with_channels
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchfolio.data.boxes import box_areas
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import builder
 from torchfolio.networks.catalogue import Card
-from torchfolio.tasks.detection.boxes import area, cluster, fitted
+from torchfolio.tasks.detection.boxes import cluster, fitted
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.pictures import DetectionPictures
 from torchfolio.tasks.image_preparation import fit_channels
@@ -85,7 +86,7 @@ def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) 
     named = ", ".join(
         f"{name} {count:,}" for name, count in zip(dataset.classes[:12], counts, strict=False)
     )
-    small = float((area(every) < SMALL).mean())
+    small = float((box_areas(every) < SMALL).mean())
     lines = [
         f"training objects: {named}",
         f"of them {small:.0%} cover less than 32 x 32 pixels of the square; the median is "
