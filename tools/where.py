@@ -76,8 +76,8 @@ WHERE = {
     ),
     "bccd_rcnn": Training(
         "Blood cells", "Faster R-CNN",
-        "fasterrcnn_resnet50_fpn {data}/bccd_voc --recipe modern --image-size 128 --epochs 12 "
-        "--batch-size 4 --threads 1",
+        "fasterrcnn_resnet50_fpn {data}/bccd_voc --recipe modern --set proposals=64 "
+        "--image-size 128 --epochs 8 --batch-size 4 --threads 1",
         figures=BOXES,
     ),
     "tiny_coco": Training(

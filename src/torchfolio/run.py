@@ -603,7 +603,7 @@ class Run:
             task,
             Parts({name: on_cpu(part) for name, part in parts.items()}),
             lambda: task.rebuilt(self.recipe.network),
-            facts_of(task, network, settings, self.name),
+            facts_of(task, parts, network, settings, self.name),
             self.held(task, check),
             replace(self.context("cpu"), bf16=False),
             format,

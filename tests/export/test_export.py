@@ -432,7 +432,7 @@ def test_a_task_without_export_says_so() -> None:
         kinds = ("dreams",)
         parts = prepare = load = steps = predict = meter = evaluate = answer = None  # type: ignore[assignment]
 
-    calls = [lambda task: task.export_inputs(), lambda task: task.exported({})]
+    calls = [lambda task: task.export_inputs({}), lambda task: task.exported({})]
     calls += [lambda task: task.checked(None, None, None), lambda task: task.changed(None, None)]
     for call in calls:
         with pytest.raises(RequestError, match="Runs of the task dreaming cannot be exported"):

@@ -162,7 +162,7 @@ def test_what_is_exported_says_what_the_ensemble_says(
     tasks: list[ImageClassification], members: list[Parts], data: Dataset, method: str
 ) -> None:
     task, parts = joined(tasks, members, method)
-    inputs = task.export_inputs()
+    inputs = task.export_inputs(parts)
     assert [each["name"] for each in inputs] == ["images_32", "images_28"]
     assert [(each["size"], each["channels"], each["resize"]) for each in inputs] == [
         (32, 1, "pad"), (28, 1, "pad"),
@@ -185,7 +185,7 @@ def test_one_input_is_called_images(data: Dataset, tasks: list[ImageClassificati
         "members": [member("a", tasks[1], "mlp"), member("b", tasks[2], "mlp")],
     }
     task = ImageEnsemble(EnsembleOptions(), state)
-    assert [each["name"] for each in task.export_inputs()] == ["images"]
+    assert [each["name"] for each in task.export_inputs(Parts())] == ["images"]
 
 
 def test_bf16_is_for_the_members_that_were_trained_in_it(

@@ -21,9 +21,11 @@ TOLERANCE = 1e-4
 EDGE = 1e-5
 MOST = 2**27  # values of all examples together
 ONE_BY_ONE = 32  # examples that are also asked one by one, at most
+LEAST = 8  # examples that are compared, however much is said of each
 
-Probabilities = NDArray[np.float32]
-Ask = Callable[[Indices, int], Probabilities]  # of some examples, in batches of so many at most
+# Of some examples, in batches of so many at most: (examples, outputs), or a list of arrays where
+# what is said of examples has several shapes.
+Ask = Callable[[Indices, int], Any]
 
 
 def sample(run: Ask, held: "Held") -> "Held":
@@ -31,7 +33,7 @@ def sample(run: Ask, held: "Held") -> "Held":
 
     A detector says of one picture as much as a classifier of thousands.
     """
-    most = max(ONE_BY_ONE, MOST // run(held.indices[:1], 1).size)
+    most = max(LEAST, MOST // run(held.indices[:1], 1)[0].size)
     if len(held.indices) <= most:
         return held
     rows = np.unique(np.linspace(0, len(held.indices) - 1, most).astype(np.int64))
@@ -41,13 +43,9 @@ def sample(run: Ask, held: "Held") -> "Held":
 class Judge(Protocol):
     """What a check asks of a task: its figure, and which answers differ (``tasks.base.Task``)."""
 
-    def checked(
-        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
-    ) -> tuple[str, float]: ...
+    def checked(self, outputs: Any, dataset: Dataset, indices: Indices) -> tuple[str, float]: ...
 
-    def changed(
-        self, outputs: NDArray[Any], others: NDArray[Any]
-    ) -> tuple[NDArray[np.bool_], NDArray[Any]]: ...
+    def changed(self, outputs: Any, others: Any) -> tuple[NDArray[np.bool_], NDArray[Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, task: Judge)
     enough could move the figure, which would check nothing more.
     """
     expected, found = run(held.indices, at_once), file(held.indices, at_once)
-    if not np.isfinite(expected).all():
+    if not all(np.isfinite(each).all() for each in expected):
         raise FolioError(
             "The run itself answers with probabilities that are no numbers: its training diverged. "
             "Nothing was written."
@@ -100,10 +98,15 @@ def check(run: Ask, file: Ask, held: Held, at_once: int, name: str, task: Judge)
     count = len(held.indices)
     few = np.unique(np.linspace(0, count - 1, min(count, ONE_BY_ONE)).astype(np.int64))
     alone = file(held.indices[few], 1)
-    differences = [np.abs(found - expected).max(), np.abs(alone - expected[few]).max()]
+    differences = [
+        np.abs(one - other).max()
+        for ours, theirs in ((expected, found), ([expected[row] for row in few], alone))
+        for one, other in zip(ours, theirs, strict=True)
+    ]
     changed, margins = task.changed(expected, found)
     rounded = changed & (margins <= EDGE)
-    decided = np.where(rounded.reshape(-1, *[1] * (found.ndim - 1)), expected, found)
+    pairs = zip(rounded, expected, found, strict=True)
+    decided = together([ours if same else theirs for same, ours, theirs in pairs])
     metric, by_run = task.checked(expected, held.dataset, held.indices)
     _, by_file = task.checked(found, held.dataset, held.indices)
     _, apart = task.checked(decided, held.dataset, held.indices)  # from rounding
@@ -137,14 +140,14 @@ def by_task(task: Task, parts: Parts, dataset: Dataset, context: Context) -> Ask
     """Return what asks the networks of a run, by the way that ``folio evaluate`` goes."""
     answering = task.answering(parts, context)
 
-    def ask(indices: Indices, at_once: int) -> Probabilities:
+    def ask(indices: Indices, at_once: int) -> Any:
         found = outputs(
             lambda part: task.load(dataset, part, None, 0),
             lambda batch: task.outputs_of(answering, batch),
             in_batches(indices, at_once),
             context,
         )
-        return np.concatenate(list(found))
+        return together([each for batch in found for each in batch])
 
     return ask
 
@@ -152,11 +155,16 @@ def by_task(task: Task, parts: Parts, dataset: Dataset, context: Context) -> Ask
 def by_file(file: Exported, dataset: Dataset) -> Ask:
     """Return what asks an exported file, by the way that ``folio predict`` goes."""
 
-    def ask(indices: Indices, at_once: int) -> Probabilities:
+    def ask(indices: Indices, at_once: int) -> Any:
         def read(index: int) -> Any:
             return file.answers.record(dataset.records, index)
 
         found = [each for _, _, each in file.outputs(read, indices.tolist(), at_once)]
-        return np.stack([each for each in found if not isinstance(each, str)])
+        return together([each for each in found if not isinstance(each, str)])
 
     return ask
+
+
+def together(outputs: list[NDArray[Any]]) -> Any:
+    """Return arrays as one where they have one shape."""
+    return np.stack(outputs) if len({each.shape for each in outputs}) == 1 else outputs

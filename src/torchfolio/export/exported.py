@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from torchfolio.options import read_options
 from torchfolio.tasks.drawing import drawn
 from torchfolio.tasks.registry import find_answers
 
-MOST = 64  # examples of a batch
 VALUES = 8 * 3 * 224 * 224  # input values of a batch, as in torchfolio.tasks.outputs
 
 Inputs = list[NDArray[Any]]  # of one example: what each input takes
@@ -73,6 +72,7 @@ class Exported:
                 f"{self.path} answers on the CPU; device is {device!r}. Leave --device out."
             )
         options: Any = read_options(self.answers.Options, settings, "the settings")
+        self.answers.prepare(options)
         rows = (
             self.answers.row(item, found, options, taken)
             for item, taken, found in self.outputs(self.answers.read, list(inputs))
@@ -83,16 +83,18 @@ class Exported:
         self,
         read: Callable[[Any], Inputs | str],
         items: Sequence[Any],
-        most: int = MOST,
+        most: int | None = None,
     ) -> Iterator[tuple[Any, Inputs | str, NDArray[np.float32] | str]]:
         """Yield each item, what ``read`` says of it, and its outputs, or again what is wrong.
 
         Threads read and compute batches of their own, as many as there are cores, so that reading
-        one batch and computing another go on at the same time. A batch has up to ``most`` examples.
+        one batch and computing another go on at the same time. A batch has up to ``most`` examples,
+        and no more than the answers take.
         """
         threads = self.engine.threads
         share = -(-len(items) // threads)  # so that a few items go to all threads
-        size = max(1, min(most, VALUES // self.values, share))
+        largest = min(most or self.answers.most, self.answers.most)
+        size = max(1, min(largest, VALUES // self.values, share))
         batches = [items[start : start + size] for start in range(0, len(items), size)]
         crowd = min(threads, len(batches))
 
@@ -101,8 +103,8 @@ class Exported:
         ) -> list[tuple[Any, Inputs | str, NDArray[np.float32] | str]]:
             loaded = [read(item) for item in batch]
             good = [each for each in loaded if not isinstance(each, str)]
-            arrays = [np.stack(each) for each in zip(*good, strict=True)]
-            found = iter(self.engine.run(arrays, alone=crowd == 1) if good else ())
+            run = partial(self.engine.run, alone=crowd == 1)
+            found = iter(self.answers.compute(run, good) if good else ())
             return [
                 (item, each, each if isinstance(each, str) else next(found))
                 for item, each in zip(batch, loaded, strict=True)

@@ -19,7 +19,9 @@ OUTPUT = "probabilities"  # the name of what an exported network returns
 WRITERS = {"onnx": write_onnx, "torch": write_torch}
 
 
-def facts_of(task: Task, network: str, settings: dict[str, Any], run: str) -> dict[str, Any]:
+def facts_of(
+    task: Task, parts: Parts, network: str, settings: dict[str, Any], run: str
+) -> dict[str, Any]:
     """Return what an exported file says of itself; ``settings`` are the network's arguments."""
     return {
         "format_version": FORMAT,
@@ -28,9 +30,9 @@ def facts_of(task: Task, network: str, settings: dict[str, Any], run: str) -> di
         "network": network,
         "settings": settings,
         "run": run,
-        "inputs": task.export_inputs(),
+        "inputs": task.export_inputs(parts),
         "output": OUTPUT,
-    } | task.export_facts()
+    } | task.export_facts(parts)
 
 
 def normalisation(task: Task) -> dict[str, Any]:

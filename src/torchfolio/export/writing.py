@@ -18,6 +18,8 @@ from torchfolio.export.quiet import quietly
 
 OPSET = 18  # of ONNX: the one that torch's exporter is written for
 LARGEST = 2**31  # bytes that Protocol Buffers, and so an ONNX file, may have
+FEW = 4  # steps in a side that is traced, at least, for the same reason
+LONGEST = 2**16  # pixels of a side that may be any
 BATCH = 2  # examples in the batch that is traced: any but one, so that no size is taken for fixed
 
 
@@ -30,21 +32,40 @@ def require(kind: str) -> None:
 
 
 def examples_of(inputs: Sequence[Mapping[str, Any]]) -> tuple[Tensor, ...]:
-    """Return a batch of zeros for each input."""
+    """Return a batch of zeros for each input; its sides differ where they may."""
     return tuple(
-        torch.zeros(
-            BATCH, each["channels"], each["size"], each["size"], dtype=getattr(torch, each["dtype"])
-        )
+        torch.zeros(BATCH, each["channels"], *sides_of(each), dtype=getattr(torch, each["dtype"]))
         for each in inputs
     )
 
 
-def shapes_of(network: nn.Module, count: int) -> tuple[Any, ...]:
-    """Say to the exporter that the batches of all inputs have one size, which may be any."""
+def sides_of(takes: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the height and width of an example of an input."""
+    if "sides" not in takes:
+        return takes["size"], takes["size"]
+    step, rest, least = takes["sides"]
+    side = max(least, FEW * step + rest, takes["size"] // step * step + rest)
+    return side, side + step
+
+
+def shapes_of(network: nn.Module, inputs: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Say to the exporter which sizes may be any: that of the batches of all inputs, and sides."""
     batch = torch.export.Dim("batch")
-    shapes = tuple({0: batch} for _ in range(count))
+    shapes = tuple({0: batch} | free_sides(each) for each in inputs)
     kinds = [each.kind for each in inspect.signature(network.forward).parameters.values()]
     return (shapes,) if inspect.Parameter.VAR_POSITIONAL in kinds else shapes
+
+
+def free_sides(takes: Mapping[str, Any]) -> dict[int, Any]:
+    """Return what the height and width of an input may be, where they are not fixed."""
+    if "sides" not in takes:
+        return {}
+    step, rest, least = takes["sides"]
+    if step == 1:
+        return {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}  # as the network's layers allow
+    most = LONGEST // step
+    sides = [torch.export.Dim(name, min=least // step, max=most) for name in ("rows", "columns")]
+    return {axis: side * step + rest for axis, side in enumerate(sides, 2)}
 
 
 def write_onnx(
@@ -64,7 +85,7 @@ def write_onnx(
             network,
             examples_of(inputs),
             dynamo=True,
-            dynamic_shapes=shapes_of(network, len(inputs)),
+            dynamic_shapes=shapes_of(network, inputs),
             input_names=[each["name"] for each in inputs],
             output_names=[facts["output"]],
             opset_version=OPSET,
@@ -86,7 +107,7 @@ def write_torch(
         program = torch.export.export(
             network,
             examples_of(inputs),
-            dynamic_shapes=shapes_of(network, len(inputs)),
+            dynamic_shapes=shapes_of(network, inputs),
         )
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # where in our files, on this machine

@@ -151,9 +151,12 @@ class FasterRCNN(TwoStages):
 
     def __init__(
         self, num_classes: int = 90, in_channels: int = 3, frozen_norm: bool = False,
-        norm_eps: float = 1e-5,
+        norm_eps: float = 1e-5, proposals: int = 512,
     ) -> None:  # fmt: skip
         super().__init__()
+        if proposals < 1:
+            raise ValueError(f"proposals is at least 1, not {proposals}")
+        self.proposals_drawn = proposals
         self.backbone = Backbone(in_channels)
         if norm_eps != 1e-5 and not frozen_norm:
             raise ValueError("norm_eps is of frozen norms: give frozen_norm=true besides")

@@ -101,8 +101,8 @@ class UNet(nn.Module):
             skips.append(x)
         x = skips.pop()  # (batch, width * 2 ** depth, h / 2 ** depth, w / 2 ** depth)
         for up, merge in zip(self.up, self.merge, strict=True):
-            x = up(x)
-            x = merge(torch.cat([centre(skips.pop(), x), x], 1))
+            x, skip = up(x), skips.pop()
+            x = merge(torch.cat([skip if self.padded else centre(skip, x), x], 1))
         scores = self.head(x)
         return scores[..., : size[0], : size[1]] if self.padded else scores
 

@@ -351,12 +351,14 @@ class Task(ABC):
             "run folder itself, which holds all that it needs."
         )
 
-    def export_inputs(self) -> list[dict[str, Any]]:
+    def export_inputs(self, parts: Parts) -> list[dict[str, Any]]:
         """Return what each input of the exported network takes, as plain values.
 
         "name" and "dtype" ("uint8" or "float32"), "channels" and "size" give the type and shape of
         a batch, (batch, channels, size, size); the rest is what the task's answers read, so that a
         person's input is prepared as the run prepares it: of pictures "depth", "resize" and "fill".
+        Where pictures keep their sizes, "sides" says which a batch may have: a step, what is left
+        over it, and the least; "size" is then what is usual.
         Raises ``RequestError`` for a task whose runs cannot be exported.
         """
         raise self.not_exported()
@@ -370,29 +372,28 @@ class Task(ABC):
         """
         raise self.not_exported()
 
-    def export_facts(self) -> dict[str, Any]:
+    def export_facts(self, parts: Parts) -> dict[str, Any]:
         """Return what the answers of an exported file read besides, as plain values."""
         return {
             key: list(self.state[key]) for key in ("classes", "thresholds") if key in self.state
         }
 
-    def outputs_of(self, parts: Parts, batch: Any) -> NDArray[np.float32]:
-        """Return what :meth:`exported` returns for a batch of :meth:`load`, by the run itself."""
-        found: NDArray[np.float32] = self.predict(parts, batch)[0].numpy()
-        return found
+    def outputs_of(self, parts: Parts, batch: Any) -> Any:
+        """Return what an exported file says of each example of a batch, by the run itself.
 
-    def checked(
-        self, outputs: NDArray[Any], dataset: Dataset, indices: Indices
-    ) -> tuple[str, float]:
+        It is what :meth:`exported` returns, float32, or what the file's answers make of that.
+        """
+        return self.predict(parts, batch)[0].numpy()
+
+    def checked(self, outputs: Any, dataset: Dataset, indices: Indices) -> tuple[str, float]:
         """Return the figure that an exported file must share with the run: its name and value.
 
-        ``outputs`` are those of :meth:`exported` for some examples (examples, outputs).
+        ``outputs`` are those of :meth:`outputs_of` for some examples: an array (examples, outputs),
+        or a list of arrays where they are of several shapes.
         """
         raise self.not_exported()
 
-    def changed(
-        self, outputs: NDArray[Any], others: NDArray[Any]
-    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    def changed(self, outputs: Any, others: Any) -> tuple[NDArray[np.bool_], NDArray[Any]]:
         """Return which answers are others by other outputs, and how clearly ours were given.
 
         Both (examples,). The second is how far apart ``outputs`` put what decides between the two

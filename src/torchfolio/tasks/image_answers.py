@@ -96,6 +96,7 @@ class ExportedPictures:
     """
 
     Options: type = ImageAnswerOptions
+    most: ClassVar[int] = 64  # examples of a batch
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.names: list[str] = [str(each) for each in facts["classes"]]
@@ -123,6 +124,15 @@ class ExportedPictures:
     def record(self, records: Any, index: int) -> list[Pixels]:
         """Return what each input takes of a dataset's picture."""
         return [fitted(records.pixels(index, takes["depth"]), takes) for takes in self.inputs]
+
+    def prepare(self, options: Any) -> None:
+        """Take note of the settings before anything is computed."""
+
+    def compute(
+        self, run: Callable[[Sequence[NDArray[Any]]], Any], taken: Sequence[list[Pixels]]
+    ) -> Any:
+        """Return what ``run``, which computes a batch, says of what :meth:`read` returned."""
+        return run([np.stack(each) for each in zip(*taken, strict=True)])
 
     def row(
         self, item: Any, found: str | NDArray[np.float32], options: Any, taken: Any

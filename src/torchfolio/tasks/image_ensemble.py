@@ -132,7 +132,7 @@ class ImageEnsemble(ImageClassifier):
 
     # Export
 
-    def export_inputs(self) -> list[dict[str, Any]]:
+    def export_inputs(self, parts: Parts) -> list[dict[str, Any]]:
         """Return what makes a picture each argument of :meth:`exported`.
 
         Members whose pictures are fitted alike share one, named by its size: ``images_32``.
@@ -140,7 +140,7 @@ class ImageEnsemble(ImageClassifier):
         sizes = [each.state["size"] for each in self.inputs]
         found = []
         for place, size in enumerate(sizes):
-            facts = self.tasks[self.places.index(place)].export_inputs()[0]
+            facts = self.tasks[self.places.index(place)].export_inputs(parts)[0]
             before = sizes[:place].count(size)
             name = f"images_{size}_{before + 1}" if before else f"images_{size}"
             found.append(facts | {"name": name if len(sizes) > 1 else "images"})

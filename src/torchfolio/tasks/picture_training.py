@@ -195,7 +195,7 @@ class PictureTraining(PictureTask):
 
     # Export
 
-    def export_inputs(self) -> list[dict[str, Any]]:
+    def export_inputs(self, parts: Parts) -> list[dict[str, Any]]:
         state = self.state
         dtype = "uint8" if state["depth"] == 8 else "float32"
         keys = ("channels", "size", "depth", "resize", "fill")

@@ -19,6 +19,7 @@ ANSWERS = {
     "image-ensemble": "image_answers:ClassAnswers",
     "multilabel-classification": "label_answers:LabelAnswers",
     "object-detection": "detection.answers:BoxAnswers",
+    "semantic-segmentation": "segmentation.mask_answers:MaskAnswers",
 }
 
 

@@ -13,7 +13,7 @@ from torchfolio.data.masks import IGNORE
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 from torchfolio.tasks.segmentation.plan import plan_scenes
-from torchfolio.tasks.segmentation.scenes import Scenes, bent, mirrored_places, nearest, windowed
+from torchfolio.tasks.segmentation.scenes import Scenes, bent, nearest, windowed
 
 
 def scenes(**options: Any) -> Scenes:
@@ -81,11 +81,6 @@ def test_a_picture_smaller_than_the_crop_is_mirrored_and_counts_only_itself() ->
     top, left = int(rows[0]), int(columns[0])
     assert torch.equal(image[0, top - 1, columns], picture[0, 1])
     assert torch.equal(image[0, rows, left - 1], picture[0, :, 1])
-
-
-def test_places_beyond_a_side_are_mirrored() -> None:
-    assert mirrored_places(4, 3, 10).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
-    assert mirrored_places(1, 2, 4).tolist() == [0, 0, 0, 0]
 
 
 def test_a_window_beyond_the_picture_is_filled_where_a_mask_is() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio import create
-from torchfolio.tasks.segmentation.tiles import CORE, mirrored, resampled, scores, tiles
+from torchfolio.tasks.segmentation.tiles import resampled, scores
+from torchfolio.tasks.segmentation.tiling import CORE, mirrored, tiles
 
 
 class Far(nn.Module):
@@ -71,6 +72,7 @@ def test_a_network_that_loses_a_border_sees_mirrored_pixels_and_answers_for_all(
 
 def test_places_beyond_a_side_are_mirrored() -> None:
     assert mirrored(-2, 8, 4).tolist() == [2, 1, 0, 1, 2, 3, 2, 1]
+    assert mirrored(-3, 10, 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
     assert mirrored(-1, 3, 1).tolist() == [0, 0, 0]
 
 

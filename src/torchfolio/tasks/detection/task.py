@@ -209,7 +209,7 @@ class ObjectDetection(Task):
 
     # Export
 
-    def export_inputs(self) -> list[dict[str, Any]]:
+    def export_inputs(self, parts: Parts) -> list[dict[str, Any]]:
         deep = self.state["depth"] != 8
         return [
             {
@@ -221,9 +221,9 @@ class ObjectDetection(Task):
             }
         ]
 
-    def export_facts(self) -> dict[str, Any]:
+    def export_facts(self, parts: Parts) -> dict[str, Any]:
         threshold = float(self.state.get("threshold", USUAL))
-        return super().export_facts() | {
+        return super().export_facts(parts) | {
             "threshold": threshold,
             **{key: self.state[key] for key in ("least_score", "most_overlap")},
         }

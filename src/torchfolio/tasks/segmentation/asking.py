@@ -10,10 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.data.masks import IGNORE
-from torchfolio.tasks.segmentation.tiles import MARGIN, Tile, resampled, scores, tiles
-
-VALUES = 2**23  # scores that are looked at at once: 32 MiB
-TYPICAL_STEP = 32  # pixels for one of a network's smallest map, where it does not say
+from torchfolio.tasks.segmentation.tiles import resampled, scores
+from torchfolio.tasks.segmentation.tiling import EDGE, MARGIN, TYPICAL_STEP, bands, tiles
 
 
 @dataclass
@@ -28,7 +26,7 @@ class Answer:
     probability: NDArray[np.uint8]  # of the class, 0 to 255
     loss: float = 0.0
     pixels: float = 0.0
-    probabilities: NDArray[np.float16] | None = None
+    probabilities: NDArray[Any] | None = None
 
 
 def ask(
@@ -38,50 +36,50 @@ def ask(
     size: tuple[int, ...],
     mask: Tensor | None = None,
     *,
-    whole: bool = False,
+    whole: type[np.floating[Any]] | None = None,
 ) -> Answer:
     """Return the classes of a picture's own pixels.
 
     ``picture`` (channels, height, width) is scaled, ``size`` what it was before, ``mask`` the truth
-    of that size. ``whole`` asks for the probabilities of all classes, too.
+    of that size. ``whole`` asks for the probabilities of all classes, too, in a type.
     """
     height, width = picture.shape[-2:]
     rows, columns = size
-    step = int(getattr(network, "step", TYPICAL_STEP))
-    margin = 0 if getattr(network, "margin", 0) else int(getattr(network, "reach", MARGIN))
+    step, margin = how_tiled(network)
     found = Answer(np.empty((rows, columns), np.uint8), np.empty((rows, columns), np.uint8))
     images = normalised(state, picture[None])
-    edge = 0 if (rows, columns) == (height, width) else 2  # of scores, to interpolate across cores
+    edge = 0 if size == (height, width) else EDGE
     for tile in tiles(height, width, margin, step):
-        first, end, start, stop = tile.core
-        wider = (
-            max(first - edge, tile.seen[0]), min(end + edge, tile.seen[1]),
-            max(start - edge, tile.seen[2]), min(stop + edge, tile.seen[3]),
-        )  # fmt: skip
-        said = scores(network, images, Tile(tile.seen, wider))
-        top, bottom = -(-first * rows // height), -(-end * rows // height)
-        left, right = -(-start * columns // width), -(-stop * columns // width)
-        band = max(1, VALUES // (said.shape[1] * max(1, right - left)))  # rows at a time
-        for row in range(top, bottom, band):
-            box = (row, min(bottom, row + band), left, right)
-            part = said[..., box[0] - top : box[1] - top, :]
+        wider = tile.wider(edge)
+        said = scores(network, images, wider)
+        box = tile.enlarged((height, width), (rows, columns))
+        for band in bands(box, said.shape[1]):
             if edge:
-                at = (wider[0], wider[2])
-                part = resampled(said, at, (height, width), (rows, columns), box)
-            note(found, part, (slice(box[0], box[1]), slice(left, right)), mask, whole)
+                at = (wider.core[0], wider.core[2])
+                part = resampled(said, at, (height, width), (rows, columns), band)
+            else:
+                part = said[..., band[0] - box[0] : band[1] - box[0], :]
+            note(found, part, (slice(*band[:2]), slice(*band[2:])), mask, whole)
     return found
 
 
+def how_tiled(network: nn.Module) -> tuple[int, int]:
+    """Return of how many pixels the beginnings of tiles are multiples, and how far tiles see."""
+    lost = bool(getattr(network, "margin", 0))  # which then come out of the picture mirrored
+    reach = 0 if lost else int(getattr(network, "reach", MARGIN))
+    return int(getattr(network, "step", TYPICAL_STEP)), reach
+
+
 def note(
-    found: Answer, part: Tensor, place: tuple[slice, slice], mask: Tensor | None, whole: bool
+    found: Answer, part: Tensor, place: tuple[slice, slice], mask: Tensor | None, whole: Any
 ) -> None:
     """Note what scores (1, classes, rows, columns) say of a part of a picture."""
     probabilities = part.softmax(1)
     best, classes = probabilities.max(1)
-    if whole:
+    if whole is not None:
         if found.probabilities is None:
             shape = (part.shape[1], *found.classes.shape)
-            found.probabilities = np.empty(shape, np.float16)
+            found.probabilities = np.empty(shape, whole)
         found.probabilities[:, place[0], place[1]] = probabilities[0].cpu().numpy()
     found.classes[place] = classes[0].to(torch.uint8).cpu().numpy()
     found.probability[place] = (best[0] * 255).round().to(torch.uint8).cpu().numpy()

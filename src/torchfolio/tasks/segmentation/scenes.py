@@ -29,6 +29,7 @@ from torchfolio.tasks.base import Batch
 from torchfolio.tasks.pictures import unit, with_channels
 from torchfolio.tasks.segmentation.borders import border_weights
 from torchfolio.tasks.segmentation.options import SegmentationOptions
+from torchfolio.tasks.segmentation.tiling import mirrored
 
 NUMBERS = 24  # random numbers of an example: 6 for where and how large, 18 for bending
 GRID, SIGMA = 3, 10.0  # pixels (Ronneberger et al., 2015, Section 3.1)
@@ -256,18 +257,9 @@ def windowed(picture: Tensor, top: int, left: int, window: int, fill: int | None
     before = (across // 2, across - across // 2, down // 2, down - down // 2)
     if fill is not None:
         return F.pad(cut, before, value=fill)
-    rows = mirrored_places(cut.shape[1], down // 2, window)
-    columns = mirrored_places(cut.shape[2], across // 2, window)
+    rows = mirrored(-(down // 2), window, cut.shape[1])
+    columns = mirrored(-(across // 2), window, cut.shape[2])
     return cut[:, rows][:, :, columns]
-
-
-def mirrored_places(side: int, before: int, count: int) -> NDArray[np.int64]:
-    """Return which places of a side ``count`` places show, the first ``before`` of them outside."""
-    places = np.arange(count) - before
-    if side == 1:
-        return np.zeros_like(places)
-    places = places % (2 * (side - 1))
-    return np.where(places < side, places, 2 * (side - 1) - places)
 
 
 def bent(

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import IGNORE
@@ -19,7 +20,8 @@ from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import Context, Evaluation, Meter, Parts, Step, Task
 from torchfolio.tasks.class_scores import page_loss
 from torchfolio.tasks.segmentation import losses
-from torchfolio.tasks.segmentation.asking import Answer, ask, normalised
+from torchfolio.tasks.segmentation.asking import Answer, ask, how_tiled, normalised
+from torchfolio.tasks.segmentation.export import Segmenter, sides_of
 from torchfolio.tasks.segmentation.options import SegmentationAnswerOptions, SegmentationOptions
 from torchfolio.tasks.segmentation.plan import plan_scenes
 from torchfolio.tasks.segmentation.scenes import CropBatch, Scenes, WholeBatch
@@ -222,6 +224,63 @@ class SemanticSegmentation(Task):
         from torchfolio.tasks.segmentation.answers import draw
 
         return draw(row, target)
+
+    # Export
+
+    def export_inputs(self, parts: Parts) -> list[dict[str, Any]]:
+        if "volume" in self.state:
+            raise RequestError(
+                "This run answers volumes, which exported files do not read. 'folio predict' "
+                "answers with the run folder itself; --format safetensors writes the weights."
+            )
+        deep = self.state["depth"] != 8
+        return [
+            {
+                "name": "images",
+                "dtype": "float32" if deep else "uint8",
+                **{key: self.state[key] for key in ("channels", "depth")},
+                "size": self.state["crop"],
+                "sides": sides_of(parts.network),
+            }
+        ]
+
+    def export_facts(self, parts: Parts) -> dict[str, Any]:
+        step, reach = how_tiled(parts.network)
+        margin = int(getattr(parts.network, "margin", 0))
+        own = {"scale": float(self.state["scale"]), "step": step, "reach": reach, "margin": margin}
+        return super().export_facts(parts) | own
+
+    def exported(self, parts: Parts) -> nn.Module:
+        scale = 255.0 if self.state["depth"] == 8 else 1.0
+        mean, std = (self.state[key] * scale for key in ("mean", "std"))
+        return Segmenter(parts.network, mean, 1 / std).eval()
+
+    def outputs_of(self, parts: Parts, batch: WholeBatch) -> list[Any]:
+        said = [
+            ask(self.state, parts.network, picture, tuple(mask.shape), whole=np.float32)
+            for picture, mask in zip(batch.pictures, batch.masks, strict=True)
+        ]
+        return [each.probabilities for each in said]
+
+    def checked(
+        self, outputs: Sequence[Any], dataset: Dataset, indices: Indices
+    ) -> tuple[str, float]:
+        classes = len(self.state["classes"])
+        total = np.zeros((classes, classes), np.int64)
+        for said, index in zip(outputs, indices.tolist(), strict=True):
+            truth = self.scenes.mask(dataset, index).numpy()
+            total += confusion(truth, said.argmax(0).astype(np.uint8), classes)
+        return "mean IoU", float(figures(total)["mean_iou"])
+
+    def changed(
+        self, outputs: Sequence[Any], others: Sequence[Any]
+    ) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        margins = []
+        for ours, theirs in zip(outputs, others, strict=True):
+            best, other = ours.argmax(0)[None], theirs.argmax(0)[None]
+            ahead = np.take_along_axis(ours, best, 0) - np.take_along_axis(ours, other, 0)
+            margins.append((bool((best != other).any()), float(ahead.max())))
+        return np.array([each for each, _ in margins]), np.array([each for _, each in margins])
 
 
 def inner(masks: Tensor, scores: Tensor) -> Tensor:

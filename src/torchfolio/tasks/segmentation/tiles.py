@@ -1,51 +1,11 @@
-"""Pictures of any size in overlapping tiles (Ronneberger et al., 2015, Figure 2).
+"""What a network says of the tiles of a picture, and of the picture at another size."""
 
-A tile sees ``margin`` pixels more on each side than it answers for, and begins at a multiple of the
-network's step, so that its answer is that of the whole picture. Where a network's scores lack a
-border, the picture is mirrored beyond its edges.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-CORE = 512  # pixels of a side that a tile answers for
-MARGIN = 128  # pixels that it sees beyond, where the network does not say how far it looks
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Rows and columns that a tile sees and, within, those that it answers for: [first, end)."""
-
-    seen: tuple[int, int, int, int]  # top, bottom, left, right
-    core: tuple[int, int, int, int]
-
-
-def tiles(height: int, width: int, margin: int, step: int) -> Iterator[Tile]:
-    """Yield the tiles of a picture; one sees all of a picture that is not much larger than one."""
-    rows, columns = spans(height, margin, step), spans(width, margin, step)
-    for (top, bottom), (first, end) in rows:
-        for (left, right), (start, stop) in columns:
-            yield Tile((top, bottom, left, right), (first, end, start, stop))
-
-
-def spans(side: int, margin: int, step: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return what tiles see of a side, and what they answer for."""
-    if side <= CORE + 2 * margin:
-        return [((0, side), (0, side))]
-    core = max(step, CORE // step * step)
-    around = -(-margin // step) * step
-    starts = range(0, side, core)
-    return [
-        (
-            (max(0, start - around), min(side, start + core + around)),
-            (start, min(side, start + core)),
-        )
-        for start in starts
-    ]
+from torchfolio.tasks.segmentation.tiling import Tile, mirrored
 
 
 def scores(network: nn.Module, images: Tensor, tile: Tile) -> Tensor:
@@ -67,18 +27,9 @@ def without_border(network: Any, images: Tensor, tile: Tile, lost: int) -> Tenso
     first, end, start, stop = tile.core
     rows = mirrored(first - lost, network.input_side(end - first + 2 * lost), images.shape[-2])
     columns = mirrored(start - lost, network.input_side(stop - start + 2 * lost), images.shape[-1])
-    seen = images[..., rows.to(images.device), :][..., columns.to(images.device)]
+    where = [torch.from_numpy(each).to(images.device) for each in (rows, columns)]
+    seen = images[..., where[0], :][..., where[1]]
     return network(seen).float()[..., : end - first, : stop - start]
-
-
-def mirrored(first: int, count: int, side: int) -> Tensor:
-    """Return the places of a side that ``count`` places from ``first`` on show, mirrored beyond."""
-    places = torch.arange(first, first + count)
-    if side == 1:
-        return torch.zeros_like(places)
-    period = 2 * (side - 1)
-    places = places.remainder(period)
-    return torch.where(places < side, places, period - places)
 
 
 def resampled(
