@@ -143,14 +143,24 @@ class DetectionPictures:
             )
         return batch_of(images, moved, placed, truths)
 
-    def augmented(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> BoxBatch:
-        """Return training pictures, changed at random by seed, epoch and example."""
+    def augmented(
+        self,
+        dataset: Dataset,
+        indices: Indices,
+        epoch: int,
+        seed: int,
+        pool: Indices | None = None,
+    ) -> BoxBatch:
+        """Return training pictures, changed at random by seed, epoch and example.
+
+        ``pool`` are the pictures that stand beside them in mosaics; those of training unless given.
+        """
         if self.options.augment == "none":
             return self.fixed(dataset, indices)
         side = self.state["size"]
         images, moved = self.canvas(len(indices)), []
         if self.options.augment == "mosaic":
-            pool = self.state["train"].numpy()
+            pool = self.state["train"].numpy() if pool is None else pool
             draws = uniforms("mosaic", seed, epoch, indices, 5 + 3)
             for place, index in enumerate(indices.tolist()):
                 row = draws[place]

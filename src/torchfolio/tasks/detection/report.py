@@ -24,6 +24,7 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, in_batches
 from torchfolio.tasks.detection.suppression import USUAL
 from torchfolio.tasks.outputs import outputs
 
+MOVED = 5  # pictures that are shown as training saw them
 SHOWN = 9  # pictures of a gallery
 SIDE = 420  # pixels of the longer side of one
 FOUND, MISSED, ALARM = (0, 158, 115), (230, 159, 0), (213, 94, 0)  # Okabe and Ito's colours
@@ -56,7 +57,7 @@ def evaluate(
     if context.report:
         sections = [
             opening(result, len(split), int(counts.sum())),
-            galleries(dataset, split, truths, answers, least),
+            galleries(dataset, split, truths, answers, least, moved(task, dataset, split, context)),
             class_section(result, classes, counts),
             confusion_section(taken, classes, least),
         ]
@@ -149,8 +150,12 @@ def galleries(
     truths: Sequence[Objects],
     answers: Sequence[Detections],
     least: float,
+    others: Sequence[Gallery],
 ) -> Section:
-    """Return the pictures with most mistakes, and with fewest, with all boxes drawn in."""
+    """Return the pictures with most mistakes, and with fewest, with all boxes drawn in.
+
+    Below them are ``others``.
+    """
     marks = [marked(truth, said, least) for truth, said in zip(truths, answers, strict=True)]
     wrong = np.array([missed.sum() + alarms.sum() for _, missed, alarms in marks])
     order = np.argsort(-wrong, kind="stable")
@@ -174,7 +179,30 @@ def galleries(
             "objects that were missed."
         )
         blocks.append(Gallery(title, items, caption))
-    return Section("Pictures", blocks)
+    return Section("Pictures", [*blocks, *others])
+
+
+def moved(task: Any, dataset: Dataset, split: Indices, context: Context) -> list[Gallery]:
+    """Return pictures moved at random as in training, with the boxes that moved along."""
+    options, records = task.options, dataset.records
+    if options.augment == "none":
+        return []
+    some = split[:MOVED]
+    batch = task.pictures.augmented(dataset, some, 0, context.seed, pool=split)
+    scale = 1.0 if batch.images.dtype == torch.uint8 else 255.0
+    items = []
+    for index, picture, (boxes, _) in zip(some.tolist(), batch.images, batch.targets, strict=True):
+        pixels = (picture * scale).round().to(torch.uint8).movedim(0, -1).numpy()
+        image, shrunk = small(pixels)
+        pen = ImageDraw.Draw(image)
+        for box in boxes.tolist():
+            pen.rectangle([each * shrunk for each in box], outline=FOUND, width=2)
+        items.append(Picture(np.asarray(image), records.name(index)))
+    caption = (
+        "Pictures of this split, changed at random as training pictures were (--augment "
+        f"{options.augment}), with their boxes."
+    )
+    return [Gallery("As training pictures were moved", items, caption)]
 
 
 def marked(
@@ -210,10 +238,7 @@ def drawn(
     pixels = records.pixels(index, 8)
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels * 255).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
-    scale = min(1.0, SIDE / max(image.size))
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    image = image.resize(size, Image.Resampling.BILINEAR)
+    image, scale = small(pixels)
     pen = ImageDraw.Draw(image)
     shown, missed, alarms = marks
     for box in truth.boxes[missed]:
@@ -222,3 +247,11 @@ def drawn(
         shade = ALARM if alarms[place] else FOUND
         pen.rectangle([float(each) * scale for each in said.boxes[place]], outline=shade, width=2)
     return np.asarray(image)
+
+
+def small(pixels: NDArray[np.uint8]) -> tuple[Image.Image, float]:
+    """Return pixels (height, width, channels) as an image that fits a page, and its scale."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
+    scale = min(1.0, SIDE / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BILINEAR), scale
