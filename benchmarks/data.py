@@ -12,9 +12,10 @@ import os
 import shutil
 import struct
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,10 +205,128 @@ def photograph(
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
+# Discs and squares on photographs, with masks or with boxes
+
+
+SIDES = (160, 120)  # width and height of these pictures
+SHAPES = ("disc", "square")
+
+
+def scenes(train: int, val: int, test: int) -> Callable[[Path, Path, bool], Data]:
+    """Return what makes so many pictures with masks (small: 12, 6 and 6)."""
+
+    def make(source: Path, target: Path, small: bool) -> Data:
+        counts = few(train, val, test, small)
+        for split, name, picture, found in drawn_shapes(source, counts):
+            mask = np.zeros(SIDES[::-1], np.uint8)
+            for label, inside, _ in found:
+                mask[inside] = label + 1
+            save(picture, target / split / "images" / f"{name}.jpg")
+            save(Image.fromarray(mask), target / split / "masks" / f"{name}.png")
+        return Data("data", **counts, classes=len(SHAPES) + 1)
+
+    return make
+
+
+def boxes(train: int, val: int, test: int) -> Callable[[Path, Path, bool], Data]:
+    """Return what makes so many pictures with boxes, as COCO and as YOLO write them."""
+
+    def make(source: Path, target: Path, small: bool) -> Data:
+        counts = few(train, val, test, small)
+        told: dict[str, dict[str, list[Any]]] = {
+            split: {
+                "images": [],
+                "annotations": [],
+                "categories": [{"id": place, "name": each} for place, each in enumerate(SHAPES, 1)],
+            }
+            for split in counts
+        }
+        width, height = SIDES
+        for split, name, picture, found in drawn_shapes(source, counts):
+            save(picture, target / "images" / split / f"{name}.jpg")
+            of_split, lines = told[split], []
+            number = len(of_split["images"]) + 1
+            of_split["images"].append(
+                {"id": number, "file_name": f"{name}.jpg", "height": height, "width": width}
+            )
+            for label, inside, (left, top, wide, high) in found:
+                of_split["annotations"].append(
+                    {
+                        "id": len(of_split["annotations"]) + 1,
+                        "image_id": number,
+                        "category_id": label + 1,
+                        "bbox": [left, top, wide, high],
+                        "area": int(inside.sum()),
+                        "iscrowd": 0,
+                    }
+                )
+                shares = (left + wide / 2) / width, (top + high / 2) / height, wide / width
+                lines.append(" ".join(map(str, (label, *shares, high / height))))
+            labels = target / "labels" / split / f"{name}.txt"
+            labels.parent.mkdir(parents=True, exist_ok=True)
+            labels.write_text("\n".join(lines), encoding="utf-8")
+        for split, content in told.items():
+            file = target / "annotations" / f"instances_{split}.json"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps(content), encoding="utf-8")
+        return Data("data", **counts, classes=len(SHAPES))
+
+    return make
+
+
+def few(train: int, val: int, test: int, small: bool) -> dict[str, int]:
+    """Return how many pictures each split has."""
+    return (
+        {"train": 12, "val": 6, "test": 6} if small else {"train": train, "val": val, "test": test}
+    )
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=JPEG_QUALITY)
+
+
+Shape = tuple[int, NDArray[np.bool_], tuple[int, int, int, int]]  # class, pixels, box
+
+
+def drawn_shapes(
+    source: Path, counts: dict[str, int]
+) -> Iterator[tuple[str, str, Image.Image, list[Shape]]]:
+    """Give split, name, picture and shapes: one to four brightened discs and squares each."""
+    paths = sorted((source / "hymenoptera").rglob("*.jpg"))
+    photographs = [Image.open(path).convert("RGB").resize(SIDES) for path in paths]
+    width, height = SIDES
+    rows, columns = np.indices((height, width))
+    for number, (split, count) in enumerate(counts.items()):
+        for index in range(count):
+            draw = np.random.default_rng([7, number, index])
+            values = np.asarray(photographs[draw.integers(len(photographs))], np.float64) * 0.6
+            found: list[Shape] = []
+            taken = np.zeros((height, width), bool)
+            for _ in range(draw.integers(1, 5)):
+                label, half = int(draw.integers(2)), int(draw.integers(9, 20))
+                row, column = (int(draw.integers(half, side - half)) for side in (height, width))
+                down, across = np.abs(rows - row), np.abs(columns - column)
+                inside = (down < half) & (across < half)
+                if label == 0:
+                    inside = down**2 + across**2 < half**2
+                if (taken & inside).any():
+                    continue
+                taken |= inside
+                values[inside] += [[20.0, 90.0, 30.0], [90.0, 30.0, 20.0]][label]
+                side = 2 * half - 1
+                found.append((label, inside, (column - half + 1, row - half + 1, side, side)))
+            picture = Image.fromarray(values.clip(0, 255).astype(np.uint8))
+            yield split, f"{index:04}", picture, found
+
+
 MAKERS: dict[str, Callable[[Path, Path, bool], Data]] = {
     "mnist": mnist,
     "cifar": cifar,
     "notmnist": notmnist,
     "jpegs_2000": jpegs(2_000, 250, 500, stripes=32.0),
     "jpegs_500": jpegs(500, 100, 300, stripes=60.0),
+    "scenes": scenes(80, 16, 32),
+    "boxes": boxes(48, 12, 24),
 }

@@ -10,6 +10,7 @@ evaluating, and resumed with ``folio resume`` until they end. Exits with 1 if a 
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -96,13 +97,19 @@ def test(request: argparse.Namespace, folder: Path) -> dict[str, Any]:
             print(f"{out} differs from {folder / 'alone'}", file=sys.stderr)
     return {
         "command": f"python tools/kill_test.py --kills {request.kills} --seed {request.seed} "
-        f"-- {' '.join(request.train)}",
+        f"-- {without_place(' '.join(request.train))}",
         "kills": request.kills - left,
         "same": same,
         "alone": {"digest": alone["digest"], **length, "seconds": round(longest, 1)},
         "trainings": trainings,
         **origin(folder / "alone"),
     }
+
+
+def without_place(text: str) -> str:
+    """Return a text in which the folder of public data is called DATA, as in docs/results.md."""
+    place = os.environ.get("TORCHFOLIO_DATA")
+    return text.replace(place, "DATA") if place else text
 
 
 def main() -> None:

@@ -66,12 +66,14 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     arguments = training.arguments.format(data=data, source=source).split()
     start = time.perf_counter()
     result = folio("train", *arguments, "--seed", str(seed), "--out", str(target))
+    plain = result["details"].get("plain_threshold")
     entry = {
         "seed": seed,
         "command": training.command(seed),
         "seconds": round(time.perf_counter() - start, 1),
         "metrics": result["metrics"],
         "baseline": result["baseline"],
+        **({"plain_threshold": plain} if plain else {}),
         "training": result["training"],
         "history": history(target),
         **origin(target),

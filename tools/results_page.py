@@ -29,6 +29,10 @@ processor rounds otherwise and gives slightly other figures.
 `python tools/results.py run` makes the results anew, `python tools/results.py write` this page.
 `DATA` is the folder with the public data.
 """
+KILLED = {
+    "kills": "Killed and resumed",
+    "kills_detection": "A detection training, killed and resumed",
+}
 Entries = list[dict[str, Any]]
 
 
@@ -55,8 +59,9 @@ def write_page() -> None:
                 lines += study_lines(name, study, read(name))
     places = [name for name in WHERE if (RESULTS / f"{name}.json").is_file()]
     lines += where_lines({name: read(name) for name in places})
-    if (RESULTS / "kills.json").is_file():
-        lines += kill_lines(read("kills"))
+    for name, title in KILLED.items():
+        if (RESULTS / f"{name}.json").is_file():
+            lines += kill_lines(read(name), title)
     if (RESULTS / "endurance.json").is_file():
         lines += endurance_lines(read("endurance"))
     text = "\n".join(lines).rstrip() + "\n"
@@ -226,12 +231,12 @@ def curve_lines(shortcuts: Entries, plain: Entries) -> list[str]:
     return lines
 
 
-def kill_lines(test: dict[str, Any]) -> list[str]:
-    """Return the section of the training that was killed and resumed."""
+def kill_lines(test: dict[str, Any], title: str) -> list[str]:
+    """Return the section of a training that was killed and resumed."""
     alone = test["alone"]
     same = "the same" if test["same"] else "NOT the same"
     lines = [
-        "## Killed and resumed",
+        f"## {title}",
         "",
         f"A training was killed {counted(test['kills'], 'time')}, at random moments, and resumed "
         "each time. Where one ended first, another was begun for the kills that were left. The "

@@ -22,11 +22,11 @@ head:
 """
 
 
-def yolo(mode: str, request: Request, *settings: str) -> str:
-    """Run ``yolo classify``; return what it printed."""
+def yolo(mode: str, request: Request, *settings: str, task: str = "classify") -> str:
+    """Run ``yolo`` for a task; return what it printed."""
     device = "cpu" if request.device == "cpu" else "0"
     command = [
-        str(Path(sys.executable).with_name("yolo")), "classify", mode, f"data={request.data}",
+        str(Path(sys.executable).with_name("yolo")), task, mode, f"data={request.data}",
         f"imgsz={request.size}", f"batch={request.batch_size}", f"device={device}",
         f"workers={request.workers}", "plots=False", f"project={Path.cwd()}", f"name={mode}",
         *settings,

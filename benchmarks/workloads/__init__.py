@@ -10,6 +10,7 @@ FILES = (
     "resnet18_jpegs",
     "resnet20_cifar",
     "prediction",
+    "masks_and_boxes",
     "startup",
     "time_to_accuracy",
 )

@@ -68,3 +68,26 @@ def test_without_public_data_it_says_what_is_missing(
     monkeypatch.delenv("TORCHFOLIO_DATA", raising=False)
     with pytest.raises(SystemExit, match="TORCHFOLIO_DATA is not set"):
         data.prepare("mnist", "small", tmp_path)
+
+
+def test_our_readers_see_the_masks_and_boxes_that_were_drawn(
+    public_data: Path, tmp_path: Path
+) -> None:
+    scenes = open_dataset(data.prepare("scenes", "small", tmp_path).path)
+    boxes = open_dataset(data.prepare("boxes", "small", tmp_path).path)
+    assert (scenes.reader, boxes.reader) == ("image-masks", "coco-boxes")
+    for found in (scenes, boxes):
+        assert {split: len(rows) for split, rows in found.given.items()} == {
+            "train": 12, "val": 6, "test": 6,
+        }  # fmt: skip
+    assert boxes.classes == ("disc", "square")
+    for index in range(24):  # the same shapes
+        assert scenes.records.name(index).split("/")[-1] == boxes.records.name(index).split("/")[-1]
+        mask, objects = scenes.records.masks.get(index), boxes.records.objects[index]
+        for (left, top, right, bottom), label, area in zip(
+            objects.boxes.astype(int), objects.labels, objects.areas, strict=True
+        ):
+            inside = mask[top:bottom, left:right] == label + 1
+            assert inside.sum() == area
+            assert inside.any(0).all()
+            assert inside.any(1).all()

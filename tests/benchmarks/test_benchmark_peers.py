@@ -43,6 +43,19 @@ def test_networks_of_peers_have_as_many_parameters_as_ours(name: str) -> None:
     assert sum(each.numel() for each in network.parameters()) == ours(name)
 
 
+@pytest.mark.parametrize("name", ["fcn_resnet50", "unet_vgg16"])
+def test_networks_for_masks_have_as_many_parameters_as_ours(name: str) -> None:
+    need("segmentation_models_pytorch")
+    from benchmarks.peers.masks import CLASSES
+    from benchmarks.peers.masks import make_network as make_masks
+
+    network, _ = make_masks(name)
+    own = create(name, num_classes=CLASSES)
+    assert sum(each.numel() for each in network.parameters()) == sum(
+        each.numel() for each in own.parameters()
+    )
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_networks_in_keras_have_as_many_parameters_as_ours(
     name: str, monkeypatch: pytest.MonkeyPatch

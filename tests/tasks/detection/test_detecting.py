@@ -62,6 +62,8 @@ def test_predictions_and_the_recipe_give_the_figures_again(trained: Run, tmp_pat
             )
         )
     truths = [data.records.objects[index] for index in indices]
+    page = (trained.path / "report.html").read_text(encoding="utf-8")
+    assert "changed at random as training pictures were (--augment mosaic), with their" in page
     found = coco_statistics(truths, answers, data.records.sizes[indices], 10)
     assert found["ap"] == pytest.approx(trained.metrics["metrics"]["ap"]["value"], abs=2e-3)
     again = torchfolio.train(

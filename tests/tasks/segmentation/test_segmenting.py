@@ -46,6 +46,16 @@ def test_a_small_unet_finds_the_discs(trained: Run) -> None:
     assert trained.metrics["details"]["classes"] == ["background", "foreground"]
 
 
+def test_a_plain_threshold_stands_beside_the_network(trained: Run) -> None:
+    """Discs are 90 levels brighter than noise of deviation 20: half of that parts most pixels."""
+    plain = trained.metrics["details"]["plain_threshold"]
+    assert plain["above"]
+    assert 100 < plain["level"] < 160
+    assert 0.5 < plain["metrics"]["dice"] < 1
+    page = (trained.path / "report.html").read_text(encoding="utf-8")
+    assert f"grey from {plain['level']} on" in page
+
+
 def test_figures_are_those_of_the_masks_that_the_run_wrote(trained: Run, folder: Path) -> None:
     rows = rows_of(trained.path / "predictions" / "test.csv")
     hits = said = there = 0

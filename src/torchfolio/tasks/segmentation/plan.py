@@ -9,12 +9,14 @@ import torch
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import IGNORE
 from torchfolio.errors import RequestError
+from torchfolio.evaluation.grey_cut import LEVELS, GreyCut, best_cut, grey
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.image_preparation import fit_channels
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 from torchfolio.tasks.segmentation.scenes import Scenes
 
 FIT_PICTURES = 500  # the training pictures that mean and deviation are fitted on
+CUT_PICTURES = 50  # those that a plain threshold is fitted on
 MULTIPLE = 16  # of crops, so that maps can be halved four times
 
 
@@ -62,6 +64,8 @@ def plan_scenes(
         pixels += found
         empty += not found[1:].any()
     state["train_pixels"] = pixels.tolist()
+    if len(pixels) == 2:
+        state["cut"] = vars(fitted_cut(scenes, dataset, train))
     shares = pixels / max(1, pixels.sum())
     named = ", ".join(
         f"{name} {share:.3g}" for name, share in zip(dataset.classes[:12], shares, strict=False)
@@ -70,6 +74,16 @@ def plan_scenes(
     if empty:
         lines.append(f"{empty:,} of {len(train):,} training masks hold {dataset.classes[0]} only")
     return scenes, lines
+
+
+def fitted_cut(scenes: Scenes, dataset: Dataset, train: Indices) -> GreyCut:
+    """Return the best cut at one grey value, on some training pictures."""
+    counts = np.zeros((2, LEVELS), np.int64)
+    for index in spread(train, CUT_PICTURES).tolist():
+        values, mask = grey(dataset.records, index), scenes.mask(dataset, index).numpy()
+        for label in range(2):
+            counts[label] += np.bincount(values[mask == label], minlength=LEVELS)
+    return best_cut(counts)
 
 
 def volume_state(dataset: Dataset) -> dict[str, Any]:
@@ -86,6 +100,10 @@ def volume_state(dataset: Dataset) -> dict[str, Any]:
 
 def sample(scenes: Scenes, dataset: Dataset, train: Indices) -> Iterator[torch.Tensor]:
     """Yield training pictures, evenly spread, as many as are looked at."""
-    places = np.linspace(0, len(train) - 1, min(len(train), FIT_PICTURES)).astype(int)
-    for index in train[places].tolist():
+    for index in spread(train, FIT_PICTURES).tolist():
         yield scenes.picture(dataset, index)
+
+
+def spread(train: Indices, most: int) -> Indices:
+    """Return so many of the training pictures at most, evenly spread."""
+    return train[np.linspace(0, len(train) - 1, min(len(train), most)).astype(int)]
