@@ -35,9 +35,11 @@ def facts_of(
     } | task.export_facts(parts)
 
 
-def normalisation(task: Task) -> dict[str, Any]:
-    """Return how pictures are normalised, which weights alone do not say."""
-    return {key: task.state[key].tolist() for key in ("mean", "std") if key in task.state}
+def beside_weights(task: Task) -> dict[str, Any]:
+    """Return what weights alone do not say: how pictures are normalised, and anchors."""
+    state = task.state
+    found = {key: state[key].tolist() for key in ("mean", "std") if key in state}
+    return found | ({"anchors": state["anchors"]} if "anchors" in state else {})
 
 
 def target_of(kind: str, wanted: str | Path | None, usual: Path) -> Path:
@@ -80,7 +82,7 @@ def export(
     say(f"writing {facts['network']} as {kind}")
     with replacing(path) as temporary:
         if kind == "safetensors":
-            write_weights(parts.network, facts | normalisation(task), temporary)
+            write_weights(parts.network, facts | beside_weights(task), temporary)
             file = by_weights(task, renew(), temporary, held, context)
         else:
             try:

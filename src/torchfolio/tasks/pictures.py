@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -78,12 +78,9 @@ class Pictures:
     def inherit(self, state: dict[str, Any]) -> list[str]:
         """Normalise as another run does, where its pictures have the same channels (and size)."""
         size, channels = self.state["size"], self.state["channels"]
-        mean, std = state.get("mean"), state.get("std")
-        if mean is None or tuple(mean.shape) not in ((channels, 1, 1), (channels, size, size)):
-            return []
-        self.state |= {"mean": mean, "std": std}
         self._normal = {}
-        return ["normalised as the run that the weights come from (--normalize overrules)"]
+        shapes = (channels, 1, 1), (channels, size, size)
+        return inherit_normalisation(self.state, state, *shapes)
 
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
         """Return pictures at the network's size, without anything random."""
@@ -266,6 +263,20 @@ class ReadPictures(Pictures):
 
     def normalised(self, images: Tensor) -> Tensor:
         return images
+
+
+def inherit_normalisation(
+    state: dict[str, Any], source: Mapping[str, Any], *shapes: tuple[int, ...]
+) -> list[str]:
+    """Take mean and deviation from the state of another run, where they have one of the shapes.
+
+    Returns what was done in words, a line or none.
+    """
+    mean, std = source.get("mean"), source.get("std")
+    if mean is None or tuple(mean.shape) not in shapes:
+        return []
+    state |= {"mean": mean, "std": std}
+    return ["normalised as the run that the weights come from (--normalize overrules)"]
 
 
 def unit(images: Tensor) -> Tensor:

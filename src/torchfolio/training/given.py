@@ -57,8 +57,8 @@ def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what weights tell of their run: its preprocessing, and the arguments of its network.
 
     They are a run folder, or a file of weights that ``folio export`` wrote, which tells as much as
-    a new head and pictures need: classes, size, channels and normalisation. Of other files nothing
-    is known.
+    a new head and pictures need: classes, size, channels, normalisation and anchors. Of other files
+    nothing is known.
     """
     if (Path(weights) / "recipe.toml").is_file():
         folder = RunFolder.open(weights)
@@ -68,7 +68,9 @@ def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     try:
         [takes] = facts["inputs"]
-        state = {key: takes[key] for key in ("size", "channels", "depth", "resize", "fill")}
+        state = {key: takes[key] for key in ("size", "channels", "depth")}
+        state |= {key: takes[key] for key in ("resize", "fill") if key in takes}
+        state |= {"anchors": facts["anchors"]} if "anchors" in facts else {}
         state |= {key: torch.tensor(facts[key], dtype=torch.float32) for key in ("mean", "std")}
         return state | {"classes": list(facts["classes"])}, dict(facts["settings"])
     except (KeyError, TypeError, ValueError) as error:

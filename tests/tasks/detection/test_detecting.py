@@ -116,3 +116,24 @@ def test_answers_are_boxes_in_every_form(
 def test_a_size_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="image-size is 100; yolov3_tiny takes multiples of 32"):
         torchfolio.train("yolov3_tiny", "digit-boxes", out=tmp_path / "run", image_size=100)
+
+
+@pytest.mark.slow
+def test_given_weights_bring_normalisation_and_anchors(trained: Run, tmp_path: Path) -> None:
+    """From the run, and from its exported weights; --anchors and --normalize overrule them."""
+    from torchfolio.training.start import prepare
+
+    known = trained.folder.preprocessing()
+    anchors = [[tuple(pair) for pair in group] for group in known["anchors"]]
+    file = trained.export("safetensors", tmp_path / "net.safetensors")["file"]
+    for weights in (trained.path, file):
+        settings = {"weights": str(weights), "image_size": 96}
+        start = prepare("yolov3_tiny", "digit-boxes", settings)
+        network = start.task.parts(start.card).network
+        assert network.anchors == tuple(tuple(group) for group in anchors)
+        assert torch.equal(start.task.state["mean"], known["mean"])
+        start = prepare("yolov3_tiny", "digit-boxes", settings | {"anchors": "paper"})
+        coarse = ((81, 82), (135, 169), (344, 319))  # of yolov3-tiny.cfg
+        assert start.task.parts(start.card).network.anchors[0] == coarse
+    start = prepare("yolov2", "digit-boxes", {"weights": str(trained.path), "transfer": "none"})
+    assert len(start.task.parts(start.card).network.anchors) == 5

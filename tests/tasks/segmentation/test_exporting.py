@@ -25,6 +25,7 @@ from torchfolio.tasks.segmentation.asking import ask, how_tiled
 from torchfolio.tasks.segmentation.export import Segmenter, sides_of
 from torchfolio.tasks.segmentation.mask_answers import MaskAnswers, MaskRow, Scene
 from torchfolio.tasks.segmentation.options import SegmentationAnswerOptions
+from torchfolio.training.start import prepare
 
 SETTINGS = {"device": "cpu", "threads": 1, "workers": 0, "epochs": 4, "lr": 0.004, "batch_size": 4}
 
@@ -82,6 +83,17 @@ def same_row(row: dict[str, Any], other: dict[str, Any], whole: bool) -> None:
         assert (other.probabilities is not None) == whole
         if whole:
             assert np.abs(row.probabilities - other.probabilities).max() < 2e-3  # float16
+
+
+def test_exported_weights_bring_their_normalisation(trained: Run, tmp_path: Path) -> None:
+    file = trained.export("safetensors", tmp_path / "net.safetensors")["file"]
+    data = trained.recipe.data["path"]
+    for weights in (trained.path, file):
+        settings: dict[str, Any] = {"weights": str(weights), "set": {"depth": 2, "width": 4}}
+        start = prepare("unet_bn", data, settings | {"test_split": 0.6, "val_split": 0.2})
+        assert torch.equal(start.task.state["mean"], trained.folder.preprocessing()["mean"])
+        start = prepare("unet_bn", data, settings | {"normalize": "none"})
+        assert start.task.state["mean"].tolist() == [[[0]]]
 
 
 def test_a_file_that_says_other_masks_is_not_written(

@@ -34,6 +34,7 @@ from torchfolio.tasks.detection.suppression import (
     found_in,
     same,
 )
+from torchfolio.tasks.pictures import inherit_normalisation
 
 
 @dataclass
@@ -96,6 +97,15 @@ class ObjectDetection(Task):
         self.state = self.pictures.state
         return lines
 
+    def inherit(self, state: dict[str, Any], asked: frozenset[str]) -> list[str]:
+        lines = []
+        if "normalize" not in asked:
+            lines += inherit_normalisation(self.state, state, (self.state["channels"], 1, 1))
+        if "anchors" not in asked and "anchors" in state:
+            self.state["anchors"] = state["anchors"]
+            lines.append("anchors of the run that the weights come from (--anchors overrules)")
+        return lines
+
     def parts(self, card: Card, **arguments: Any) -> Parts:
         decided = {"num_classes": len(self.state["classes"]), "in_channels": self.state["channels"]}
         for name in (decided.keys() | {"image_size"}) & arguments.keys():
@@ -105,13 +115,21 @@ class ObjectDetection(Task):
             )
         size = (self.state["size"], self.state["size"])
         network: Any = build(card.name, **decided, image_size=size, **arguments)
-        if self.options.anchors == "data":
-            if not hasattr(network, "set_anchors"):
-                raise RequestError(f"anchors = data: {card.name} has no anchors that can be set.")
-            if "anchors" not in self.state:
-                self.state["anchors"] = anchors_of(self.state, *network.anchor_shape)
-            network.set_anchors(self.state["anchors"])
+        self.set_anchors(card, network)
         return Parts(network=network)
+
+    def set_anchors(self, card: Card, network: Any) -> None:
+        """Give a network the anchors that follow the data, or those of given weights."""
+        if self.options.anchors == "data" and not hasattr(network, "set_anchors"):
+            raise RequestError(f"anchors = data: {card.name} has no anchors that can be set.")
+        shape = getattr(network, "anchor_shape", None)
+        known = self.state.get("anchors")
+        if known is not None and (len(known), len(known[0])) != shape:
+            del self.state["anchors"]  # of weights of another network
+        if "anchors" not in self.state and self.options.anchors == "data":
+            self.state["anchors"] = anchors_of(self.state, *network.anchor_shape)
+        if "anchors" in self.state:
+            network.set_anchors(self.state["anchors"])
 
     # Training
 

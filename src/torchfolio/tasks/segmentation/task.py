@@ -19,6 +19,7 @@ from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import Context, Evaluation, Meter, Parts, Step, Task
 from torchfolio.tasks.class_scores import page_loss
+from torchfolio.tasks.pictures import inherit_normalisation
 from torchfolio.tasks.segmentation import losses
 from torchfolio.tasks.segmentation.asking import Answer, ask, how_tiled, normalised
 from torchfolio.tasks.segmentation.export import Segmenter, sides_of
@@ -85,6 +86,11 @@ class SemanticSegmentation(Task):
         self.scenes, lines = plan_scenes(card, dataset, train, self.options)
         self.state = self.scenes.state
         return lines
+
+    def inherit(self, state: dict[str, Any], asked: frozenset[str]) -> list[str]:
+        if "normalize" in asked:
+            return []
+        return inherit_normalisation(self.state, state, (self.state["channels"], 1, 1))
 
     def parts(self, card: Card, **arguments: Any) -> Parts:
         decided = {
