@@ -154,8 +154,8 @@ def test_awkward_public_files_are_read_as_by_the_run(depth: int, public_data: Pa
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    with pytest.raises(DataError, match=r"shape \(2, 2, 4\) and type uint8 is no picture"):
-        fitting.opened(np.zeros((2, 2, 4), np.uint8), 8)
+    with pytest.raises(DataError, match=r"shape \(2, 2, 600\) and type uint8 is no picture"):
+        fitting.opened(np.zeros((2, 2, 600), np.uint8), 8)
     with pytest.raises(DataError, match="values that are not from 0 to 1"):
         fitting.opened(np.full((2, 2), 1.5), 8)
 

@@ -244,7 +244,8 @@ def facts_line(dataset: "Dataset") -> str:
         f"{h} x {w}" for h, w in (facts["size_min"], facts["size_median"], facts["size_max"])
     )
     size = low if facts["uniform"] else f"{low} to {high}, median {middle}"
-    channels = "grey" if facts["channels"] == 1 else "colour"
+    count = facts["channels"]
+    channels = {1: "grey", 3: "colour"}.get(count, f"{count} channels")
     return f"{size} pixels (height x width), {channels}, {facts['depth']} bits"
 
 

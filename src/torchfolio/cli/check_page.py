@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from torchfolio.cli.check import SETS, facts_line, label_lines, split_counts, without_label
+from torchfolio.data.bands import to_look_at
 from torchfolio.data.check import KINDS, label_sets
 from torchfolio.data.check_boxes import BOXED, relative_sizes
 from torchfolio.data.check_masks import MASKED
@@ -230,12 +231,9 @@ def _short(dataset: "Dataset", index: int) -> str:
 
 
 def _pixels(dataset: "Dataset", index: int) -> "NDArray[np.uint8]":
-    """Return the pixels of a record's picture (height, width[, 3])."""
+    """Return the pixels of a record's picture (height, width, 3)."""
     records: Any = dataset.records
-    pixels: NDArray[Any] = records.pixels(index)
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    return np.ascontiguousarray(to_look_at(records.pixels(index)))
 
 
 def _picture(dataset: "Dataset", index: int, caption: str) -> Picture:

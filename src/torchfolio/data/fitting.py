@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.bands import MOST, as_colours, require_channels
 from torchfolio.data.images import Pixels, decode
 from torchfolio.errors import DataError
 
@@ -46,11 +47,12 @@ def fitted(pixels: Pixels, takes: Mapping[str, Any]) -> Pixels:
 def checked(array: NDArray[Any]) -> Pixels:
     """Return an array as (height, width, channels), or say why it is no picture."""
     pixels = array[..., None] if array.ndim == 2 else array
-    shape = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
+    shape = pixels.ndim == 3 and 0 < pixels.shape[2] <= MOST and pixels.size > 0
     if not shape or pixels.dtype not in (np.uint8, np.float32, np.float64):
         raise DataError(
             f"An array of shape {array.shape} and type {array.dtype} is no picture: expected "
-            "(height, width) or (height, width, 1 or 3), uint8 from 0 to 255 or floats from 0 to 1."
+            "(height, width) or (height, width, channels), uint8 from 0 to 255 or floats from 0 "
+            "to 1."
         )
     if pixels.dtype == np.uint8:
         return pixels
@@ -67,7 +69,11 @@ def at_depth(pixels: Pixels, depth: int) -> Pixels:
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Return pixels (height, width, 1 or 3) with 1 channel (grey) or 3."""
+    """Return pixels (height, width, channels) with 1 channel (grey), 3, or their own."""
+    if pixels.shape[-1] == channels:
+        return pixels
+    require_channels(pixels.shape[-1], channels)
+    pixels = pixels[..., : as_colours(pixels.shape[-1])]
     if pixels.shape[-1] == channels:
         return pixels
     if channels == 3:

@@ -13,6 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from torchfolio.data.bands import (
+    ARRAY,
+    TIFF,
+    as_colours,
+    is_deep,
+    read_array,
+    read_tiff,
+    require_channels,
+    scaled,
+)
 from torchfolio.errors import DataError
 
 Pixels = NDArray[Any]
@@ -42,6 +52,9 @@ DAMAGED_NOTES = (
     SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, ArithmeticError,
 )  # fmt: skip
 
+EXTRA_SAMPLES = 338  # TIFF's tag of what bands beyond colours are: 0 is unspecified
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the first bytes, of BigTIFF too
+
 GREY_MODES = frozenset(("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
 DEEP_MODES = frozenset(("I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
 
@@ -54,7 +67,8 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
     """Read a picture upright, over white, as an array of shape (height, width, channels).
 
     ``channels`` is 1 or 3; ``None`` follows the file. ``depth`` 8 gives uint8, ``depth`` 16
-    gives float32 in [0, 1]. The rules:
+    gives float32 in [0, 1]. Arrays (.npy) and TIFF files of several bands have any number of
+    channels (:mod:`torchfolio.data.bands`), of which 3 are the first three. The rules:
 
     - Orientation from EXIF or XMP is applied. Of an animation or several pages, the first.
     - Transparency (alpha, a palette's, a transparent colour) lies over white.
@@ -69,7 +83,11 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
     path = source if isinstance(source, Path) else None
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
-        with opened_image(data, path.suffix.lower() if path is not None else "") as image:
+        suffix = path.suffix.lower() if path is not None else ""
+        bands = of_bands(data, suffix)
+        if bands is not None:
+            return _chosen(bands, channels, depth)
+        with opened_image(data, suffix) as image:
             return _array(upright(image), channels, depth)
     except DataError as error:
         raise type(error)(f"{path or 'the picture'}: {error}.") from error
@@ -83,6 +101,9 @@ def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
     Errors are as of :func:`decode`, without the path. A JPEG is read to its end, but only an
     eighth of its detail is worked out, which takes half the time.
     """
+    bands = of_bands(data, suffix)
+    if bands is not None:
+        return *bands.shape, is_deep(bands)
     with opened_image(data, suffix) as image:
         if image.format != "JPEG":
             turned = upright(image)
@@ -95,6 +116,38 @@ def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
         return (
             (width, height, channels, False) if _lies(image) else (height, width, channels, False)
         )
+
+
+def of_bands(data: bytes, suffix: str) -> NDArray[Any] | None:
+    """Return a picture of any number of channels, as its values are; ``None`` for another."""
+    if suffix == ARRAY and data:
+        return read_array(data)
+    if suffix not in TIFF or not data:
+        return None
+    try:
+        with _quiet(), _open(data, suffix) as image:
+            extra = image.tag_v2.get(EXTRA_SAMPLES, ())  # type: ignore[attr-defined]
+            if image.mode != "RGB" or set(extra) != {0}:  # bands that are no transparency
+                return None
+    except NotAnImageError:
+        if not data.startswith(TIFF_MARKS):
+            raise
+    except Exception:  # which whoever reads it on meets and names
+        return None
+    return read_tiff(data)
+
+
+def _chosen(bands: NDArray[Any], channels: int | None, depth: int) -> Pixels:
+    """Return the values of bands, and as many of them as are wanted."""
+    count = bands.shape[2]
+    if channels is None or channels == count:
+        return scaled(bands, depth)
+    require_channels(count, channels)
+    bands = bands[..., : as_colours(count)]
+    if channels == 3 or bands.shape[2] == 1:
+        return _repeat(scaled(bands, depth), channels)
+    mixed = scaled(bands, 16) @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.rint(mixed * 255).astype(np.uint8)[..., None] if depth == 8 else mixed[..., None]
 
 
 @contextmanager
@@ -161,6 +214,7 @@ def _orientation(image: Image.Image) -> Any:
 def _array(image: Image.Image, channels: int | None, depth: int) -> Pixels:
     if channels is None:
         channels = natural_channels(image)
+    require_channels(natural_channels(image), channels)
     if image.mode in DEEP_MODES:
         values = _deep(image)  # (height, width), in [0, 1]
         if depth == 8:

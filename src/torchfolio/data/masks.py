@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.bands import ARRAY, read_array
 from torchfolio.data.folders import counted, listing
 from torchfolio.data.images import opened_image, upright
 from torchfolio.errors import DataError, RequestError
@@ -95,6 +96,8 @@ def read_mask(data: bytes, suffix: str = "", kind: Kind | None = None) -> tuple[
     that is transparent in places, the transparency is the mask. ``kind`` asks for grey values or
     colours whatever the file holds. Raises ``DataError``.
     """
+    if suffix == ARRAY:
+        return as_kind(array_mask(read_array(data)), kind), kind or "grey", False
     with opened_image(data, suffix) as opened:
         lossy = opened.format == "JPEG"
         image = upright(opened)
@@ -111,6 +114,17 @@ def read_mask(data: bytes, suffix: str = "", kind: Kind | None = None) -> tuple[
     if kind == "grey" or (kind is None and (red == green).all() and (green == blue).all()):
         return (299 * red + 587 * green + 114 * blue + 500) // 1000, "grey", lossy
     return (red << 16) + (green << 8) + blue, "colour", lossy
+
+
+def array_mask(values: NDArray[Any]) -> Raw:
+    """Return the values of a mask in an array: whole numbers, one channel."""
+    whole = values.astype(np.int32)
+    if values.shape[2] != 1 or (whole != values).any():
+        shape = "x".join(map(str, values.shape))
+        raise DataError(
+            f"an array {shape} of {values.dtype} is no mask: one channel of whole numbers is one"
+        )
+    return whole[..., 0]
 
 
 def as_kind(values: Raw, kind: Kind | None) -> Raw:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from torchfolio.data.bands import to_look_at
 from torchfolio.data.dataset import Indices, Progress
 from torchfolio.data.images import Pixels
 from torchfolio.data.scan import READERS
@@ -54,11 +55,9 @@ def look(pixels: Callable[[int], Pixels], count: int, progress: Progress | None 
 
 def grey(pixels: Pixels) -> Image.Image:
     """Return a picture (height, width, channels), uint8 or float32 in [0, 1], as 8-bit grey."""
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    if pixels.shape[2] == 1:
+    if pixels.shape[2] == 1 and pixels.dtype == np.uint8:
         return Image.fromarray(pixels[..., 0])
-    return Image.fromarray(pixels).convert("L")
+    return Image.fromarray(np.ascontiguousarray(to_look_at(pixels))).convert("L")
 
 
 def difference_hash(picture: Image.Image) -> np.uint64:

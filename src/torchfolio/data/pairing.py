@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from torchfolio.data.bands import ARRAY
 from torchfolio.data.folders import SPLIT_OF, entries
 from torchfolio.data.images import SUFFIXES
 
@@ -217,7 +218,8 @@ def pair_beside(files: Sequence[str]) -> Pairs:
 
 def is_picture(path: str) -> bool:
     """Return whether a file is named as a picture."""
-    return PurePosixPath(path).suffix.lower() in SUFFIXES
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix in SUFFIXES or suffix == ARRAY
 
 
 def is_mask(path: str) -> bool:

@@ -34,7 +34,7 @@ class ImageFiles:
         self.names = list(names)  # relative to the root, with "/"
         self.sizes = sizes  # (count, 2): height and width
         self._digests = digests
-        self._channels = channels  # (count,): 1 if grey by the file's format, else 3
+        self._channels = channels  # (count,): 1 if grey by the file's format, 3 if colour, or more
         self._deep = deep  # (count,): more than 8 bits a value
         read_as = self.facts()
         self.channels, self.depth = read_as["channels"], read_as["depth"]

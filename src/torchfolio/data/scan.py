@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torchfolio.data.images import SUFFIXES, NotAnImageError, examine
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.errors import DataError
 
-FORMAT = "scan 3"  # of a cache entry; a new number makes old entries unread
+FORMAT = "scan 4"  # of a cache entry; a new number makes old entries unread
 BETWEEN = "\0"  # parts the texts of a cache entry
 BATCH = 16  # files that a thread takes at once
 LOOKS = 256  # files whose size and time a thread asks for at once
@@ -49,9 +49,23 @@ class Scan:
             [self.errors[row] for row in rows],
         )
 
+    def in_colours(self) -> "Scan":
+        """Return the table with 1 or 3 channels, where pictures have others."""
+        channels = np.where(self.channels > 2, 3, np.minimum(self.channels, 1))
+        return replace(self, channels=channels)
 
-def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | None = None) -> Scan:
+
+def scan(
+    root: Path,
+    names: Sequence[str],
+    reader: str,
+    progress: Progress | None = None,
+    *,
+    bands: bool = False,
+) -> Scan:
     """Decode every file below ``root`` once, in threads, and say what it is.
+
+    Pictures of more channels than colour count as colour unless ``bands`` are wanted.
 
     What an earlier scan found of a file is used again where its path, size and time of change
     are the same; it is kept in the cache folder, under the folder and the reader's name.
@@ -74,7 +88,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
     if missing:
         _save(key, names, table)
     facts = table.facts
-    return Scan(
+    scanned = Scan(
         names=list(names),
         sizes=facts[:, :2],
         channels=facts[:, 2],
@@ -82,6 +96,7 @@ def scan(root: Path, names: Sequence[str], reader: str, progress: Progress | Non
         digests=table.digests,
         errors=table.errors,
     )
+    return scanned if bands else scanned.in_colours()
 
 
 @dataclass

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from torchfolio.data import transforms
+from torchfolio.data.bands import as_colours, require_channels
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.feed import Feed
@@ -285,7 +286,11 @@ def unit(images: Tensor) -> Tensor:
 
 
 def with_channels(picture: Tensor, channels: int) -> Tensor:
-    """Return a picture (..., 1 or 3, height, width) with 1 channel (grey) or 3."""
+    """Return a picture (..., channels, height, width) with 1 channel (grey), 3, or its own."""
+    if picture.shape[-3] == channels:
+        return picture
+    require_channels(picture.shape[-3], channels)
+    picture = picture[..., : as_colours(picture.shape[-3]), :, :]
     if picture.shape[-3] == channels:
         return picture
     if channels == 3:

@@ -52,6 +52,7 @@ from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option, plain
 
 KIND = "semantic-segmentation"
+COLOURED = 3  # channels: of pictures that have more, all must have as many
 TOLD = 3  # places of pictures and masks that are said
 LEAST_GROUPS = 5  # of names or folders of pictures, from which on they are groups
 MOST_NAMES = 0.9  # of all: how many must be of a series
@@ -294,8 +295,9 @@ def sound_pairs(
 ) -> Sound:
     """Find pictures and masks, and name in ``problems`` those that cannot be used."""
     pairs, how = find_pairs(root, problems)
-    pictures = scan(root, pairs.images, reader, progress)
+    pictures = scan(root, pairs.images, reader, progress, bands=True)
     masks = examine_masks(root, pairs)
+    most = int(pictures.channels.max(initial=0))
     keep = []
     for row, name in enumerate(pairs.images):
         error = pictures.errors[row]
@@ -306,6 +308,9 @@ def sound_pairs(
             problems.append(masks[row])
         elif problem := differing(files, masks[row], pictures.sizes[row]):
             problems.append(problem)
+        elif most > COLOURED and pictures.channels[row] != most:
+            text = f"{pictures.channels[row]} channels; the others have {most}"
+            problems.append(Problem(name, text))
         else:
             keep.append(row)
     return Sound(pairs, how, pictures, masks, keep)

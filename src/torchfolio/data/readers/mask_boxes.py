@@ -102,7 +102,7 @@ class MaskBoxes(ImageMasks):
             reader=self,
             path=path,
             root=root,
-            scan=found.scan_of_kept(),
+            scan=found.scan_of_kept().in_colours(),
             annotated=annotated,
             classes=classes,
             problems=problems,

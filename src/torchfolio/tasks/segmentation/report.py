@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from torchfolio.data.bands import to_look_at
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import BACKGROUND, IGNORE
 from torchfolio.evaluation.classification_report import range_text, value_text
@@ -274,7 +275,4 @@ def galleries(
 def shown_picture(dataset: Dataset, index: int) -> NDArray[np.uint8]:
     """Return a picture as it is (height, width, 3)."""
     records: Any = dataset.records
-    pixels = records.pixels(index, 8)
-    if pixels.dtype != np.uint8:
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(to_look_at(records.pixels(index, 8)))
