@@ -12,6 +12,7 @@ from benchmarks.chart import bars
 from benchmarks.process import ROOT
 from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.tables import (
+    average_precision,
     canonical,
     decoding,
     growth,
@@ -69,6 +70,7 @@ python -m benchmarks.schedules time_mnist           schedules of the time to acc
 python -m benchmarks.growth                         time and memory as the data grow
 python -m benchmarks.kept_memory                    malloc that keeps what a step frees
 python -m benchmarks.decoding                       what one JPEG costs, part by part
+python -m benchmarks.average_precision              COCO's figures beside pycocotools
 python -m benchmarks.load                           very many pictures, classes, a slow disk
 python -m benchmarks.page                           this page
 ```
@@ -99,6 +101,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += growth(folder.parent / "growth")
     lines += kept_memory(folder.parent / "kept_memory")
     lines += decoding(folder.parent / "decoding")
+    lines += average_precision(folder.parent / "average_precision")
     lines += load(docs / "results" / "load.json")
     lines += [FINDINGS.read_text(encoding="utf-8"), AGAIN]
     (docs / "performance.md").write_text("\n".join(lines), encoding="utf-8")

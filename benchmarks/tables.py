@@ -54,6 +54,10 @@ step frees (`torchfolio.training.malloc`), or is left alone: `python -m benchmar
 DECODING = """\
 A JPEG of 500x375, CPU time of one thread, the parts in turn: `python -m benchmarks.decoding`.
 """
+PRECISION_OF_BOXES = """\
+COCO's twelve numbers from arrays of boxes, as a run computes them after every epoch, beside
+pycocotools, in turn in one process: `python -m benchmarks.average_precision`.
+"""
 GROWTHS = {
     "time": "Seconds of an epoch of LeNet-5 at batch 64, with its validation",
     "memory": "MiB that a training on JPEGs of 500x375 holds at most, and what of it is anonymous",
@@ -249,6 +253,27 @@ def decoding(folder: Path) -> list[str]:
         rows = [f"| {row['part']} | {row['milliseconds']:.2f} |" for row in found["parts"]]
         about = f"{found['hardware']}, {found['rounds']} rounds, {found['began'][:10]}:"
         lines += [about, "", "| part | ms |", "|---|---|", *rows, ""]
+    return lines
+
+
+def average_precision(folder: Path) -> list[str]:
+    """Return the table of ``benchmarks.average_precision``, for each hardware."""
+    lines = ["## Average precision", "", PRECISION_OF_BOXES] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        heads = ("pictures", "classes", "objects", "detections")
+        columns = (*heads, "ours, s", "pycocotools, s", "ours / it", "largest difference")
+        lines += [f"{found['hardware']}, {found['began'][:10]}:", ""]
+        lines += ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+        for row in found["rows"]:
+            own, other = row["seconds"]["ours"], row["seconds"]["pycocotools"]
+            ratio = statistics.median(a / b for a, b in zip(own, other, strict=True))
+            cells = [f"{row[each]:,}" for each in heads]
+            cells += [f"{statistics.median(each):.3f}" for each in (own, other)]
+            lines.append(
+                "| " + " | ".join([*cells, f"{ratio:.3f}", f"{row['difference']:.1g}"]) + " |"
+            )
+        lines.append("")
     return lines
 
 

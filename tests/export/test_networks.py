@@ -34,9 +34,9 @@ QUICK: dict[str, dict[str, Any]] = {
 # Forms that differ in more than their depth or width; tools/exactness.py exports all the others.
 FORMS = (
     "mlp_bn", "maxout_mlp", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet50_v1",
-    "resnet50_plain", "resnet20_b", "resnet20_plain", "alexnet_2012", "vgg11_bn",
+    "resnet20_b", "resnet20_plain",
     "googlenet_aux", "googlenet_original", "densenet121", "densenet100_k12_bc",
-    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official", "vit_s_32",
+    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official",
 )  # fmt: skip
 IN_TORCH = ("resnet20", "capsnet")
 NEAR = 2e-5  # of a probability
