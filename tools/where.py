@@ -71,6 +71,16 @@ WHERE = {
         "--batch-size 4 --threads 1",
         figures=CLASSES,
     ),
+    "volumes": Training(
+        "Sarcomas in CT, MRI and PET, volumes", "U-Net, batch norm",
+        f"unet_bn {{data}}/volumes/sts_nifti {SMALL} --image-size 96 --epochs 15 --batch-size 4 "
+        "--threads 1",
+        note="Four volumes are too few for a figure; the test one is of another patient or kind of "
+        "picture than those of training. `folio predict RUN VOLUME --pictures OUT` writes masks "
+        "with the geometry of the volume; `folio check DATA/volumes/pydicom_files` names each "
+        "faulty file.",
+        figures=MASKS,
+    ),
     "bccd_yolo": Training(
         "Blood cells", "YOLOv3, small form",
         "yolov3_tiny {data}/bccd_voc --recipe modern --image-size 256 --epochs 20 --batch-size 8 "

@@ -20,7 +20,7 @@ from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
 from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
-from torchfolio.tasks.drawing import drawn
+from torchfolio.tasks.drawing import drawn, require_pictures
 from torchfolio.tasks.registry import find_task
 from torchfolio.training.damage import load_state
 from torchfolio.training.device import computes_bf16, configure, moved, resolve_device
@@ -537,6 +537,7 @@ class Run:
             self._answering = (context, task.answering(parts, context))
         parts = self._answering[1]
         options: Any = read_options(task.AnswerOptions, settings, "the settings")
+        require_pictures(options, pictures)
         rows = task.answer(parts, list(inputs), context, options)
         return rows if pictures is None else drawn(task, rows, Path(pictures))
 

@@ -134,7 +134,7 @@ def count(labels: Indices, side: Indices, classes: int) -> Indices:
 
 def problem_kind(problem: Problem) -> str:
     """Return "note" for what concerns no single bad file, "file" otherwise."""
-    return "note" if problem.path == "." or "ignored" in problem.problem else "file"
+    return "note" if problem.path == "." else "file"
 
 
 def _exact(

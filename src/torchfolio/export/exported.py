@@ -13,7 +13,7 @@ from torchfolio.errors import FolioError, RequestError
 from torchfolio.export.engines import Engine, OnnxEngine, TorchEngine
 from torchfolio.export.facts import format_of, read_facts
 from torchfolio.options import read_options
-from torchfolio.tasks.drawing import drawn
+from torchfolio.tasks.drawing import drawn, require_pictures
 from torchfolio.tasks.registry import find_answers
 
 VALUES = 8 * 3 * 224 * 224  # input values of a batch, as in torchfolio.tasks.outputs
@@ -72,6 +72,7 @@ class Exported:
                 f"{self.path} answers on the CPU; device is {device!r}. Leave --device out."
             )
         options: Any = read_options(self.answers.Options, settings, "the settings")
+        require_pictures(options, pictures)
         self.answers.prepare(options)
         rows = (
             self.answers.row(item, found, options, taken)

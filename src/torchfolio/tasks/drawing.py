@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from torchfolio.errors import FolioError
+from torchfolio.errors import FolioError, RequestError
 
 
 class Draws(Protocol):
@@ -24,6 +24,15 @@ def drawn(task: Draws, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator
             written = task.picture(row, folder)
             row["picture"] = str(written) if written else None
         yield row
+
+
+def require_pictures(options: Any, folder: Any) -> None:
+    """Raise where files are wanted that lie beside the pictures, and no folder is named."""
+    if getattr(options, "forms", "") and folder is None:
+        raise RequestError(
+            f"forms is {options.forms}: such files lie beside the drawn pictures, and no folder is "
+            "named. Add --pictures FOLDER."
+        )
 
 
 def make_folder(folder: Path, flag: str) -> None:

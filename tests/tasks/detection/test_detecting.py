@@ -110,7 +110,9 @@ def test_answers_are_boxes_in_every_form(
     (none,) = list(trained.predict([picture], threshold=1.0))
     assert none["prediction"] == "nothing"
     with pytest.raises(RequestError, match="forms has 'voc'"):
-        list(trained.predict([picture], forms="voc"))
+        list(trained.predict([picture], forms="voc", pictures=tmp_path / "voc"))
+    with pytest.raises(RequestError, match="Add --pictures"):
+        trained.predict([picture], forms="yolo")
 
 
 def test_a_size_that_does_not_fit_is_named(tmp_path: Path) -> None:

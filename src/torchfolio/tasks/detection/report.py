@@ -25,7 +25,7 @@ from torchfolio.tasks.detection.suppression import USUAL
 from torchfolio.tasks.outputs import outputs
 
 MOVED = 5  # pictures that are shown as training saw them
-SHOWN = 9  # pictures of a gallery
+SHOWN = 10  # pictures of a gallery
 SIDE = 420  # pixels of the longer side of one
 FOUND, MISSED, ALARM = (0, 158, 115), (230, 159, 0), (213, 94, 0)  # Okabe and Ito's colours
 
