@@ -21,8 +21,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from tools.origin import machine
+from torchfolio import create
 from torchfolio.networks.summary import summarise
-from torchfolio.run import create
 
 SECONDS = 0.5  # for each shape
 SIDES = {"cpu": (512, 1024), "cuda": (4096, 8192)}

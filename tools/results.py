@@ -66,7 +66,8 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     arguments = training.arguments.format(data=data, source=source).split()
     start = time.perf_counter()
     result = folio("train", *arguments, "--seed", str(seed), "--out", str(target))
-    plain = result["details"].get("plain_threshold")
+    measured = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
+    plain = measured["details"].get("plain_threshold")
     entry = {
         "seed": seed,
         "command": training.command(seed),

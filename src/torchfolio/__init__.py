@@ -20,22 +20,24 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from torchfolio.data.readers import open_data
     from torchfolio.ensembles.making import ensemble
     from torchfolio.errors import FolioError, RequestError
     from torchfolio.folds.folder import Folds
     from torchfolio.folds.training import train
     from torchfolio.networks.catalogue import list_networks
-    from torchfolio.run import Run, create, open_data
+    from torchfolio.networks.creation import create
+    from torchfolio.run import Run
 
 _HOMES = {
     "FolioError": "torchfolio.errors",
     "Folds": "torchfolio.folds.folder",
     "RequestError": "torchfolio.errors",
     "Run": "torchfolio.run",
-    "create": "torchfolio.run",
+    "create": "torchfolio.networks.creation",
     "ensemble": "torchfolio.ensembles.making",
     "list_networks": "torchfolio.networks.catalogue",
-    "open_data": "torchfolio.run",
+    "open_data": "torchfolio.data.readers",
     "train": "torchfolio.folds.training",
 }
 

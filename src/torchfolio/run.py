@@ -1,4 +1,4 @@
-"""The Python interface: ``create``, ``open_data``, ``train`` and ``Run``."""
+"""``train``, and ``Run``: what was trained."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +13,8 @@ from torch import nn
 from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.readers import find_reader, open_dataset
+from torchfolio.data.readers import find_reader, open_data
 from torchfolio.errors import FolioError, PeerError, RequestError, unknown
-from torchfolio.networks.build import build
-from torchfolio.networks.catalogue import find_card
-from torchfolio.networks.weights import imagenet_weights, load_weights, read_weights
 from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn, require_pictures
@@ -28,6 +25,7 @@ from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.measure import measuring_batch
+from torchfolio.training.numbering import new_run
 from torchfolio.training.processes import joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, data_of, make_loop, make_task, prepare, reopen
@@ -35,45 +33,6 @@ from torchfolio.training.start import Start, data_of, make_loop, make_task, prep
 if TYPE_CHECKING:
     from torchfolio.export.check import Held
     from torchfolio.tasks.image_features import Vectors
-
-
-def create(
-    name: str,
-    *,
-    num_classes: int | None = None,
-    in_channels: int | None = None,
-    weights: str | Path | None = None,
-    **arguments: Any,
-) -> nn.Module:
-    """Build a network by its name: a plain ``nn.Module`` with float32 parameters on the CPU.
-
-    ``weights`` is a weight file, a run folder, or "imagenet" (downloaded through torchvision; the
-    network then takes colour pictures normalised as ImageNet's, as torchvision's does). Other
-    arguments are those of the network's page. Raises ``RequestError`` for an unknown name or
-    argument, ``FolioError`` for weights that do not fit.
-    """
-    card = find_card(name)
-    if weights == "imagenet" and in_channels in (None, 3):
-        arguments = card.weights_arguments | arguments
-    network = build(name, num_classes=num_classes, in_channels=in_channels, **arguments)
-    if weights is not None:
-        tensors = imagenet_weights(card) if weights == "imagenet" else read_weights(weights)
-        load_weights(network, tensors)
-    return network
-
-
-def open_data(
-    path: str | Path,
-    *,
-    reader: str | None = None,
-    on_error: str = "skip",
-    download: bool = False,
-    **reader_options: Any,
-) -> Dataset:
-    """Read data of any kind that a reader recognises: a path, or a name such as "digits"."""
-    return open_dataset(
-        path, reader=reader, reader_options=reader_options, on_error=on_error, download=download
-    )
 
 
 def train(
@@ -129,30 +88,6 @@ def train(
             world.wait()
             watcher.prepared(start, folder.path)
             return fit(folder, start, loop, watcher, report)
-
-
-def new_run(start: Start) -> RunFolder:
-    """Make a run in the first free ``runs/<network>-<data>-<n>``."""
-    return RunFolder.create(free_folder(start))
-
-
-def free_folder(start: Start) -> Path:
-    """Make the first free ``runs/<network>-<data>-<n>``."""
-    return numbered_folder(f"{start.card.name}-{start.dataset.name}")
-
-
-def numbered_folder(name: str) -> Path:
-    """Make the first free ``runs/<name>-<n>``."""
-    for number in range(1, 100_000):
-        path = Path("runs") / f"{name}-{number}"
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:  # perhaps just made, by a training that started with this one
-            continue
-        except OSError as error:
-            raise FolioError(f"{path} cannot be made: {error.strerror}. Choose --out.") from error
-        return path
-    raise FolioError("runs/ holds 100,000 runs of this name. Choose --out.")
 
 
 def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: bool) -> "Run":
@@ -645,4 +580,4 @@ def free_name(folder: Path, name: str) -> str:
     return next(each for each in candidates if not (folder / each).exists())
 
 
-__all__ = ["Monitor", "Run", "create", "open_data", "train"]
+__all__ = ["Monitor", "Run", "train"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.peers.networks import make_network
 from benchmarks.process import measure
-from torchfolio.run import create
+from torchfolio import create
 
 SIZES = {"lenet5": 32, "mlp": 28, "resnet20": 32, "resnet18": 64}
 

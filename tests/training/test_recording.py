@@ -18,11 +18,11 @@ from torchfolio import run as runs
 from torchfolio.checkpoint import digest, read_tensors, write_tensors
 from torchfolio.errors import FolioError, RequestError
 from torchfolio.networks.build import build
-from torchfolio.run import new_run
 from torchfolio.training import folder as folders
 from torchfolio.training import recording
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
+from torchfolio.training.numbering import new_run
 from torchfolio.training.recording import Monitor, Recorder
 from torchfolio.training.start import make_loop, prepare, reopen
 

@@ -15,13 +15,14 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.ensembles.fitting import fit, require_small
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options
-from torchfolio.run import Run, numbered_folder
+from torchfolio.run import Run
 from torchfolio.tasks.combination import FITTED, combination
 from torchfolio.tasks.image_classification_report import class_probabilities
 from torchfolio.tasks.image_classifier import ImageClassifier
 from torchfolio.tasks.image_ensemble import EnsembleOptions, ImageEnsemble, part_name
 from torchfolio.training.device import resolve_device
 from torchfolio.training.folder import RunFolder
+from torchfolio.training.numbering import numbered_folder
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.recipes import Recipe
 from torchfolio.training.start import data_of

@@ -13,9 +13,10 @@ from torchfolio.errors import FolioError, RequestError, normalise
 from torchfolio.folds.folder import Folds
 from torchfolio.folds.plan import Plan, check_request, require_free, write_plan
 from torchfolio.options import plain, read_options
-from torchfolio.run import Monitor, Run, free_folder
+from torchfolio.run import Monitor, Run
 from torchfolio.tasks.base import Task
 from torchfolio.training.folder import RunFolder
+from torchfolio.training.numbering import free_folder
 from torchfolio.training.processes import Processes, joined
 from torchfolio.training.recipes import Recipe
 from torchfolio.training.recording import require_tensorboard

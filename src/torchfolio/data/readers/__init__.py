@@ -83,6 +83,20 @@ def open_dataset(
     return dataset
 
 
+def open_data(
+    path: str | Path,
+    *,
+    reader: str | None = None,
+    on_error: str = "skip",
+    download: bool = False,
+    **reader_options: Any,
+) -> Dataset:
+    """Read data of any kind that a reader recognises: a path, or a name such as "digits"."""
+    return open_dataset(
+        path, reader=reader, reader_options=reader_options, on_error=on_error, download=download
+    )
+
+
 def find_reader(
     path: str | Path,
     reader: str | None = None,
