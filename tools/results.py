@@ -26,8 +26,8 @@ from studies import STUDIES
 from trainings import TRAININGS
 from where import WHERE
 
-TRAININGS |= WHERE
-KNOWN = {**TRAININGS, **STUDIES}
+EVERY = {**TRAININGS, **WHERE}
+KNOWN = {**EVERY, **STUDIES}
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 def run(name: str, seed: int, data: Path, runs: Path) -> None:
     """Train once, after the run that it starts from, and add what came out to its file."""
-    training = TRAININGS[name]
+    training = EVERY[name]
     source = runs / f"{training.source}-{seed}"
     if training.source and not source.exists():
         run(training.source, seed, data, runs)

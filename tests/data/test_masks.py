@@ -125,6 +125,16 @@ def test_colours_with_loss_are_the_nearest_of_those_that_stand_out() -> None:
     assert (found[4:28] == found[8, 5]).all()
 
 
+def test_one_colour_on_black_with_loss_is_foreground_on_background() -> None:
+    drawn = np.zeros((64, 64, 3), np.uint8)
+    drawn[8:40, 8:40] = (255, 0, 0)
+    file = encoded(drawn, form="JPEG", quality=90)
+    rule = understand(facts(file))
+    assert rule.names == ("background", "foreground")
+    drawn[44:60, 44:60] = (0, 0, 255)
+    assert understand(facts(encoded(drawn, form="JPEG", quality=90))).names[0] == "background"
+
+
 def test_a_transparent_picture_of_one_colour_is_a_mask_by_its_transparency() -> None:
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0, 1:, 3] = 255

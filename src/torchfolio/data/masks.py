@@ -323,7 +323,7 @@ def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> Ma
         return made("threshold", "grey", [cut], [1], names or (BACKGROUND, FOREGROUND), reading)
     values = outstanding(counts)
     values.sort(key=lambda each: int(channels(np.array([each])).sum()))
-    given = names or [shown(each, "colour") for each in values]
+    given = names or named_by_colour(values)
     if len(given) != len(values) or (names and len(values) > 2):
         raise DataError(
             f"the masks were compressed with loss, and {len(values)} colours stand out in them, "
@@ -331,6 +331,15 @@ def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> Ma
         )
     reading = f"compressed with loss: the nearest of {len(values)} colours"
     return made("nearest", "colour", values, list(range(len(values))), given, reading)
+
+
+def named_by_colour(values: Sequence[int]) -> list[str]:
+    """Return names of colours: black is background, and the only other one foreground."""
+    dark = [int(channels(np.array([each])).max()) <= STEP for each in values]
+    if dark == [True, False]:
+        return [BACKGROUND, FOREGROUND]
+    pairs = zip(values, dark, strict=True)
+    return [BACKGROUND if black else shown(each, "colour") for each, black in pairs]
 
 
 def outstanding(counts: Mapping[int, int]) -> list[int]:

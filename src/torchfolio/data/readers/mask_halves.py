@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress
-from torchfolio.data.folders import SPLIT_OF, descend, split_in, stop_on, told
+from torchfolio.data.folders import SPLIT_OF, descend, entries, split_in, stop_on, told
 from torchfolio.data.masks import STEP, MaskFacts, Raw, calm, channels, examine_values, read_mask
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.image_folder import walk
@@ -112,10 +112,11 @@ def suffix_of(name: str) -> str:
 
 
 def pictures_of(root: Path, problems: list[Problem]) -> list[str]:
-    """Return the pictures in a folder, or in its folders of splits; none where others have any."""
-    files = [each for each in walk(root, root, problems) if is_picture(each)]
-    folders = {PurePosixPath(each).parent.as_posix() for each in files}
-    return files if folders <= {".", *SPLIT_OF} | {each.upper() for each in SPLIT_OF} else []
+    """Return the pictures in a folder, or in its folders of splits; none where it has others."""
+    folders, _ = entries(root)
+    if any(name.lower() not in SPLIT_OF or entries(root / name)[0] for name in folders):
+        return []
+    return [each for each in walk(root, root, problems) if is_picture(each)]
 
 
 def mask_side(root: Path, files: Sequence[str]) -> bool | None:

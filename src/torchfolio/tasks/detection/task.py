@@ -101,7 +101,8 @@ class ObjectDetection(Task):
         lines = []
         if "normalize" not in asked:
             lines += inherit_normalisation(self.state, state, (self.state["channels"], 1, 1))
-        if "anchors" not in asked and "anchors" in state:
+        wanted = "anchors" in asked or self.options.anchors == "data"
+        if "anchors" in state and not wanted:
             self.state["anchors"] = state["anchors"]
             lines.append("anchors of the run that the weights come from (--anchors overrules)")
         return lines
