@@ -265,6 +265,7 @@ def galleries(
             picture = shown_picture(dataset, index)
             truth = task.scenes.mask(dataset, index).numpy()
             answer = answered(task, parts, dataset, index, context)
+            answer = np.where(truth == IGNORE, np.uint8(IGNORE), answer)
             words = f"{dataset.records.name(index)}\nDice {result.pictures[place]:.3f}"
             items.append(Picture(overlay(picture, truth, answer), words))
         caption = "Left what is there, right what was said; grey pixels do not count."
