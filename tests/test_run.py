@@ -476,7 +476,7 @@ def test_predict_has_the_pixels_that_evaluate_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (np.zeros((28, 28, 2), np.uint8), "An array of shape .*uint8 is no picture"),
+        (np.zeros((28, 28, 600), np.uint8), "An array of shape .*uint8 is no picture"),
         (np.zeros((28, 28), np.int64), "int64 is no picture"),
         (np.zeros(28, np.uint8), "is no picture"),
         (np.zeros((0, 28), np.uint8), "is no picture"),

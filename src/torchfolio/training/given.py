@@ -70,7 +70,8 @@ def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         [takes] = facts["inputs"]
         state = {key: takes[key] for key in ("size", "channels", "depth")}
         state |= {key: takes[key] for key in ("resize", "fill") if key in takes}
-        state |= {"anchors": facts["anchors"]} if "anchors" in facts else {}
+        if "anchors" in facts:
+            state["anchors"] = [[tuple(pair) for pair in group] for group in facts["anchors"]]
         state |= {key: torch.tensor(facts[key], dtype=torch.float32) for key in ("mean", "std")}
         return state | {"classes": list(facts["classes"])}, dict(facts["settings"])
     except (KeyError, TypeError, ValueError) as error:
