@@ -1,5 +1,6 @@
 """Pictures of any number of channels: arrays, and TIFF files of several bands."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 import torchfolio
 from torchfolio import Run, open_data
 from torchfolio.cli.app import run as folio
+from torchfolio.data import images
 from torchfolio.data.bands import scaled, to_look_at
 from torchfolio.data.fitting import with_channels
 from torchfolio.data.images import decode, examine
@@ -103,6 +105,23 @@ def test_ordinary_tiff_files_are_read_as_before(tmp_path: Path) -> None:
     assert np.array_equal(decode(tmp_path / "rgba.tif"), pixels[..., :3])
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.tif")
     assert decode(tmp_path / "grey.tif").shape == (7, 11, 1)
+
+
+def test_without_tifffile_colours_are_read_and_bands_say_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before there were bands: a TIFF file of red, green, blue and one more is a photograph."""
+    tifffile = pytest.importorskip("tifffile")
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 11, 4), np.uint8)
+    file = tmp_path / "nir.tif"
+    tifffile.imwrite(file, pixels, photometric="rgb", extrasamples=["unspecified"])
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    assert np.array_equal(decode(file), pixels[..., :3])
+    assert np.array_equal(decode(file, 3), pixels[..., :3])
+    assert examine(file.read_bytes(), ".tif", bands=False) == (7, 11, 3, False)
+    with pytest.raises(DataError, match=r"needs tifffile: pip install 'torchfolio\[medical\]'"):
+        examine(file.read_bytes(), ".tif")
 
 
 def test_to_be_looked_at_pictures_have_three_channels() -> None:

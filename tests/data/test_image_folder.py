@@ -263,9 +263,12 @@ def test_a_second_start_decodes_nothing(pets: Path, monkeypatch: pytest.MonkeyPa
     first = open_dataset(pets)
     seen: list[str] = []
     examine = scan.examine
-    monkeypatch.setattr(
-        scan, "examine", lambda data, suffix: seen.append(suffix) or examine(data, suffix)
-    )
+
+    def noted(data: bytes, suffix: str, **settings: bool) -> tuple[int, int, int, bool]:
+        seen.append(suffix)
+        return examine(data, suffix, **settings)
+
+    monkeypatch.setattr(scan, "examine", noted)
     second = open_dataset(pets)
     assert seen == []
     assert second.fingerprint == first.fingerprint

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from torchfolio.data.bands import (
     ARRAY,
+    COLOURS,
     TIFF,
     as_colours,
     is_deep,
@@ -52,6 +55,7 @@ DAMAGED_NOTES = (
     SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, ArithmeticError,
 )  # fmt: skip
 
+ALL, COLOUR = 0, 3  # channels that are wanted of a file: as many as there are, or these
 EXTRA_SAMPLES = 338  # TIFF's tag of what bands beyond colours are: 0 is unspecified
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the first bytes, of BigTIFF too
 
@@ -84,7 +88,7 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
         suffix = path.suffix.lower() if path is not None else ""
-        bands = of_bands(data, suffix)
+        bands = of_bands(data, suffix, channels)
         if bands is not None:
             return _chosen(bands, channels, depth)
         with opened_image(data, suffix) as image:
@@ -95,15 +99,16 @@ def decode(source: Path | bytes, channels: int | None = None, depth: int = 8) ->
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
+def examine(data: bytes, suffix: str = "", *, bands: bool = True) -> tuple[int, int, int, bool]:
     """Read a file's bytes fully and return height, width, channels and whether it is deep.
 
     Errors are as of :func:`decode`, without the path. A JPEG is read to its end, but only an
-    eighth of its detail is worked out, which takes half the time.
+    eighth of its detail is worked out, which takes half the time. Without ``bands`` those of a TIFF
+    file beyond its colours are left out.
     """
-    bands = of_bands(data, suffix)
-    if bands is not None:
-        return *bands.shape, is_deep(bands)
+    found = of_bands(data, suffix, ALL if bands else COLOUR)
+    if found is not None:
+        return *found.shape, is_deep(found)
     with opened_image(data, suffix) as image:
         if image.format != "JPEG":
             turned = upright(image)
@@ -118,23 +123,26 @@ def examine(data: bytes, suffix: str = "") -> tuple[int, int, int, bool]:
         )
 
 
-def of_bands(data: bytes, suffix: str) -> NDArray[Any] | None:
-    """Return a picture of any number of channels, as its values are; ``None`` for another."""
+def of_bands(data: bytes, suffix: str, channels: int | None) -> NDArray[Any] | None:
+    """Return a picture of any number of channels, as its values are; ``None`` for another.
+
+    A TIFF file of colours and bands that are no transparency is another, which Pillow reads, where
+    grey or colour are wanted, and where nothing is (``None``) and tifffile is missing.
+    """
     if suffix == ARRAY and data:
         return read_array(data)
-    if suffix not in TIFF or not data:
+    if suffix not in TIFF or not data.startswith(TIFF_MARKS):
         return None
     try:
         with _quiet(), _open(data, suffix) as image:
-            extra = image.tag_v2.get(EXTRA_SAMPLES, ())  # type: ignore[attr-defined]
-            if image.mode != "RGB" or set(extra) != {0}:  # bands that are no transparency
-                return None
+            extra = image.tag_v2.get(EXTRA_SAMPLES, ()) if isinstance(image, TiffImageFile) else ()
     except NotAnImageError:
-        if not data.startswith(TIFF_MARKS):
-            raise
-    except Exception:  # which whoever reads it on meets and names
+        return read_tiff(data)  # more bands than Pillow knows
+    except (*DAMAGED_NOTES, Image.DecompressionBombError):
+        return None  # whoever reads the picture on meets the same, and names it
+    if image.mode != "RGB" or set(extra) != {0} or channels in COLOURS:
         return None
-    return read_tiff(data)
+    return None if channels is None and find_spec("tifffile") is None else read_tiff(data)
 
 
 def _chosen(bands: NDArray[Any], channels: int | None, depth: int) -> Pixels:

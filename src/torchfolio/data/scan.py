@@ -78,7 +78,9 @@ def scan(
     done = count - len(missing)
     batches = [missing[start : start + BATCH] for start in range(0, len(missing), BATCH)]
     with ThreadPoolExecutor(READERS, thread_name_prefix="folio-scan") as pool:
-        found = pool.map(lambda batch: [_examine(root / names[index]) for index in batch], batches)
+        found = pool.map(
+            lambda batch: [_examine(root / names[index], bands) for index in batch], batches
+        )
         for batch, results in zip(batches, found, strict=True):
             for index, row in zip(batch, results, strict=True):
                 table.facts[index], table.digests[index], table.errors[index] = row
@@ -129,7 +131,7 @@ def _stat(path: str) -> tuple[int, int]:
     return (stat.st_size, stat.st_mtime_ns)
 
 
-def _examine(path: Path) -> tuple[tuple[int, int, int, int], int, str]:
+def _examine(path: Path, bands: bool) -> tuple[tuple[int, int, int, int], int, str]:
     """Return height, width, channels and deep, digest and error of one file."""
     try:
         data = path.read_bytes()
@@ -140,7 +142,7 @@ def _examine(path: Path) -> tuple[tuple[int, int, int, int], int, str]:
     if not data and not named:
         return NOTHING, number, IGNORED
     try:
-        height, width, channels, deep = examine(data, path.suffix.lower())
+        height, width, channels, deep = examine(data, path.suffix.lower(), bands=bands)
     except NotAnImageError as error:
         return NOTHING, number, str(error) if named else IGNORED
     except DataError as error:
