@@ -11,9 +11,8 @@ from typing import Any
 
 from benchmarks.bounds import Bound
 from benchmarks.data import Data
-from benchmarks.results import code_digest
 from benchmarks.workloads.base import Command, Place, Workload, reached
-from benchmarks.workloads.training import VARIANTS, call
+from benchmarks.workloads.training import VARIANTS, fill_once
 
 MASKS = ("--crop", "96", "--image-size", "120", "--augment", "scale", "--loss", "cross-entropy")
 BOXES = ("--image-size", "160", "--augment", "flip")
@@ -57,11 +56,7 @@ class Located:
 
     def fill_cache(self, place: Place) -> None:
         """Train once, unmeasured, so that our cache holds the pictures."""
-        note = place.kept / f"cache-filled-{code_digest()}"
-        if note.is_file() and note.read_text(encoding="utf-8") == place.there.path:
-            return
-        call(replace(self, epochs=1).ours("ours", place), place.folder)
-        note.write_text(place.there.path, encoding="utf-8")
+        fill_once(place, replace(self, epochs=1).ours("ours", place))
 
 
 def figure(name: str, output: Any, data: Data | None) -> tuple[float, int] | None:

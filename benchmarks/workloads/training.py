@@ -110,11 +110,7 @@ class Training:
 
     def fill_cache(self, place: Place) -> None:
         """Train once, unmeasured, so that our cache holds the data."""
-        note = place.kept / f"cache-filled-{code_digest()}"
-        if note.is_file() and note.read_text(encoding="utf-8") == place.there.path:
-            return
-        call(replace(self, epochs=1).ours("ours", place), place.folder)
-        note.write_text(place.there.path, encoding="utf-8")
+        fill_once(place, replace(self, epochs=1).ours("ours", place))
 
 
 def training(
@@ -144,6 +140,15 @@ def training(
         least_rounds=least_rounds,
         bounds=(*bounds, Bound(1.0, ("pytorch",), quantity="memory")),
     )
+
+
+def fill_once(place: Place, command: Command) -> None:
+    """Run a command of ours, unmeasured, unless it filled the cache with these data before."""
+    note = place.kept / f"cache-filled-{code_digest()}"
+    if note.is_file() and note.read_text(encoding="utf-8") == place.there.path:
+        return
+    call(command, place.folder)
+    note.write_text(place.there.path, encoding="utf-8")
 
 
 def call(command: Command, folder: Path) -> None:
