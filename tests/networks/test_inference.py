@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
-from torchfolio.networks.inference import TOLERANCE, answering
+from torchfolio.networks.inference import TOLERANCE, agree, answering, with_part
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
@@ -84,6 +84,29 @@ def test_outputs_stay_and_every_batch_norm_goes(name: str, size: int) -> None:
     assert not any(isinstance(each, nn.BatchNorm2d) for each in fast.modules())
     assert all(torch.equal(each, before[key]) for key, each in network.state_dict().items())
     assert not fast.training
+
+
+@pytest.mark.parametrize(("name", "size"), [("unet_vgg16", 64), ("yolov3_tiny", 64)])
+def test_so_it_is_with_masks_and_boxes(name: str, size: int) -> None:
+    network = with_statistics(build(name, num_classes=3))
+    images = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        fast = answering(network, torch.zeros(1, 3, size, size))
+        assert agree(network(images), fast(images))
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in fast.modules())
+
+
+def test_of_two_stages_the_part_that_is_the_same_for_every_picture_is_folded() -> None:
+    network = with_statistics(build("fasterrcnn_resnet50_fpn", num_classes=2))
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        fast = with_part(network, "backbone", torch.zeros(1, 3, 64, 64))
+        expected, found = network.maps(images), fast.maps(images)  # type: ignore[operator]
+    assert agree(expected, found)
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in fast.modules())
+    assert any(isinstance(each, nn.BatchNorm2d) for each in network.modules())
+    own = {id(each) for each in network.parameters()}
+    assert all(id(each) in own for name, each in fast.named_parameters() if "backbone" not in name)
 
 
 def test_what_is_not_folded_is_shared() -> None:

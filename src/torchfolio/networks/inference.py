@@ -88,9 +88,7 @@ def folded(network: nn.Module, drawn: Tensor) -> nn.Module:
     expected, pairs = foldable(network, drawn)
     if not pairs:
         return network
-    shared: dict[int, Any] = {id(each): each for each in network.parameters()}
-    shared |= {id(each): each for each in network.buffers()}
-    result = copy.deepcopy(network, shared)
+    result = copied(network)
     for convolution, norm in pairs:
         taken: Any = (network.get_submodule(convolution), network.get_submodule(norm))
         fused = fuse_conv_bn_eval(*taken)
@@ -99,6 +97,27 @@ def folded(network: nn.Module, drawn: Tensor) -> nn.Module:
         result.set_submodule(convolution, fused)
         result.set_submodule(norm, nn.Identity())
     return result if agree(expected, result(drawn)) else network
+
+
+def with_part(network: nn.Module, name: str, example: Tensor) -> nn.Module:
+    """Return a network of which one module answers soonest: see :func:`answering`.
+
+    For networks of which only that part takes the same way for every input.
+    """
+    part = network.get_submodule(name)
+    found = answering(part, example)
+    if found is part:
+        return network
+    result = copied(network)
+    result.set_submodule(name, found)
+    return result
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares its parameters and buffers."""
+    shared: dict[int, Any] = {id(each): each for each in network.parameters()}
+    shared |= {id(each): each for each in network.buffers()}
+    return copy.deepcopy(network, shared)
 
 
 class Watch(TorchFunctionMode):

@@ -184,7 +184,8 @@ class ObjectDetection(Task):
     ) -> Evaluation:
         from torchfolio.tasks.detection.report import evaluate
 
-        return evaluate(self, parts, dataset, split, context)
+        parts.network.eval()
+        return evaluate(self, self.answering(parts, context), dataset, split, context)
 
     def conclude(
         self, parts: Parts, dataset: Dataset, validation: Indices, context: Context
@@ -192,6 +193,15 @@ class ObjectDetection(Task):
         from torchfolio.tasks.detection.report import choose_threshold
 
         return choose_threshold(self, parts, dataset, validation, context)
+
+    def answering(self, parts: Parts, context: Context) -> Parts:
+        from torchfolio.networks.inference import answering, with_part
+
+        network, side = parts["network"], self.state["size"]
+        example = torch.zeros(1, self.state["channels"], side, side, device=context.device)
+        if needs_targets(network):  # whose second stage looks at what the first one found
+            return Parts(network=with_part(network, "backbone", example))
+        return Parts(network=answering(network, example))
 
     def adapt(self, dataset: Dataset) -> Dataset:
         classes = self.state["classes"]

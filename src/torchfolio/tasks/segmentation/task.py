@@ -28,6 +28,7 @@ from torchfolio.tasks.segmentation.plan import plan_scenes
 from torchfolio.tasks.segmentation.scenes import CropBatch, Scenes, WholeBatch
 
 MOST_WEIGHT = 10.0  # of a rare class
+SMALL = 64  # side of a picture by which a network is made ready to answer
 
 
 class SegmentationMeter(Meter):
@@ -186,7 +187,16 @@ class SemanticSegmentation(Task):
     ) -> Evaluation:
         from torchfolio.tasks.segmentation.report import evaluate
 
-        return evaluate(self, parts, dataset, split, context)
+        parts.network.eval()
+        return evaluate(self, self.answering(parts, context), dataset, split, context)
+
+    def answering(self, parts: Parts, context: Context) -> Parts:
+        from torchfolio.networks.inference import answering
+
+        network: Any = parts.network
+        side = network.input_side(1) if getattr(network, "margin", 0) else SMALL
+        example = torch.zeros(1, self.state["channels"], side, side, device=context.device)
+        return Parts(network=answering(network, example))
 
     def adapt(self, dataset: Dataset) -> Dataset:
         classes = self.state["classes"]
