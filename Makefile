@@ -9,7 +9,7 @@ BIN := $(VENV)/$(SCRIPTS)
 READY := $(VENV)/.ready
 PYTEST := -m pytest -q -n auto --dist worksteal
 
-.PHONY: setup check test test-oldest bench endurance demo docs clean
+.PHONY: setup check test test-oldest bench bench-agpl endurance demo docs clean
 
 # $(call venv,FOLDER,SCRIPTS) makes a virtual environment with uv.
 define venv
@@ -51,6 +51,10 @@ $(BENCH)/.ready: pyproject.toml constraints.txt
 	$(call venv,$(BENCH),$(BENCH)/$(SCRIPTS))
 	$(BENCH)/$(SCRIPTS)/python -m uv pip install --quiet --python $(BENCH) --compile-bytecode -c constraints.txt --group bench
 	@touch $@
+
+# Ultralytics, only ever run by its command: --peers ultralytics
+bench-agpl: $(BENCH)/.ready
+	$(BENCH)/$(SCRIPTS)/python -m uv pip install --quiet --python $(BENCH) --compile-bytecode -c constraints.txt --group bench-agpl
 
 bench: setup $(BENCH)/.ready
 	$(BIN)/python -m benchmarks.run $(or $(WORKLOADS),all) --peer-python $(BENCH)/$(SCRIPTS)/python $(BENCH_ARGS)

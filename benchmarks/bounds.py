@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.statistics import OURS, Round, Spread, values
+from benchmarks.statistics import OURS, Round, Spread, values, verdict
 
 SYMBOLS = {"ratio": "{:.3g}", "difference": "{:.2f} s", "seconds": "{:.3g} s"}
 
@@ -55,7 +55,8 @@ def told(
 ) -> list[tuple[str, str, str, str, str]]:
     """Return a row for each bound and peer: what, over whom, reached, at most, and the answer.
 
-    ``in_bf16`` are the contestants that computed in bf16.
+    A bound is not reached beside a peer of a better metric, unless a ``mark`` says what accuracy
+    is enough. ``in_bf16`` are the contestants that computed in bf16.
     """
     rows = []
     for bound in bounds:
@@ -76,6 +77,8 @@ def told(
                 if spread.count > 1:
                     told_median += f" ({spread.low:.3g} to {spread.high:.3g})"
                 answer = "yes" if spread.median <= most else "no"
+                if mark is None and verdict(rounds, peer or "", bound.ours).startswith("higher"):
+                    answer = f"no: the metric of {peer} is better"
             rows.append(
                 (
                     f"{bound.ours}: {what}",

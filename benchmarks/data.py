@@ -328,5 +328,7 @@ MAKERS: dict[str, Callable[[Path, Path, bool], Data]] = {
     "jpegs_2000": jpegs(2_000, 250, 500, stripes=32.0),
     "jpegs_500": jpegs(500, 100, 300, stripes=60.0),
     "scenes": scenes(80, 16, 32),
+    "many_scenes": scenes(80, 16, 400),
     "boxes": boxes(48, 12, 24),
+    "many_boxes": boxes(48, 12, 400),
 }

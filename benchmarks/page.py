@@ -10,7 +10,7 @@ from benchmarks import results
 from benchmarks.bounds import told
 from benchmarks.chart import bars
 from benchmarks.process import ROOT
-from benchmarks.statistics import COLD, OURS, Round, Spread, ratios, values, verdict
+from benchmarks.statistics import BF16, COLD, OURS, Round, Spread, ratios, values, verdict
 from benchmarks.tables import (
     average_precision,
     canonical,
@@ -47,7 +47,8 @@ the end, with intervals, and with all that resuming needs; without the report (`
   mapped from files; worker processes of a peer come on top.
 - *accuracy*: mean over the rounds.
 - *of the ceiling*: the arithmetic of the work (backward counts as two forward passes), per second
-  of the whole process, as a share of the rate measured in the same sitting (on GPUs fp32 as TF32).
+  of the whole process (or of one answer, where latency is measured), as a share of the rate
+  measured in the same sitting (on GPUs fp32 as TF32).
 - *ours / it*: the ratio of the times in the same round, median, and its smallest and largest; below
   1 we are quicker. `ours_cold` is ours with an empty cache, elsewhere it holds the data.
 """
@@ -60,7 +61,7 @@ AGAIN = """\
 ## Measuring again
 
 ```text
-make bench                                          all workloads of this machine, five rounds
+make bench                                          all workloads of this machine
 python -m benchmarks.run lenet_mnist --rounds 5     one of them
 python -m benchmarks.canonical                      our networks beside the same ones of others
 python -m benchmarks.local_response                 local response normalisation beside torch's
@@ -152,6 +153,7 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
     columns = ["contestant", f"{head}, s", "CPU, s", "memory, MiB", "accuracy"]
     if measure == "wall":
         columns.insert(3, "first step, s")
+    if measure != "first_step":
         columns.append("of the ceiling")
     columns += [f"{each} / it" for each in (OURS, COLD)]
     rows = []
@@ -161,7 +163,8 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
             for each in (OURS, COLD)
         }
         cells = {
-            "contestant": name + (" (bf16)" if precision(rounds, name) == "bf16" else ""),
+            "contestant": name.removesuffix(BF16)
+            + (" (bf16)" if precision(rounds, name) == "bf16" else ""),
             f"{head}, s": spread_of(values(rounds, name, measure)),
             "CPU, s": middle(values(rounds, name, "cpu"), "{:.3g}"),
             "first step, s": middle(values(rounds, name, "first_step"), "{:.3g}"),
@@ -211,7 +214,7 @@ def accuracy(rounds: list[Round], name: str) -> str:
 
 def share(newest: results.Sitting, rounds: list[Round], name: str) -> str:
     """Return the arithmetic a second, as a share of the ceiling of its precision."""
-    seconds = values(rounds, name, "wall")
+    seconds = values(rounds, name, newest["measure"])
     if not newest["operations"] or not seconds:
         return ""
     kind = precision(rounds, name).replace("tf32", "fp32")  # whose ceiling on a GPU is TF32
@@ -220,9 +223,10 @@ def share(newest: results.Sitting, rounds: list[Round], name: str) -> str:
 
 
 def precision(rounds: list[Round], name: str) -> str:
-    """Return the precision that a contestant computed in: a peer's is fp32."""
+    """Return the precision that a contestant computed in; of a peer its name tells."""
+    usual = "bf16" if name.endswith(BF16) else "fp32"
     runs = [each[name] for each in rounds if name in each and not each[name]["why"]]
-    return str(runs[-1].get("precision", "fp32")) if runs else "fp32"
+    return str(runs[-1].get("precision", usual)) if runs else usual
 
 
 def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:

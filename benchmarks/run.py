@@ -25,7 +25,7 @@ def main() -> None:
     )
     parser.add_argument("workloads", nargs="+", help=f"all, or of: {', '.join(workloads)}")
     parser.add_argument("--peers", nargs="*", help="who runs beside ours, if not the usual ones")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of this call")
+    parser.add_argument("--rounds", type=int, help="rounds of this call: as many as it needs")
     parser.add_argument("--size", choices=["full", "small"], default="full")
     parser.add_argument("--out", type=Path, help="where the results go: benchmarks/results")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "benchmarks",
@@ -49,7 +49,8 @@ def main() -> None:
         device = ask_machine()["device"]
         names = [name for name, each in workloads.items() if device in each.devices]
     for name in names:
-        sitter.sit(workloads[name], request.peers, request.rounds)
+        rounds = request.rounds or workloads[name].least_rounds
+        sitter.sit(workloads[name], request.peers, rounds)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 
 OURS = "ours"
 COLD = "ours_cold"  # the same, with an empty cache
+COLD_FP32 = "ours_cold_fp32"
+BF16 = "_bf16"  # the end of the name of a peer that was told to compute in it
 Round = dict[str, dict[str, Any]]
 ENOUGH = 3  # rounds for an interval of their mean
 # Student's t for an interval of 95 % around the mean of 2, 3, ... 15 values; above, the normal's.
@@ -94,22 +96,24 @@ def noise(first: float, second: float, examples: int) -> float:
     return 1.96 * math.sqrt(variance)
 
 
-def verdict(rounds: Sequence[Round], name: str) -> str:
+def verdict(rounds: Sequence[Round], name: str, over: str = OURS) -> str:
     """Return in words how a contestant's accuracy stands to ours: "" where within noise.
 
     From three rounds on, by the 95 % interval of the mean difference in the same round; with fewer,
-    by what chance explains on so many test examples.
+    and where every round has the same answers (of weights that all were given), by what chance
+    explains on so many test examples. ``over`` is the contestant of ours.
     """
     pairs = [
-        (values([each], OURS, "accuracy")[0], values([each], name, "accuracy")[0])
+        (values([each], over, "accuracy")[0], values([each], name, "accuracy")[0])
         for each in rounds
-        if values([each], OURS, "accuracy") and values([each], name, "accuracy")
+        if values([each], over, "accuracy") and values([each], name, "accuracy")
     ]
-    if name == OURS or not pairs:
+    if name == over or not pairs:
         return ""
     first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))
-    if len(pairs) >= ENOUGH:
-        _, least = interval([theirs - ours for ours, theirs in pairs])
+    differences = [theirs - ours for ours, theirs in pairs]
+    if len(pairs) >= ENOUGH and max(differences) > min(differences):
+        _, least = interval(differences)
     else:
         runs = [run for each in rounds for run in each.values() if "examples" in run]
         least = noise(first, second, min(run["examples"] for run in runs))

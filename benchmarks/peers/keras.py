@@ -54,6 +54,8 @@ def main() -> None:
     """Train, validate after every epoch, test at the end."""
     request = Request.read()
     keras.utils.set_random_seed(request.seed)
+    if request.precision == "bf16":
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
     fit: dict[str, Any]
     test: tuple[Any, ...]
     if request.kind == "mnist" and request.augment == "none":

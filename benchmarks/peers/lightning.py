@@ -66,6 +66,7 @@ def main() -> None:
         max_epochs=request.epochs,
         accelerator="gpu" if request.device != "cpu" else "cpu",
         devices=1,
+        precision="bf16-mixed" if request.precision == "bf16" else "32-true",
         callbacks=[FirstStep()],
     )
     model = Classifier(request)

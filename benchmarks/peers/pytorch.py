@@ -15,13 +15,14 @@ def train_one_epoch(
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None,
-    device: str,
+    request: Request,
 ) -> None:
     """Take the steps of one epoch; the loss is shown every ten."""
     model.train()
     for step, (images, labels) in enumerate(loader):
-        images, labels = images.to(device), labels.to(device)
-        loss = criterion(model(images), labels)
+        images, labels = images.to(request.device), labels.to(request.device)
+        with autocast(request):
+            loss = criterion(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -33,15 +34,24 @@ def train_one_epoch(
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]], device: str) -> float:
+def evaluate(
+    model: nn.Module, loader: DataLoader[tuple[Tensor, Tensor]], request: Request
+) -> float:
     """Return the accuracy."""
     model.eval()
     right = total = 0
     for images, labels in loader:
-        answers = model(images.to(device)).argmax(1).cpu()
+        with autocast(request):
+            answers = model(images.to(request.device)).argmax(1).cpu()
         right += int((answers == labels).sum())
         total += len(labels)
     return right / total
+
+
+def autocast(request: Request) -> torch.autocast:
+    """Return the context that computes in the precision that was asked for."""
+    kind = request.device.partition(":")[0]
+    return torch.autocast(kind, torch.bfloat16, enabled=request.precision == "bf16")
 
 
 def make_optimizer(model: nn.Module, request: Request) -> torch.optim.Optimizer:
@@ -70,9 +80,9 @@ def main() -> None:
     optimizer = make_optimizer(model, request)
     scheduler = make_scheduler(optimizer, request, request.epochs * len(loaders["train"]))
     for epoch in range(request.epochs):
-        train_one_epoch(model, loaders["train"], criterion, optimizer, scheduler, request.device)
-        print(f"epoch {epoch} accuracy {evaluate(model, loaders['val'], request.device):.4f}")
-    accuracy = evaluate(model, loaders["test"], request.device)
+        train_one_epoch(model, loaders["train"], criterion, optimizer, scheduler, request)
+        print(f"epoch {epoch} accuracy {evaluate(model, loaders['val'], request):.4f}")
+    accuracy = evaluate(model, loaders["test"], request)
     answer(accuracy, len(loaders["test"].dataset), "torch", "torchvision")  # type: ignore[arg-type]
 
 

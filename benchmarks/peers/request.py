@@ -27,6 +27,7 @@ class Request:
     augment: str = "none"  # none, shift (2 of 28 pixels), crop-flip (4 of 32) or photo
     crop_area: float = 0.25  # photo: the smallest share of a photograph that a crop keeps
     start: str = "plain"  # zero: residual networks start each block's last batch norm at zero
+    precision: str = "fp32"  # or bf16, where the peer offers it: torch and Keras
     seed: int = 0
     device: str = "cpu"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)

@@ -11,6 +11,7 @@ FILES = (
     "resnet20_cifar",
     "prediction",
     "masks_and_boxes",
+    "answers",
     "startup",
     "time_to_accuracy",
 )

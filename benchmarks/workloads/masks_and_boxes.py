@@ -82,7 +82,7 @@ def located(
         data=data,
         ready=work.fill_cache,
         accuracy=partial(figure, metric),
-        bounds=(Bound(1.0, tuple(each for each in peers if each != "ultralytics")),),
+        bounds=(Bound(1.0, tuple(peers)),),
     )
 
 

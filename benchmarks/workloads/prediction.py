@@ -143,6 +143,7 @@ WORKLOADS = [
         bounds=(Bound(0.70, ("pytorch",), quantity="latency"),),
         data="jpegs_2000",
         chance=0.1,
+        cost=Cost("resnet18", (3, SIZE, SIZE), lambda data, small: 1),
         ready=train,
     ),
     Workload(
@@ -177,6 +178,7 @@ WORKLOADS = [
         measure="latency",
         data="jpegs_2000",
         chance=0.1,
+        cost=Cost("resnet18", (3, SIZE, SIZE), lambda data, small: 1),
         devices=("cpu",),
         ready=export,
         bounds=(Bound(1.0, ("onnxruntime",), quantity="latency"),),

@@ -48,6 +48,7 @@ class Training:
     augment: str = "none"
     label_smoothing: float = 0.0
     start: str = "plain"
+    precision: str = "fp32"  # of the peers; ours has its own rule
     settings: tuple[str, ...] = ()
 
     def epochs_of(self, small: bool) -> int:
@@ -81,7 +82,7 @@ class Training:
             *("--size", str(self.size), "--epochs", str(self.epochs_of(place.small))),
             *("--batch-size", str(self.batch_size), "--optimizer", self.optimizer),
             *("--lr", str(self.lr), "--schedule", self.schedule, "--augment", self.augment),
-            *("--label-smoothing", str(self.label_smoothing)),
+            *("--label-smoothing", str(self.label_smoothing), "--precision", self.precision),
             *("--start", self.start, "--seed", str(place.seed), "--device", place.device),
         ]
         return Command(arguments, environment)

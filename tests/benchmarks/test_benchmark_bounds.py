@@ -5,7 +5,7 @@ from benchmarks.workloads import all_workloads
 
 
 def run(wall: float, **more: Any) -> dict[str, Any]:
-    return {"wall": wall, "accuracy": 0.99, "memory": 100.0, "why": ""} | more
+    return {"wall": wall, "accuracy": 0.99, "examples": 1000, "memory": 100.0, "why": ""} | more
 
 
 ROUNDS = [
@@ -42,6 +42,21 @@ def test_the_fastest_is_the_one_that_reached_the_mark() -> None:
     assert fastest(ROUNDS, 0.95) == "a"
     assert fastest(ROUNDS, 0.999) is None
     assert told(ROUNDS, [Bound(0.6, ("fastest",))], 0.95, [])[0][1] == "a, the fastest"
+
+
+def test_a_bound_is_not_reached_beside_a_better_metric() -> None:
+    rounds = [
+        {"ours": run(10, accuracy=0.90 + share), "a": run(20, accuracy=0.93 + 2 * share)}
+        for share in (0, 0.001, 0.002)
+    ]
+    assert told(rounds, [Bound(0.6, ("a",))], None, [])[0][-1] == "no: the metric of a is better"
+    assert told(rounds, [Bound(0.6, ("a",))], 0.90, [])[0][-1] == "yes"  # the mark is enough
+    renamed = [{"ours": each["a"], "ours_cold": each["ours"], "a": each["a"]} for each in rounds]
+    bounds = [Bound(1.0, ("a",)), Bound(1.0, ("a",), ours="ours_cold")]
+    assert [row[-1] for row in told(renamed, bounds, None, [])] == [
+        "yes",
+        "no: the metric of a is better",
+    ]
 
 
 def test_who_did_not_run_is_told_and_nothing_is_reached() -> None:

@@ -71,3 +71,15 @@ def test_from_three_rounds_on_differences_of_the_same_round_are_judged() -> None
     # -0.02, -0.02, -0.03: mean -0.0233, half width 4.303 * 0.00577 / sqrt(3) = 0.0143
     rounds[0]["b"] = good(1, 0.88)
     assert verdict(rounds, "b") == "lower than ours"
+
+
+def test_the_same_answers_in_every_round_are_judged_by_their_examples() -> None:
+    # 1.96 sqrt(2 * 0.1 * 0.9 / 1000) = 0.0263; five such rounds tell no more than one
+    for theirs, told in ((0.91, ""), (0.94, "higher than ours")):
+        rounds = [{"ours": good(1), "b": good(1, theirs)}] * 5
+        assert verdict(rounds, "b") == told
+    assert verdict([{"ours": good(1), "ours_cold": good(1, 0.8), "b": good(1)}], "b") == ""
+    assert (
+        verdict([{"ours": good(1), "ours_cold": good(1, 0.8), "b": good(1)}], "b", "ours_cold")
+        == "higher than ours"
+    )
