@@ -68,6 +68,8 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     result = folio("train", *arguments, "--seed", str(seed), "--out", str(target))
     measured = json.loads((target / "metrics.json").read_text(encoding="utf-8"))
     plain = measured["details"].get("plain_threshold")
+    classes = measured["details"].get("classes", [])
+    by_class = measured["details"].get("by_class", {})
     entry = {
         "seed": seed,
         "command": training.command(seed),
@@ -75,6 +77,7 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
         "metrics": result["metrics"],
         "baseline": result["baseline"],
         **({"plain_threshold": plain} if plain else {}),
+        **(by_class_of(classes, by_class["iou"]) if len(classes) > 2 and "iou" in by_class else {}),
         "training": result["training"],
         "history": history(target),
         **origin(target),
@@ -82,6 +85,11 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     add(name, entry)
     figure = result["metrics"][training.figures[0]]
     print(f"{name} seed {seed}: {figure['value']:.4f} in {entry['seconds']:.0f} s", flush=True)
+
+
+def by_class_of(classes: list[str], found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a figure of each class under its name, as an entry keeps it."""
+    return {"iou_by_class": dict(zip(classes, found, strict=True))}
 
 
 def study(name: str, seed: int, data: Path, runs: Path) -> None:

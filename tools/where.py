@@ -119,11 +119,31 @@ def where_lines(results: dict[str, list[dict[str, Any]]]) -> list[str]:
             minutes = statistics.mean(entry["seconds"] for entry in entries) / 60
             lines.append(f"| {WHERE[name].what} | {' | '.join(cells)} | {minutes:.0f} min |")
         lines.append("")
+        for name, entries in own.items():
+            lines += class_lines(WHERE[name].what, entries[0].get("iou_by_class", {}))
         lines += [f"{WHERE[name].note}\n" for name in own if WHERE[name].note]
         lines += ["```text", *(entries[0]["command"] for entries in own.values()), "```", ""]
         for words in dict.fromkeys(in_words(each[0]) for each in own.values()):
             lines += [f"On: {words}", ""]
     return lines
+
+
+def class_lines(what: str, found: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the IoU of each class in a sentence; nothing where there is none."""
+    if not found:
+        return []
+    told = ", ".join(f"{name} {measured(value, 100, 1)}" for name, value in found.items())
+    return [f"IoU by class ({what}): {told}.", ""]
+
+
+def measured(value: dict[str, Any], scale: float, digits: int) -> str:
+    """Return a figure with its interval; a dash where there is none."""
+    if value["value"] is None:
+        return "–"
+    shown = f"{scale * value['value']:.{digits}f}"
+    if value.get("low") is not None:
+        shown += f" ({scale * value['low']:.{digits}f} to {scale * value['high']:.{digits}f})"
+    return shown
 
 
 def figure(entry: dict[str, Any], name: str) -> str:
@@ -132,9 +152,7 @@ def figure(entry: dict[str, Any], name: str) -> str:
     if value is None or value["value"] is None:
         return "–"
     scale, digits = (100, 1) if name in SHARES else (1, 2)
-    shown = f"{scale * value['value']:.{digits}f}"
-    if value.get("low") is not None:
-        shown += f" ({scale * value['low']:.{digits}f} to {scale * value['high']:.{digits}f})"
+    shown = measured(value, scale, digits)
     trivial = entry["baseline"].get(name)
     if trivial is not None and trivial["value"] is not None:
         shown += f"; baseline {scale * trivial['value']:.{digits}f}"
