@@ -237,3 +237,61 @@ def test_slices_of_one_volume_are_one_group(
     data = open_data(tmp_path)
     assert (None if data.groups is None else len(set(data.groups.tolist()))) == groups
     assert open_data(tmp_path, group_pattern="none").groups is None
+
+
+def test_a_mask_with_a_value_of_no_class_is_named_and_left_out(tmp_path: Path) -> None:
+    for root in (write(tmp_path / "数据 集"), write(tmp_path / "b")):
+        wrong = np.zeros((12, 16))
+        wrong[3] = 7
+        draw(root / "masks" / "1.png", wrong)
+    data = open_data(tmp_path / "b", mask_values="0=none 255=cell")
+    (problem,) = data.problems
+    assert problem.path == "masks/1.png"
+    assert problem.problem == (
+        "the mask holds 7 in 16 pixels, which is of no class: known are 0, 255"
+    )
+    assert data.records.names == ["images/0.png", "images/2.png", "images/3.png"]
+    assert data.records.masks.get(1).max() == 1
+    with pytest.raises(DataError, match=r"masks/1\.png: the mask holds 7"):
+        open_data(tmp_path / "b", mask_values="0=none 255=cell", on_error="stop")
+    (tmp_path / "数据 集" / "classes.txt").write_text("none\ncell\n")
+    boxes = open_data(tmp_path / "数据 集", reader="mask-boxes", objects="groups")
+    assert len(boxes) == 3
+    assert [each.path for each in boxes.problems] == ["masks/1.png"]
+
+
+def test_without_a_mask_that_fits_the_values_it_is_said_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"masks/0\.png: the mask holds 255 in 18 pixels"):
+        open_data(write(tmp_path), mask_values="0=none 1=cell")
+
+
+def test_what_is_checked_and_drawn_names_a_mask_that_has_changed(tmp_path: Path) -> None:
+    from torchfolio.cli.check_page import write_page
+    from torchfolio.data.check_masks import inspect_masks
+
+    data = open_data(write(tmp_path))
+    draw(tmp_path / "masks" / "2.png", np.full((12, 16), 9))
+    (tmp_path / "masks" / "3.png").write_bytes(b"")
+    found = inspect_masks(data, None)
+    told = {each.path: each.problem for each in found.problems["file"]}
+    assert "2.png: the mask holds 9 in 192 pixels" in told["images/2.png"]
+    assert "3.png: empty file" in told["images/3.png"]
+    write_page(tmp_path / "page.html", data, None, found)
+    assert "its mask cannot be read" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_values_of_palettes_are_named_by_their_colours(tmp_path: Path) -> None:
+    """As CVAT writes them: files of VOC's palette, and a file with its colours."""
+    for index in range(3):
+        draw(tmp_path / "JPEGImages" / f"{index}.png", np.full((2, 3, 3), 50 * index))
+        mask = Image.fromarray(np.array([[0, 1, 2], [0, 0, 0]], np.uint8), "P")
+        mask.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+        mask.save(tmp_path / "SegmentationClass" / f"{index}.png")
+    (tmp_path / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:0,128,0::\ndog:128,0,0::\n"
+    )
+    data = open_data(tmp_path)
+    assert data.classes == ("background", "cat", "dog")
+    assert not data.problems
+    assert data.records.masks.get(0)[0].tolist() == [0, 2, 1]

@@ -38,7 +38,7 @@ def facts(*masks: Any) -> list[MaskFacts]:
 def classes(rule: Any, mask: Any) -> list[list[int]]:
     """Return the classes that a rule reads from a mask."""
     data = mask if isinstance(mask, bytes) else encoded(mask)
-    return rule.classes_of(read_mask(data, ".png", rule.kind)[0]).tolist()
+    return rule.classes_of(read_mask(data, ".png", rule.kind).values).tolist()
 
 
 def test_two_values_are_background_and_foreground() -> None:
@@ -244,3 +244,86 @@ def test_colours_with_loss_stay_colours_where_one_mask_is_black() -> None:
     rule = understand(facts(*files))
     assert rule.kind == "colour"
     assert len(rule.names) == 3
+
+
+def test_small_numbers_beside_255_are_classes_and_255_is_ignored() -> None:
+    mask = [[0, 15, 255]]  # VOC with cats only
+    for names in ((), ("background", "cat")):
+        rule = understand(facts(mask), names)
+        assert rule.names == (names or ("background", "foreground"))
+        assert classes(rule, mask) == [[0, 1, IGNORE]]
+        assert "255 is ignored" in rule.reading
+    assert classes(understand(facts([[0, 15]], [[0, 255]])), [[255, 15]]) == [[IGNORE, 1]]
+
+
+@pytest.mark.parametrize("names", [(), ("none", "edge", "cell")])
+def test_three_grey_values_with_loss_are_three_classes(names: tuple[str, ...]) -> None:
+    drawn = np.zeros((96, 96), np.uint8)
+    drawn[16:80, 16:80] = 127
+    drawn[32:64, 32:64] = 255
+    file = encoded(drawn, form="JPEG", quality=75)
+    rule = understand(facts(file), names)
+    found = np.array(classes(rule, file))
+    assert len(rule.names) == 3
+    assert rule.names == (names or rule.names)
+    truth = np.searchsorted([0, 127, 255], drawn)
+    inner = np.ones_like(truth, bool)
+    for edge in (16, 32, 64, 80):
+        inner[edge - 2 : edge + 2], inner[:, edge - 2 : edge + 2] = False, False
+    assert (found == truth)[inner].all()
+
+
+def test_names_that_do_not_fit_grey_values_with_loss_are_refused() -> None:
+    drawn = np.zeros((64, 64), np.uint8)
+    drawn[16:48, 16:48] = 255
+    with pytest.raises(DataError, match=r"2 values stand out in them \(0, 255\), for 3 classes"):
+        understand(facts(encoded(drawn, form="JPEG")), ["a", "b", "c"])
+
+
+def palette_file(pixels: Any) -> bytes:
+    """Return a file with the first colours of VOC's palette: black, #800000, #008000."""
+    image = Image.fromarray(np.asarray(pixels, np.uint8), "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    return encoded(image)
+
+
+def test_a_palette_gives_its_colours_where_colours_are_named() -> None:
+    file = palette_file([[0, 1], [2, 2]])
+    table = read_values("#000000=none #008000=leaf #800000=root")
+    rule = understand(facts(file), (), table)
+    assert rule.names == ("none", "leaf", "root")
+    assert not rule.stray(facts(file)[0])
+    assert classes(rule, file) == [[0, 2], [1, 1]]
+    beside = encoded(np.array([[[128, 0, 0], [0, 0, 0]]], np.uint8))  # the same, without palette
+    rule = understand(facts(file, beside))
+    assert len(rule.names) == 3
+    assert classes(rule, beside)[0][0] == classes(rule, file)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("names", "good", "bad"),
+    [
+        (("a", "b", "c"), [[0, 1, 2]], [[0, 1, 7]]),
+        (("a", "b", "c", "d"), [[0, 1, 255]], [[0, 7, 2]]),
+        (("a", "b"), [[0, 255, 255]], [[0, 128, 255]]),
+        (("a", "b"), [[0, 255, 255]], [[0, 7, 255]]),
+        (("a", "b", "c"), [[0, 100, 200]], [[0, 101, 200]]),
+    ],
+)
+def test_one_mask_with_a_value_of_no_class_does_not_spoil_the_others(
+    names: tuple[str, ...], good: list[list[int]], bad: list[list[int]]
+) -> None:
+    told = facts(good, good, bad)
+    rule = understand(told, names)
+    assert rule.names == names
+    assert not rule.stray(told[0])
+    wrong = next(value for value in sorted(bad[0]) if value not in good[0] and value > 2)
+    assert f"the mask holds {wrong} in 1 pixel, which is of no class" in rule.stray(told[2])
+    with pytest.raises(DataError, match=f"holds {wrong} in 1 pixel"):
+        classes(rule, bad)
+
+
+def test_255_is_a_class_where_the_number_beside_it_is_rare() -> None:
+    told = facts(*[[[0, 0, 255]]] * 5, [[0, 1, 255]])
+    assert understand(told).names == ("value 0", "value 1", "value 255")
+    assert understand(told, [f"c{i}" for i in range(21)]).classes[-1] == IGNORE  # VOC's names

@@ -10,6 +10,7 @@ from torchfolio.data.bands import to_look_at
 from torchfolio.data.check import KINDS, label_sets
 from torchfolio.data.check_boxes import BOXED, relative_sizes
 from torchfolio.data.check_masks import MASKED
+from torchfolio.errors import DataError
 from torchfolio.evaluation.report import (
     Block,
     Cell,
@@ -113,8 +114,11 @@ def _masked(dataset: "Dataset", index: int) -> Picture:
 
     records: Any = dataset.records
     image = Image.fromarray(_pixels(dataset, index)).convert("RGB")
-    mask = Image.fromarray(records.masks.get(index))
     image.thumbnail((2 * SIDE, 2 * SIDE))
+    try:
+        mask = Image.fromarray(records.masks.get(index))
+    except (DataError, OSError):  # the problems say what it is
+        return Picture(np.asarray(image), f"{_short(dataset, index)}\nits mask cannot be read")
     mask = mask.resize(image.size, Image.Resampling.NEAREST)
     return Picture(tinted(np.asarray(image), np.asarray(mask)), _short(dataset, index))
 

@@ -17,10 +17,10 @@ MASKED = "semantic-segmentation"  # the kind of such data
 RARE = 0.001  # of the pixels, below which a class is hardly seen in random crops
 
 
-def class_pixels(dataset: Dataset, progress: Progress | None = None) -> Indices:
+def class_pixels(dataset: Dataset, found: Findings, progress: Progress | None = None) -> Indices:
     """Return how many pixels of each class every picture has. Shape: (pictures, classes).
 
-    A mask that cannot be read has none.
+    A mask that cannot be read any more has none, and is noted.
     """
     records: Any = dataset.records
     classes = len(dataset.classes)
@@ -28,7 +28,8 @@ def class_pixels(dataset: Dataset, progress: Progress | None = None) -> Indices:
     def one(index: int) -> Indices:
         try:
             mask = records.masks.get(index)
-        except DataError:
+        except (DataError, OSError) as error:
+            found.add("file", records.name(index), str(error))
             return np.zeros(classes, np.int64)
         return np.bincount(mask[mask != IGNORE], minlength=classes)
 
@@ -56,10 +57,11 @@ def inspect_masks(
     if splits is not None:
         for number, name in enumerate(NAMES):
             side[splits.indices[name]] = number
-    pixels = class_pixels(dataset, progress)
+    found = Findings(np.zeros((len(dataset.classes), len(NAMES)), np.int64))
+    pixels = class_pixels(dataset, found, progress)
     present = pixels > 0
     counts = np.stack([present[side == number].sum(0) for number in range(len(NAMES))], 1)
-    found = Findings(counts.astype(np.int64))
+    found.counts = counts.astype(np.int64)
     for problem in dataset.problems:
         found.add(problem_kind(problem), problem.path, problem.problem)
     masks = records.masks.digests

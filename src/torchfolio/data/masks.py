@@ -5,14 +5,16 @@ were compressed with loss, values around those. One rule for all masks of a data
 values that they hold (:func:`understand`), unless the person says it.
 """
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from torchfolio.data.bands import ARRAY, read_array
 from torchfolio.data.folders import counted, listing
@@ -27,6 +29,7 @@ CHROMA = 60  # between the channels of a colour that is meant
 BETWEEN = 8  # values between two extremes, from which on a mask was resized
 EXTREME = 0.95  # of the pixels: what the extremes must hold then
 CALM = 12  # levels between neighbours, up to which a pixel with loss is not at an edge
+VALLEY = 0.1  # of the pixels of a peak: how many lie midway to the next, at most
 SAMPLE = 4096  # pixels of a mask with loss that are looked at
 MOST_COLOURS = 64
 COLOUR = 1 << 24  # added to a colour, so that it is no grey value
@@ -41,7 +44,8 @@ Kind = Literal["grey", "colour"]
 class MaskFacts:
     """What one file of a mask holds, and how often.
 
-    ``values`` are grey values or indices, or colours: red * 65536 + green * 256 + blue.
+    ``values`` are grey values or indices, or colours: red * 65536 + green * 256 + blue. ``palette``
+    has the colours that the file gives to indices, none where it has no palette.
     """
 
     height: int
@@ -49,6 +53,17 @@ class MaskFacts:
     kind: Kind
     lossy: bool
     values: Mapping[int, int]
+    palette: Mapping[int, int] = field(default_factory=dict)
+
+    def as_kind(self, wanted: Kind) -> dict[int, int]:
+        """Return the values as ones of a kind, as :func:`read_mask` gives them when asked."""
+        found: Counter[int] = Counter()
+        for value, number in self.values.items():
+            if wanted == "colour" and value in self.palette:
+                found[self.palette[value]] += number
+            else:
+                found[changed(value, self.kind, wanted)] += number
+        return dict(found)
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,22 @@ class MaskRule:
     names: tuple[str, ...]
     reading: str
 
+    def stray(self, facts: MaskFacts) -> str:
+        """Return what a mask holds that is of no class, as :meth:`classes_of` tells it; else ""."""
+        if self.how != "table":
+            return ""
+        held = facts.as_kind(self.kind)
+        wrong = sorted(held.keys() - set(self.values))
+        return self.unknown(wrong[0], sum(held[each] for each in wrong)) if wrong else ""
+
+    def unknown(self, value: int, pixels: int) -> str:
+        """Return in words that a value, and so many pixels, are of no class."""
+        values = listing([shown(each, self.kind) for each in self.values])
+        return (
+            f"the mask holds {shown(value, self.kind)} in {counted(pixels, 'pixel')}, which is of "
+            f"no class: known are {values}"
+        )
+
     def classes_of(self, raw: Raw) -> NDArray[np.uint8]:
         """Return the class of each value; raise ``DataError`` for a value that has none."""
         if self.how == "threshold":
@@ -81,39 +112,62 @@ class MaskRule:
         place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
         wrong = raw[known[place] != raw]
         if wrong.size:
-            values = listing([shown(each, self.kind) for each in self.values])
-            raise DataError(
-                f"the mask holds {shown(int(wrong[0]), self.kind)} in "
-                f"{counted(wrong.size, 'pixel')}, which is of no class: known are {values}"
-            )
+            raise DataError(self.unknown(int(wrong.min()), wrong.size))
         return table[order][place]
 
 
-def read_mask(data: bytes, suffix: str = "", kind: Kind | None = None) -> tuple[Raw, Kind, bool]:
-    """Return the values of a mask's file (height, width), of which kind they are, and if lossy.
+@dataclass(frozen=True)
+class RawMask:
+    """The values of a mask's file (height, width), of which kind they are, and if lossy.
 
-    One bit becomes 0 and 255. Colours that are all grey are grey values. Of a picture of one colour
-    that is transparent in places, the transparency is the mask. ``kind`` asks for grey values or
-    colours whatever the file holds. Raises ``DataError``.
+    ``palette`` has the colours of indices where the file has a palette.
+    """
+
+    values: Raw
+    kind: Kind
+    lossy: bool = False
+    palette: Mapping[int, int] = field(default_factory=dict)
+
+
+def read_mask(data: bytes, suffix: str = "", kind: Kind | None = None) -> RawMask:
+    """Return what a mask's file holds.
+
+    One bit becomes 0 and 255. A palette gives its indices, and its colours where these are asked
+    for. Colours that are all grey are grey values. Of a picture of one colour that is transparent
+    in places, the transparency is the mask. ``kind`` asks for grey values or colours whatever the
+    file holds. Raises ``DataError``.
     """
     if suffix == ARRAY:
-        return as_kind(array_mask(read_array(data)), kind), kind or "grey", False
+        return as_kind(array_mask(read_array(data)), kind)
     with opened_image(data, suffix) as opened:
         lossy = opened.format == "JPEG"
         image = upright(opened)
         mode = image.mode
         if mode == "1":
-            return as_kind(np.asarray(image).astype(np.int32) * 255, kind), kind or "grey", lossy
-        if mode in ("L", "P", "I") or mode.startswith("I;16"):
-            return as_kind(np.asarray(image).astype(np.int32), kind), kind or "grey", lossy
+            return as_kind(np.asarray(image).astype(np.int32) * 255, kind, lossy)
+        if mode == "P":
+            return with_palette(image, kind)
+        if mode in ("L", "I") or mode.startswith("I;16"):
+            return as_kind(np.asarray(image).astype(np.int32), kind, lossy)
         pixels = np.asarray(image.convert("RGBA"))
     alpha, colours = pixels[..., 3], pixels[..., :3]
     if (colours == colours[:1, :1]).all() and (alpha != alpha[0, 0]).any():
-        return as_kind(alpha.astype(np.int32), kind), kind or "grey", lossy
+        return as_kind(alpha.astype(np.int32), kind, lossy)
     red, green, blue = (colours[..., place].astype(np.int32) for place in range(3))
     if kind == "grey" or (kind is None and (red == green).all() and (green == blue).all()):
-        return (299 * red + 587 * green + 114 * blue + 500) // 1000, "grey", lossy
-    return (red << 16) + (green << 8) + blue, "colour", lossy
+        return RawMask((299 * red + 587 * green + 114 * blue + 500) // 1000, "grey", lossy)
+    return RawMask((red << 16) + (green << 8) + blue, "colour", lossy)
+
+
+def with_palette(image: Image.Image, kind: Kind | None) -> RawMask:
+    """Return the indices of a picture with a palette, or their colours where these are wanted."""
+    indices = np.asarray(image).astype(np.int32)
+    told = np.array(image.getpalette() or [], np.int32).reshape(-1, 3)
+    colours = np.zeros(256, np.int32)
+    colours[: len(told)] = told @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    if kind == "colour":
+        return RawMask(colours[indices], "colour")
+    return RawMask(indices, "grey", palette=dict(enumerate(colours.tolist())))
 
 
 def array_mask(values: NDArray[Any]) -> Raw:
@@ -127,18 +181,19 @@ def array_mask(values: NDArray[Any]) -> Raw:
     return whole[..., 0]
 
 
-def as_kind(values: Raw, kind: Kind | None) -> Raw:
+def as_kind(values: Raw, kind: Kind | None, lossy: bool = False) -> RawMask:
     """Return grey values, as colours where these are asked for."""
-    return values * 0x010101 if kind == "colour" else values
+    return RawMask(values * 0x010101 if kind == "colour" else values, kind or "grey", lossy)
 
 
 def examine_mask(data: bytes, suffix: str) -> MaskFacts:
     """Return what a file holds; raise ``DataError`` for one that cannot be read."""
-    return examine_values(*read_mask(data, suffix))
+    return examine_values(read_mask(data, suffix))
 
 
-def examine_values(values: Raw, kind: Kind, lossy: bool) -> MaskFacts:
+def examine_values(mask: RawMask) -> MaskFacts:
     """Return what the values of a mask are; raise ``DataError`` for those of a photograph."""
+    values, kind, lossy = mask.values, mask.kind, mask.lossy
     height, width = values.shape
     if kind == "colour" and not lossy:
         require_few_colours(values)
@@ -148,7 +203,8 @@ def examine_values(values: Raw, kind: Kind, lossy: bool) -> MaskFacts:
         some = some[:: -(-some.size // SAMPLE)]
     found, counts = np.unique(some, return_counts=True)
     table = dict(zip(found.tolist(), counts.tolist(), strict=True))
-    return MaskFacts(height, width, kind, lossy, table)
+    palette = {value: mask.palette[value] for value in table if value in mask.palette}
+    return MaskFacts(height, width, kind, lossy, table, palette)
 
 
 def require_few_colours(values: Raw) -> None:
@@ -189,17 +245,42 @@ def understand(
     kind: Kind = "grey" if plain else "colour"
     counts: Counter[int] = Counter()
     for each in facts:
-        for value, number in each.values.items():
-            counts[changed(value, each.kind, kind)] += number
+        counts.update(each.as_kind(kind))
     if table:
         return by_table(table, names, lossy)
+    if lossy and kind == "grey" and (found := by_peaks(counts, names)):
+        return found
     if lossy:
         return with_loss(counts, kind, names)
     if kind == "colour":
         return by_colour(counts, names)
     if len(names) in (0, 2) and blurred(counts):
         return with_loss(counts, kind, names)
-    return by_value(counts, names, numbered(facts))
+    found = by_value(facts, names)
+    if found is None and (usual := without_strays(facts, len(names))):
+        found = by_value(usual, names)
+    if found is None:
+        values = [str(each) for each in sorted(counts)]
+        raise DataError(
+            f"the masks hold {len(values)} values ({listing(values, 12)}) for "
+            f"{counted(len(names), 'class')}. Say what they are by --mask-values."
+        )
+    return found
+
+
+def without_strays(facts: Sequence[MaskFacts], classes: int) -> list[MaskFacts]:
+    """Return the masks whose values are those of so many classes, if most are so; else none.
+
+    Those are their indices, or the values that the most masks hold.
+    """
+    held = Counter(value for each in facts for value in each.values)
+    telling = [each for each in facts if len(each.values) > 1]
+    common = {value for value, _ in held.most_common(classes)}
+    for values in ({*range(classes), IGNORE}, common):
+        found = [each for each in telling if each.values.keys() <= values]
+        if len(found) > len(telling) / 2:
+            return found
+    return []
 
 
 def hues(facts: MaskFacts) -> set[tuple[int, ...]]:
@@ -239,15 +320,25 @@ def changed(value: int, kind: Kind, wanted: Kind) -> int:
     return (299 * red + 587 * green + 114 * blue + 500) // 1000
 
 
-def by_value(counts: Mapping[int, int], names: Sequence[str], objects: bool) -> MaskRule:
-    """Return the rule for whole numbers: two values, class indices, or a class for each value."""
-    values = sorted(counts)
+def by_value(facts: Sequence[MaskFacts], names: Sequence[str]) -> MaskRule | None:
+    """Return the rule for whole numbers: two values, class indices, or a class for each value.
+
+    Beside small numbers 255 is ignored; beside one alone only if about as many masks hold that.
+    ``None`` where names are not as many as values.
+    """
+    held = Counter(value for each in facts for value in each.values)
+    values = sorted(held)
     others = [each for each in values if each != IGNORE]
     most = max(others, default=0)
+    lone = len(values) == 3 and len(others) == 2 and len(names) in (0, 2)
+    ignored = IGNORE in held and (not lone or 2 * held[most] >= held[IGNORE])
     if len(values) <= 2 and len(names) in (0, 2) and values != [0, 1]:
         return two_values(values, names)
-    if most < (len(names) or FEW_INDICES) and (names or len(others) > 2 or others == [0, 1]):
-        return by_index(most, IGNORE in counts, names)
+    if lone and ignored and most < FEW_INDICES:
+        return two_values(values, names)
+    indices = names or len(others) > 2 or others == [0, 1]
+    if most < (len(names) or FEW_INDICES) and indices and (ignored or not lone):
+        return by_index(most, ignored, names)
     if len(values) <= FEW_INDICES:
         given = names or [f"value {each}" for each in values]
         if len(given) == len(values):
@@ -255,12 +346,9 @@ def by_value(counts: Mapping[int, int], names: Sequence[str], objects: bool) -> 
                 f"a class for each of the values {listing([str(each) for each in values], 12)}"
             )
             return made("table", "grey", values, list(range(len(values))), given, reading)
-        raise DataError(
-            f"the masks hold {len(values)} values ({listing([str(each) for each in values], 12)}) "
-            f"for {counted(len(names), 'class')}. Say what they are by --mask-values."
-        )
-    if not objects and most < IGNORE:
-        return by_index(most, IGNORE in counts, names)
+        return None
+    if most < IGNORE and not numbered(facts):
+        return by_index(most, ignored, names)
     reading = f"numbers of objects (0 to {most}): 0 is background, all else {FOREGROUND}"
     return made("threshold", "grey", [0], [1], names or (BACKGROUND, FOREGROUND), reading)
 
@@ -279,13 +367,20 @@ def by_index(most: int, ignored: bool, names: Sequence[str]) -> MaskRule:
 
 
 def two_values(values: Sequence[int], names: Sequence[str]) -> MaskRule:
-    """Return the rule for two values, of which the lower is background; or for one value alone."""
+    """Return the rule for two values, of which the lower is background; or for one value alone.
+
+    A third is 255, and ignored.
+    """
     names = names or (BACKGROUND, FOREGROUND)
     if len(values) == 1:
         known = [0, max(1, values[0])] if values[0] == 0 else [0, values[0]]
         known = [0, 255] if values[0] == 0 else known
         return made("table", "grey", known, [0, 1], names, f"{values[0]} everywhere")
     reading = f"two values: {values[0]} is {names[0]}, {values[1]} {names[1]}"
+    if len(values) == 3:
+        return made(
+            "table", "grey", values, [0, 1, 2], [*names, "void"], f"{reading}; 255 is ignored"
+        )
     return made("table", "grey", values, [0, 1], names, reading)
 
 
@@ -310,6 +405,39 @@ def by_colour(counts: Mapping[int, int], names: Sequence[str]) -> MaskRule:
         )
     reading = f"a class for each of {len(values)} colours"
     return made("table", "colour", values, list(range(len(values))), given, reading)
+
+
+def by_peaks(counts: Mapping[int, int], names: Sequence[str]) -> MaskRule | None:
+    """Return the rule for grey masks with loss of three classes or more; ``None`` for two.
+
+    There are so many where so many values stand out clearly, or so many names are given.
+    """
+    values = sorted(outstanding(counts))
+    if len(names) > 2 and len(values) != len(names):
+        raise DataError(
+            f"the masks were compressed with loss, and {counted(len(values), 'value')} stand out "
+            f"in them ({listing([str(each) for each in values])}), for {len(names)} classes. Say "
+            "what they are by --mask-values."
+        )
+    if len(names) == 2 or len(values) < 3 or (not names and not parted(counts, values)):
+        return None
+    given = names or [f"value {each}" for each in values]
+    reading = f"compressed with loss: the nearest of {listing([str(each) for each in values], 12)}"
+    return made("nearest", "grey", values, list(range(len(values))), given, reading)
+
+
+def parted(counts: Mapping[int, int], peaks: Sequence[int]) -> bool:
+    """Return whether few values lie midway between peaks, beside the lower one's own."""
+
+    def within(low: float, high: float) -> int:
+        return sum(number for value, number in counts.items() if low <= value <= high)
+
+    for one, two in itertools.pairwise(peaks):
+        third = (two - one) / 3
+        own = min(within(each - third, each + third) for each in (one, two))
+        if within(one + third, two - third) > VALLEY * own:
+            return False
+    return True
 
 
 def with_loss(counts: Mapping[int, int], kind: Kind, names: Sequence[str]) -> MaskRule:
@@ -383,7 +511,7 @@ def by_table(table: Mapping[int, str], names: Sequence[str], lossy: bool) -> Mas
     """Return the rule that the person gave: a name for each value."""
     kind: Kind = "colour" if max(table) >= COLOUR else "grey"
     table = {value % COLOUR: name for value, name in table.items()}
-    order = list(names) or list(dict.fromkeys(table.values()))
+    order = list(dict.fromkeys(names or table.values()))
     places = {name: place for place, name in enumerate(order)}
     for name in table.values():
         places.setdefault(name, len(places))
@@ -406,6 +534,11 @@ def made(
 ) -> MaskRule:
     """Return a rule, in which classes that are called void are ignored and have no index."""
     kept = [name for name in names if not is_void(name)]
+    twice = [name for name, number in Counter(kept).items() if number > 1]
+    if twice:
+        raise DataError(
+            f"the class {twice[0]!r} is named twice; each class needs a name of its own."
+        )
     if len(kept) < 2:
         raise DataError(
             f"the masks have {counted(len(kept), 'class')} ({', '.join(kept)}); two are needed. "

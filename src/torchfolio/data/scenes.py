@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.images import Pixels
-from torchfolio.data.masks import IGNORE, MaskRule, read_mask
+from torchfolio.data.masks import IGNORE, Kind, MaskRule, Raw, read_mask
 from torchfolio.data.records import ImageArray, ImageFiles, digest
+from torchfolio.errors import DataError
 
 Classes = NDArray[np.uint8]  # (height, width): class indices, or IGNORE
 
@@ -55,13 +56,15 @@ class MaskFiles:
             found = self.table[found]
         view = self.fields[index]
         if view is not None:
-            values, _, _ = self.values_of(view, "grey")
-            found = np.where(values > 0, found, np.uint8(IGNORE))
+            found = np.where(self.values_of(view, "grey") > 0, found, np.uint8(IGNORE))
         return found
 
     def classes_of(self, name: str) -> Classes:
-        """Return the classes that one file holds."""
-        return self.rule.classes_of(self.values_of(name, self.rule.kind)[0])
+        """Return the classes that one file holds; raise ``DataError`` with its name."""
+        try:
+            return self.rule.classes_of(self.values_of(name, self.rule.kind))
+        except DataError as error:
+            raise DataError(f"{self.root / name}: {error}") from error
 
     def renumbered(self, table: Classes) -> "MaskFiles":
         """Return the same masks with other classes: those of ``table`` (256,)."""
@@ -69,10 +72,10 @@ class MaskFiles:
         found.table = table if self.table is None else table[self.table]
         return found
 
-    def values_of(self, name: str, kind: Any) -> Any:
+    def values_of(self, name: str, kind: Kind) -> Raw:
         """Return the values of a file."""
         path = self.root / name
-        return read_mask(path.read_bytes(), path.suffix.lower(), kind)
+        return read_mask(path.read_bytes(), path.suffix.lower(), kind).values
 
 
 class SceneFiles(ImageFiles):
@@ -109,10 +112,10 @@ class HalfMasks(MaskFiles):
 
     right = True
 
-    def values_of(self, name: str, kind: Any) -> Any:
+    def values_of(self, name: str, kind: Kind) -> Raw:
         """Return the values of a file's half."""
-        values, *rest = super().values_of(name, kind)
-        return half_of(values, self.right), *rest
+        found: Raw = half_of(super().values_of(name, kind), self.right)
+        return found
 
 
 class HalfScenes(SceneFiles):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.class_names import given_classes, named_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
@@ -23,7 +24,6 @@ from torchfolio.data.folders import (
 )
 from torchfolio.data.masks import (
     BACKGROUND,
-    COLOUR,
     FEW_INDICES,
     FOREGROUND,
     MaskFacts,
@@ -60,8 +60,6 @@ YEAR = re.compile(r"(19|20)\d\d$")  # alone it is no patient: 2007_000032 of VOC
 SERIES = re.compile(r"^(.*\d.*?)[\W_]+(?:slice|frame)?[\W_]*\d+$", re.IGNORECASE)
 TURNED = re.compile(r"^(?:(?:flipped|mirrored|rotated|augmented)[\W_]+)+", re.IGNORECASE)
 BESIDE = "pictures beside their masks (NAME and NAME_mask)"
-# Files beside the folders that name the classes in the order of their indices, a line each.
-NAMES = ("classes.txt", "labels.txt", "class_names.txt", "labelmap.txt", "label_colors.txt")
 
 
 @dataclass(frozen=True)
@@ -115,14 +113,11 @@ class ImageMasks(Reader):
         problems: list[Problem] = []
         found = sound_pairs(root, self.name, problems, progress)
         pairs, pictures, masks, keep = found.pairs, found.scan, found.masks, found.keep
-        stop_on(problems, on_error, path)
-        if not keep:
-            raise DataError(
-                f"{path} has no picture with a mask that can be read: {self.reads} was expected.\n"
-                + told(problems)
-            )
+        self.require(path, keep, problems, on_error)
         named = classes_by_file([pairs.parts[row] for row in keep])
         rule = self.rule(root, [each for row in keep for each in found.facts(row)], named)
+        keep = found.fitting(rule, problems)
+        self.require(path, keep, problems, on_error)
         parts = None
         if named:
             places = {name: place for place, name in enumerate(rule.names)}
@@ -147,6 +142,17 @@ class ImageMasks(Reader):
         )
         splits = [pairs.splits[row] for row in keep]
         return self.dataset(path, records, splits, groups, found.how, problems)
+
+    def require(
+        self, path: Path, keep: Sequence[int], problems: list[Problem], on_error: str
+    ) -> None:
+        """Raise where no picture is left, or there are problems that should stop the reading."""
+        stop_on(problems, on_error, path)
+        if not keep:
+            raise DataError(
+                f"{path} has no picture with a mask that can be read: {self.reads} was expected.\n"
+                + told(problems)
+            )
 
     def dataset(
         self,
@@ -193,33 +199,35 @@ class ImageMasks(Reader):
             return replace(found, names=(BACKGROUND, *of_files), reading=reading)
         names, table = named_classes(root)
         if self.options.class_names is not None:
-            names = [each.strip() for each in self.options.class_names.split(",")]
+            names = given_classes(self.options.class_names)
         if self.options.mask_values is not None:
             table = read_values(self.options.mask_values)
         return understand(facts, names, table)
 
     def groups(self, names: Sequence[str]) -> NDArray[Any] | None:
         """Return the group of each picture: what the pattern finds, or :func:`series` tells."""
-        if self.options.group_pattern is None:
-            return series(names)
-        if self.options.group_pattern == "none":
-            return None
-        try:
-            pattern = re.compile(self.options.group_pattern)
-        except re.error as error:
+        pattern = self.options.group_pattern
+        return series(names) if pattern is None else groups_by(pattern, names)
+
+
+def groups_by(text: str, names: Sequence[str]) -> NDArray[Any] | None:
+    """Return what --group-pattern finds in each name; none for "none"; else ``RequestError``."""
+    if text == "none":
+        return None
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise RequestError(
+            f"group-pattern is {text!r}, which is no regular expression: {error}."
+        ) from error
+    found = [pattern.search(each) for each in names]
+    for name, match in zip(names, found, strict=True):
+        if match is None:
             raise RequestError(
-                f"group-pattern is {self.options.group_pattern!r}, which is no regular "
-                f"expression: {error}."
-            ) from error
-        found = [pattern.search(each) for each in names]
-        for name, match in zip(names, found, strict=True):
-            if match is None:
-                raise RequestError(
-                    f"group-pattern {self.options.group_pattern!r} finds nothing in {name}. It "
-                    "should find the group in the name of every picture."
-                )
-        texts = [(match[1] if match.groups() else match[0]) for match in found if match]
-        return np.array(texts, object)
+                f"group-pattern {text!r} finds nothing in {name}. It should find the group in the "
+                "name of every picture."
+            )
+    return np.array([match[1] if match.groups() else match[0] for match in found if match], object)
 
 
 def classes_by_file(parts: Sequence[tuple[str, ...]]) -> list[str]:
@@ -285,9 +293,16 @@ class Sound:
         found: list[MaskFacts] = self.masks[row].facts[: len(self.pairs.masks[row])]
         return found
 
-    def scan_of_kept(self) -> Scan:
-        """Return what was found out about the pictures that can be used."""
-        return self.scan.chosen(self.keep)
+    def fitting(self, rule: MaskRule, problems: list[Problem]) -> list[int]:
+        """Return the rows whose masks hold values of classes only; name the files of others."""
+        found = []
+        for row in self.keep:
+            files = zip(self.pairs.masks[row], self.facts(row), strict=True)
+            stray = [Problem(name, text) for name, each in files if (text := rule.stray(each))]
+            problems += stray
+            if not stray:
+                found.append(row)
+        return found
 
 
 def sound_pairs(
@@ -420,27 +435,3 @@ def differing(names: Sequence[str], found: Examined, size: NDArray[np.int64]) ->
                 f"{size[1]}",
             )
     return None
-
-
-def named_classes(root: Path) -> tuple[list[str], dict[int, str] | None]:
-    """Return the classes that a file beside the folders names, and their colours if it has them.
-
-    A line is a name, or a number and a name, or a colour (three numbers) before or after a name.
-    """
-    file = next((root / name for name in NAMES if (root / name).is_file()), None)
-    if file is None:
-        return [], None
-    names: list[str] = []
-    table: dict[int, str] = {}
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        if re.match(r"#(?![0-9a-fA-F]{6}\b)", line):
-            continue  # a comment
-        numbers = [int(each) for each in re.findall(r"(?<![\w.])\d+(?![\w.])", line)]
-        name = re.sub(r"(?<![\w.])\d+(?![\w.])|[,:;#\t]", " ", line)
-        name = " ".join(name.split())
-        if not name:
-            continue
-        names.append(name)
-        if len(numbers) == 3 and max(numbers) < 256:
-            table[COLOUR + (numbers[0] << 16) + (numbers[1] << 8) + numbers[2]] = name
-    return names, table if len(table) == len(names) else None

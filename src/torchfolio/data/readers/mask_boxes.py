@@ -20,7 +20,6 @@ from torchfolio.data.readers.image_masks import (
     classes_by_file,
     sound_pairs,
 )
-from torchfolio.errors import DataError
 from torchfolio.options import option
 
 OBJECT = "object"  # the class of objects that masks only number
@@ -59,10 +58,9 @@ class MaskBoxes(ImageMasks):
         found = sound_pairs(root, self.name, problems, progress)
         pairs = found.pairs
         facts = [each for row in found.keep for each in found.facts(row)]
-        if not facts:
-            raise DataError(f"{path} has no picture with a mask that can be read.")
+        self.require(path, found.keep, problems, "skip")
         named = classes_by_file([pairs.parts[row] for row in found.keep])
-        how = self.options.objects
+        how, keep = self.options.objects, found.keep
         told = self.options.mask_values is not None or self.options.class_names is not None
         if how == "auto" and told:
             how = "groups"  # values have been given a meaning
@@ -73,19 +71,20 @@ class MaskBoxes(ImageMasks):
         if how == "groups":
             rule = self.rule(root, facts, named)
             classes = rule.names[1:]
+            keep = found.fitting(rule, problems)
+            self.require(path, keep, problems, on_error)
         annotated = []
-        for row in found.keep:
+        for row in keep:
             each = Annotated(pairs.images[row], pairs.splits[row], [], pairs.masks[row][0])
             for place, name in enumerate(pairs.masks[row]):
                 data = (root / name).read_bytes()
-                raw = read_mask(data, Path(name).suffix.lower(), rule.kind if rule else "grey")[0]
+                raw = read_mask(
+                    data, Path(name).suffix.lower(), rule.kind if rule else "grey"
+                ).values
                 if rule is None:
                     parts = numbers_of(raw) if how == "numbers" else whole(raw)
                 else:
-                    try:
-                        parts = groups_of(rule.classes_of(raw))
-                    except DataError as error:
-                        raise DataError(f"{name}: {error}") from error
+                    parts = groups_of(rule.classes_of(raw))
                     if named:
                         own = named.index(pairs.parts[row][place])
                         parts = ((own, mask, text) for _, mask, text in parts)
@@ -102,12 +101,12 @@ class MaskBoxes(ImageMasks):
             reader=self,
             path=path,
             root=root,
-            scan=found.scan_of_kept().in_colours(),
+            scan=found.scan.chosen(keep).in_colours(),
             annotated=annotated,
             classes=classes,
             problems=problems,
             on_error=on_error,
-            groups=self.groups([pairs.images[row] for row in found.keep]),
+            groups=self.groups([pairs.images[row] for row in keep]),
             reading=f"{found.how}; boxes around objects: {words[how]} (--objects)",
         )
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -70,8 +71,14 @@ class MaskHalves(ImageMasks):
                 f"{path} has no file that can be read: {self.reads} was expected, and a mask has "
                 f"few colours.\n{told(problems)}"
             )
-        rows, names = np.array(keep), [files[row] for row in keep]
         rule = self.rule(root, held)
+        texts = [rule.stray(each) for each in held]
+        problems += [
+            Problem(files[row], text) for row, text in zip(keep, texts, strict=True) if text
+        ]
+        keep = [row for row, text in zip(keep, texts, strict=True) if not text]
+        self.require(path, keep, problems, on_error)
+        rows, names = np.array(keep), [files[row] for row in keep]
         masks = HalfMasks(
             root, [(name,) for name in names], [None] * len(names), rule, scanned.digests[rows]
         )
@@ -95,8 +102,8 @@ class MaskHalves(ImageMasks):
 
         def one(name: str) -> MaskFacts | Problem:
             try:
-                values, kind, lossy = read_mask((root / name).read_bytes(), suffix_of(name))
-                return examine_values(half_of(values, right), kind, lossy)
+                found = read_mask((root / name).read_bytes(), suffix_of(name))
+                return examine_values(replace(found, values=half_of(found.values, right)))
             except OSError as error:
                 return Problem(name, f"cannot be read: {error.strerror or error}")
             except DataError as error:
@@ -124,7 +131,7 @@ def mask_side(root: Path, files: Sequence[str]) -> bool | None:
     shares = []
     for name in files[:: -(-len(files) // LOOK)]:
         try:
-            values, _, _ = read_mask((root / name).read_bytes(), suffix_of(name), "colour")
+            values = read_mask((root / name).read_bytes(), suffix_of(name), "colour").values
         except (OSError, DataError):
             continue
         if values.shape[1] % 2 == 0 and values.shape[1] > values.shape[0]:

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from torchfolio.data.class_names import given_classes, named_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, counted, descend, given_splits, stop_on, told
 from torchfolio.data.masks import MaskFacts, MaskRule, read_values, understand
 from torchfolio.data.pairing import MASK_WORDS, TOKEN, key_of
 from torchfolio.data.readers.image_folder import walk
-from torchfolio.data.readers.image_masks import named_classes
+from torchfolio.data.readers.image_masks import groups_by
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.data.volumes.files import (
     TIFF,
@@ -74,17 +75,25 @@ class VolumeOptions:
     class_names: str | None = option(
         None, "The names of the classes in the order of their indices, with commas."
     )
+    group_pattern: str | None = option(
+        None,
+        "A regular expression: what it finds in a name is the group (patient); or none.",
+    )
 
 
 @dataclass
 class Source:
-    """A volume as found: its name, its files, and how its mask is read (values of its shape)."""
+    """A volume as found: its name, its files, and how its mask is read (values of its shape).
+
+    ``patient`` is whom its files name, "" where they name nobody.
+    """
 
     name: str
     files: tuple[Path, ...]
     mask: str
     read_mask: Callable[[Volume], NDArray[Any]]
     regions: tuple[str, ...] = ()
+    patient: str = ""
 
 
 @dataclass
@@ -152,13 +161,25 @@ class Volumes(Reader):
                     seen.append((source, found))
                 if progress is not None:
                     progress(done, len(sources))
+        self.require(path, seen, problems, on_error)
+        rule = self.rule(root, seen)
+        texts = [rule.stray(each.facts) for _, each in seen]
+        for (source, _), text in zip(seen, texts, strict=True):
+            problems += [Problem(source.name, f"its mask {source.mask}: {text}")] if text else []
+        seen = [each for each, text in zip(seen, texts, strict=True) if not text]
+        self.require(path, seen, problems, on_error)
+        return self.dataset(path, rule, axis, seen, problems)
+
+    def require(
+        self, path: Path, seen: Sequence[Any], problems: list[Problem], on_error: str
+    ) -> None:
+        """Raise where no volume is left, or there are problems that should stop the reading."""
         stop_on(problems, on_error, path)
         if not seen:
             raise DataError(
                 f"{path} has no volume with a mask that can be read: {self.reads} was expected.\n"
                 + told(problems)
             )
-        return self.dataset(path, root, axis, seen, problems)
 
     def axis(self, sources: Sequence[Source], problems: list[Problem]) -> Axis:
         """Return the axis along which all volumes are cut."""
@@ -175,13 +196,12 @@ class Volumes(Reader):
     def dataset(
         self,
         path: Path,
-        root: Path,
+        rule: MaskRule,
         axis: Axis,
         seen: Sequence[tuple[Source, Seen]],
         problems: list[Problem],
     ) -> Dataset:
         """Return the dataset of volumes that were read."""
-        rule = self.rule(root, seen)
         counts = [each.pair.count for _, each in seen]
         volume = np.repeat(np.arange(len(seen)), counts)
         place = np.concatenate([np.arange(count) for count in counts])
@@ -197,7 +217,7 @@ class Volumes(Reader):
         digests = np.concatenate([each.digests for _, each in seen])
         pairs = [each.pair for _, each in seen]
         records = Slices(pairs, axis, of_slice, digests, masks)
-        groups, kept = groups_of([each.name for each in pairs])
+        groups, kept = groups_of(sources, self.options.group_pattern)
         windows = {each.window for each in pairs}
         shown = f"{pairs[0].window[0]:g}:{pairs[0].window[1]:g}" if len(windows) == 1 else "of each"
         return Dataset(
@@ -233,7 +253,7 @@ class Volumes(Reader):
         if of_contours:
             names = ["background", *of_contours]
         if self.options.class_names is not None:
-            names = [each.strip() for each in self.options.class_names.split(",")]
+            names = given_classes(self.options.class_names)
         if self.options.mask_values is not None:
             table = read_values(self.options.mask_values)
         return understand([each.facts for _, each in seen], names, table)
@@ -404,7 +424,8 @@ def of_series(root: Path, names: Sequence[str], problems: list[Problem]) -> list
             continue
         folder = str(PurePosixPath(own[0]).parent)
         files = tuple(sorted(root / each for each in own))
-        found.append(Source(folder, files, name, contours(structure, every), named))
+        who = str(patients[wanted] or "").strip()
+        found.append(Source(folder, files, name, contours(structure, every), named, who))
     for own in series.values():
         text = f"a series of {counted(len(own), 'file')}, no mask: left out"
         problems.append(Problem(own[0], text))
@@ -437,15 +458,23 @@ def volume_key(name: str) -> str:
     return "/".join([*parts, key_of(f"{path.name}.nii").removeprefix("./")])
 
 
-def groups_of(names: Sequence[str]) -> tuple[NDArray[Any] | None, str]:
+def groups_of(sources: Sequence[Source], pattern: str | None) -> tuple[NDArray[Any] | None, str]:
     """Return the group of each volume, and in words which slices stay together.
 
     Those of one patient, or, of few patients, those of one volume; of few volumes they are split.
+    A pattern finds the group in names; "none" keeps nothing together.
     """
-    patients = [patient(each) for each in names]
+    names = [each.name for each in sources]
+    if pattern is not None:
+        groups = groups_by(pattern, names)
+        number = 0 if groups is None else len(set(groups.tolist()))
+        kept = f"in {counted(number, 'group')}" if number else "one by one"
+        return groups, f"slices are split {kept} (--group-pattern)"
+    patients = [each.patient or patient(each.name) for each in sources]
     if len(set(patients)) >= LEAST_GROUPS:
-        number = counted(len(set(patients)), "patient")
-        return np.array(patients, object), f"slices of one patient stay together ({number})"
+        number = len(set(patients))
+        kept = f"slices of one patient stay together ({counted(number, 'patient')})"
+        return np.array(patients, object), kept
     if len(names) >= LEAST_GROUPS:
         return np.array(names, object), "slices of one volume stay together"
     return None, "slices are split one by one, for there are too few volumes"
@@ -461,6 +490,9 @@ def split_of(name: str) -> str:
 
 
 def patient(name: str) -> str:
-    """Return the patient that a volume's name tells: up to its first number, else all of it."""
-    match = re.match(r"(.*?\d+)(?=\D|$)", stem(name))
+    """Return the patient that a volume's name tells: up to its first number, else all of it.
+
+    Numbers with points between them (1.2.840.10008) are one number.
+    """
+    match = re.match(r"(.*?\d+(?:(?:\.\d+){3,})?)(?=\D|$)", stem(name))
     return match[1] if match else stem(name)

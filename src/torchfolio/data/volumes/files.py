@@ -56,15 +56,16 @@ def pages(path: Path) -> int:
 
 def read_volume(path: Path, series: Sequence[Path] = ()) -> Volume:
     """Read a volume: a file, or the ``series`` of DICOM files of a folder. Raises ``DataError``."""
-    if series or path.is_dir():
-        return read_series(
-            list(series) or sorted(each for each in path.iterdir() if is_dicom(each))
-        )
-    if is_nifti(path.name):
-        return read_nifti(path)
-    if path.suffix.lower() in TIFF:
-        return read_pages(path)
-    return read_series([path])
+    with damaged("volume"):
+        if series or path.is_dir():
+            return read_series(
+                list(series) or sorted(each for each in path.iterdir() if is_dicom(each))
+            )
+        if is_nifti(path.name):
+            return read_nifti(path)
+        if path.suffix.lower() in TIFF:
+            return read_pages(path)
+        return read_series([path])
 
 
 def needed(package: str) -> Any:
@@ -108,6 +109,9 @@ def read_nifti(path: Path) -> Volume:
     if array.ndim != 3 or not array.size:
         shape = " x ".join(map(str, array.shape))
         raise DataError(f"has the shape {shape}; three dimensions are read (no colours, no times)")
+    if array.dtype.kind not in "buif":
+        what = "colours (RGB)" if array.dtype.names else f"values of {array.dtype}"
+        raise DataError(f"holds {what}; one number a voxel is read")
     return turned(finite(array), affine)
 
 
@@ -244,24 +248,45 @@ def hounsfield(slide: Any, name: str) -> NDArray[Any]:
             raise DataError(f"{name}: no pixels that can be read ({reason})") from error
     if slide.get("SamplesPerPixel", 1) != 1:
         pixels = pixels @ np.array([0.299, 0.587, 0.114])  # ITU-R 601
-    slope, intercept = float(slide.get("RescaleSlope", 1)), float(slide.get("RescaleIntercept", 0))
+    (slope,) = numbers(slide, "RescaleSlope", 1, (1.0,))
+    (intercept,) = numbers(slide, "RescaleIntercept", 1, (0.0,))
     if (slope, intercept) != (1.0, 0.0):
         pixels = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     return pixels
+
+
+def numbers(slide: Any, tag: str, count: int, default: Sequence[float] = ()) -> list[float]:
+    """Return the numbers of a tag, ``default`` where it is absent; raise ``DataError`` for others.
+
+    An empty tag is no absent one: what it should say is not known.
+    """
+    if tag not in slide:
+        return list(default)
+    told = slide.get(tag)
+    try:
+        found = [float(each) for each in (told if count > 1 else [told])]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != count or not np.isfinite(found).all():
+        said = "empty" if told is None or told == "" else repr(str(told))
+        raise DataError(
+            f"its {tag} is {said}, not {'a number' if count == 1 else f'{count} numbers'}"
+        )
+    return found
 
 
 def place_of(slide: Any) -> NDArray[np.float64] | None:
     """Return where a slice begins in the patient, in millimetres."""
     if "ImagePositionPatient" not in slide or "ImageOrientationPatient" not in slide:
         return None
-    return np.array([float(each) for each in slide.ImagePositionPatient])
+    return np.array(numbers(slide, "ImagePositionPatient", 3))
 
 
 def geometry(slide: Any) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[float, float]]:
     """Return where rows and columns lead, and how far pixels lie apart down and across."""
-    numbers = np.array([float(each) for each in slide.ImageOrientationPatient])
-    down, across = (float(each) for each in slide.get("PixelSpacing", (1, 1)))
-    return numbers[:3], numbers[3:], (down, across)
+    directions = np.array(numbers(slide, "ImageOrientationPatient", 6))
+    down, across = numbers(slide, "PixelSpacing", 2, (1.0, 1.0))
+    return directions[:3], directions[3:], (down, across)
 
 
 # Contours (RTSTRUCT)
