@@ -284,7 +284,7 @@ def test_shapes_of_coco_are_masks_where_a_network_takes_masks(tmp_path: Path) ->
     assert not data.records.masks.get(1).any()
     assert [each.problem for each in data.problems] == [
         "annotation 4: polygon 0 has 2 points, not 3 or more: left out",
-        "annotation 5: it has a box and no shape (segmentation): left out",
+        "annotation 5: it has no shape (segmentation): left out",
         "annotation 6: its run lengths are of [9, 9], its picture 40 x 60: left out",
     ]
     from torchfolio.data.readers import find_reader

@@ -31,7 +31,8 @@ OTHERS = ("person_keypoints", "captions", "panoptic", "stuff")  # COCO's, of the
 class Thing:
     """One object as a file has it; ``shape`` is its "segmentation", ``where`` its place there.
 
-    ``area`` is that of the shape in pixels, 0 where the file does not tell it.
+    ``area`` is that of the shape in pixels, 0 where the file does not tell it; ``wrong`` says why
+    it has no box.
     """
 
     category: str
@@ -40,6 +41,7 @@ class Thing:
     crowd: bool
     where: str
     area: float
+    wrong: str = ""
 
 
 @dataclass
@@ -79,6 +81,11 @@ class CocoBoxes(Reader):
         numbers = {name: place for place, name in enumerate(classes)}
         annotated = []
         for each in pictures:
+            problems += [
+                Problem(each.source, f"{thing.where}: {thing.wrong}: left out")
+                for thing in each.things
+                if thing.wrong
+            ]
             rows = [
                 Row(
                     numbers[thing.category],
@@ -244,18 +251,18 @@ def pictures_of(
             text = f"{where}: there is no category {each.get('category_id')}: left out"
             problems.append(Problem(source, text))
             continue
+        box, wrong = None, ""  # masks need no box
         try:
             box = box_of(each)
         except DataError as error:
-            problems.append(Problem(source, f"{where}: {error}: left out"))
-            continue
+            wrong = str(error)
         crowd = bool(each.get("iscrowd", 0))
         shape, area = each.get("segmentation"), area_of(each)
-        picture.things.append(Thing(category, box, shape, crowd, where, area))
+        picture.things.append(Thing(category, box, shape, crowd, where, area, wrong))
     return [each for each in by_number.values() if each is not None]
 
 
-def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of an annotation: of its box, else of its polygons."""
     box = annotation.get("bbox")
     if box is None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +13,25 @@ from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import given_splits, listing, stop_on, told
 from torchfolio.data.masks import BACKGROUND, IGNORE
 from torchfolio.data.readers.coco import Pictured, Thing, find_files, read_pictures
+from torchfolio.data.readers.image_masks import groups_by, series, told_groups
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.data.scan import IGNORED, scan
 from torchfolio.data.scenes import Classes, SceneFiles
 from torchfolio.errors import DataError
+from torchfolio.options import option, plain
 
 POINTS = 3  # of a polygon, at least
+FAR = 2  # of the longer side: points farther away are none (drawing them would fill the memory)
+
+
+@dataclass(frozen=True)
+class CocoMaskOptions:
+    """Settings of the reading of masks in COCO's form."""
+
+    group_pattern: str | None = option(
+        None,
+        "A regular expression: what it finds in a name is the group (patient); or none.",
+    )
 
 
 class CocoMasks(Reader):
@@ -30,6 +44,8 @@ class CocoMasks(Reader):
     name: ClassVar[str] = "coco-masks"
     reads: ClassVar[str] = "masks in JSON files (COCO polygons and run lengths)"
     kind: ClassVar[str] = "semantic-segmentation"
+    Options = CocoMaskOptions
+    options: CocoMaskOptions
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:
@@ -43,6 +59,11 @@ class CocoMasks(Reader):
         root, files = find_files(path)
         problems: list[Problem] = []
         pictures, names = read_pictures(root, files, problems)
+        if len(names) >= IGNORE:
+            raise DataError(
+                f"{path} has {len(names)} categories; up to {IGNORE - 1} are read as classes of "
+                "pixels. Leave out those that are not needed."
+            )
         numbers = {name: place for place, name in enumerate(names, 1)}
         scanned = scan(root, [each.image for each in pictures], self.name, progress)
         keep: list[int] = []
@@ -53,6 +74,15 @@ class CocoMasks(Reader):
                 problems.append(Problem(picture.image, text))
                 continue
             height, width = scanned.sizes[place].tolist()
+            said = (picture.height, picture.width)
+            if min(said) > 0 and said != (height, width):
+                turned = " (it is shown turned)" if said == (width, height) else ""
+                text = (
+                    f"{picture.image} has {width} x {height} pixels{turned}, and its shapes are "
+                    f"for {picture.width} x {picture.height}: left out"
+                )
+                problems.append(Problem(picture.source, text))
+                continue
             keep.append(place)
             shapes.append(shapes_of(picture, numbers, height, width, problems))
         stop_on(problems, on_error, path)
@@ -63,9 +93,12 @@ class CocoMasks(Reader):
             )
         rows = np.array(keep)
         sizes = scanned.sizes[rows]
+        images = [pictures[place].image for place in keep]
+        pattern = self.options.group_pattern
+        groups = series(images) if pattern is None else groups_by(pattern, images)
         records = SceneFiles(
             root,
-            [pictures[place].image for place in keep],
+            images,
             scanned.digests[rows],
             sizes,
             scanned.channels[rows],
@@ -83,9 +116,16 @@ class CocoMasks(Reader):
                 "\n".join(records.names), records.digests(), records.masks.digests, names
             ),
             classes=(BACKGROUND, *names),
+            groups=groups,
             facts=records.facts(),
             problems=problems,
-            reading=f"masks in {listing([each.name for each in files])}: polygons and run lengths",
+            reader_options=plain(self.options),
+            reading="; ".join(
+                [
+                    f"masks in {listing([each.name for each in files])}: polygons and run lengths",
+                    *told_groups(groups),
+                ]
+            ),
         )
 
 
@@ -155,27 +195,56 @@ def runs_of(thing: Thing, height: int, width: int) -> tuple[Mapping[str, Any], f
 
     shape = thing.shape
     if isinstance(shape, dict):
-        if list(shape.get("size", ())) != [height, width]:
-            raise DataError(
-                f"its run lengths are of {shape.get('size')}, its picture {height} x {width}"
-            )
-        runs = (
-            tools.frPyObjects(shape, height, width)
-            if isinstance(shape.get("counts"), list)
-            else shape
-        )
+        runs = told_runs(shape, height, width)
     else:
-        if not isinstance(shape, list) or not shape:
-            raise DataError("it has a box and no shape (segmentation)")
-        for place, polygon in enumerate(shape):
-            numbers = isinstance(polygon, list) and all(
-                isinstance(each, int | float) and np.isfinite(each) for each in polygon
+        runs = tools.merge(tools.frPyObjects(polygons(shape, height, width), height, width))
+    area = float(tools.area(runs))
+    if not area:
+        raise DataError("its shape covers no pixel")
+    return runs, area
+
+
+def told_runs(shape: Mapping[str, Any], height: int, width: int) -> Mapping[str, Any]:
+    """Return run lengths, a list or a string of them, that fill a picture; else ``DataError``."""
+    from faster_coco_eval import mask as tools
+
+    size, counts = shape.get("size"), shape.get("counts")
+    if size != [height, width]:
+        raise DataError(f"its run lengths are of {size}, its picture {height} x {width}")
+    if isinstance(counts, list):
+        if not all(isinstance(each, int) and each >= 0 for each in counts):
+            raise DataError("its run lengths are no list of whole numbers")
+        if sum(counts) != height * width:
+            raise DataError(
+                f"its run lengths are of {sum(counts)} pixels, its picture of {height * width}"
             )
-            if not numbers or len(polygon) % 2:
-                raise DataError(f"polygon {place} is no list of pairs of numbers")
-            if len(polygon) < 2 * POINTS:
-                raise DataError(
-                    f"polygon {place} has {len(polygon) // 2} points, not {POINTS} or more"
-                )
-        runs = tools.merge(tools.frPyObjects(shape, height, width))
-    return runs, float(tools.area(runs))
+        found: Mapping[str, Any] = tools.frPyObjects(shape, height, width)
+        return found
+    if not isinstance(counts, str):
+        raise DataError("its segmentation has no run lengths (counts)")
+    try:
+        tools.decode(shape)
+    except Exception as error:  # of the library, of several kinds
+        raise DataError(f"its run lengths cannot be read ({error})") from error
+    return shape
+
+
+def polygons(shape: Any, height: int, width: int) -> list[list[float]]:
+    """Return the polygons of an object; raise ``DataError`` for what is none."""
+    if not isinstance(shape, list) or not shape:
+        raise DataError("it has no shape (segmentation)")
+    for place, polygon in enumerate(shape):
+        numbers = isinstance(polygon, list) and all(
+            isinstance(each, int | float) and each == each for each in polygon
+        )
+        if not numbers or len(polygon) % 2:
+            raise DataError(f"polygon {place} is no list of pairs of numbers")
+        if len(polygon) < 2 * POINTS:
+            raise DataError(f"polygon {place} has {len(polygon) // 2} points, not {POINTS} or more")
+        far = max(polygon, key=abs)
+        if abs(far) > FAR * max(height, width):
+            raise DataError(
+                f"polygon {place} has a point at {far:g}, far outside its picture of {width} x "
+                f"{height} pixels"
+            )
+    return shape
