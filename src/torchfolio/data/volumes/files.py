@@ -90,8 +90,13 @@ def damaged(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise DataError("not enough memory to read it") from error
     except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise DataError(f"no {what} that can be read ({reason})") from error
+        raise DataError(f"no {what} that can be read ({reason(error)})") from error
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what a library says, and the next where that goes on there."""
+    first, *more = [each.strip() for each in str(error).strip().split("\n") if each.strip()] or [""]
+    return f"{first} {more[0]}" if first.endswith(":") and more else first or type(error).__name__
 
 
 # NIfTI
@@ -244,8 +249,7 @@ def hounsfield(slide: Any, name: str) -> NDArray[Any]:
         try:
             pixels = np.asarray(slide.pixel_array)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0] or type(error).__name__
-            raise DataError(f"{name}: no pixels that can be read ({reason})") from error
+            raise DataError(f"{name}: no pixels that can be read ({reason(error)})") from error
     if slide.get("SamplesPerPixel", 1) != 1:
         pixels = pixels @ np.array([0.299, 0.587, 0.114])  # ITU-R 601
     (slope,) = numbers(slide, "RescaleSlope", 1, (1.0,))
