@@ -5,6 +5,7 @@ than red, green, blue and transparency tifffile (an extra) gives them. Segmentat
 channels; where grey or colour are wanted, the first three are colour, of two the first is grey.
 """
 
+import logging
 from io import BytesIO
 from typing import Any
 
@@ -49,6 +50,9 @@ def read_tiff(data: bytes) -> NDArray[Any]:
         raise DataError(
             "a TIFF file of several bands needs tifffile: pip install 'torchfolio[medical]'"
         ) from error
+    logger = logging.getLogger("tifffile")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)  # of a damaged file it logs hundreds of lines
     try:
         with tifffile.TiffFile(BytesIO(data)) as opened:
             series = opened.series[0]
