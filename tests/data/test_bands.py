@@ -11,7 +11,7 @@ import torchfolio
 from torchfolio import Run, open_data
 from torchfolio.cli.app import run as folio
 from torchfolio.data import images
-from torchfolio.data.bands import scaled, to_look_at
+from torchfolio.data.bands import read_tiff, scaled, to_look_at
 from torchfolio.data.fitting import with_channels
 from torchfolio.data.images import decode, examine
 from torchfolio.errors import DataError
@@ -191,3 +191,15 @@ def test_where_colour_is_wanted_the_first_three_bands_are_taken(tmp_path: Path) 
     assert np.array_equal(data.records.pixels(0), first[..., :3])
     assert np.array_equal(with_channels(first, 3), first[..., :3])
     assert with_channels(first[..., :2], 3).shape == (8, 8, 3)
+
+
+def test_a_damaged_tiff_is_one_error_and_no_flood_of_lines(
+    public_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("tifffile")
+    folder = public_data / "tumours" / "lgg_tif" / "TCGA_CS_4941_19960909"
+    with pytest.raises(DataError, match="suspicious number of tags"):
+        read_tiff((folder / "TCGA_CS_4941_19960909_14.tif").read_bytes())
+    with pytest.raises(DataError, match="are no picture"):
+        read_tiff((folder / "TCGA_CS_4941_19960909_14_mask.tif").read_bytes())
+    assert not caplog.records
