@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torchfolio.errors import FolioError, RequestError
 
@@ -13,17 +13,40 @@ class Draws(Protocol):
     def picture(self, row: dict[str, Any], target: Path) -> Path | None: ...
 
 
+class Gathering(Protocol):
+    """A file beside the pictures that tells of all of them."""
+
+    def write(self) -> None:
+        """Write what has been gathered."""
+
+
+@runtime_checkable
+class Gathered(Protocol):
+    """A row that may also be told in one file with those of the other pictures."""
+
+    def gather(self, folder: Path, file: Any) -> Gathering | None:
+        """Add the row to that file, which is ``None`` at first; return it, or ``None``."""
+
+
 def drawn(task: Draws, rows: Iterator[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
     """Write the picture of each answer into a folder; the row says where it is.
 
-    The folder is made, or it is said that it cannot be, before the first answer.
+    The folder is made, or it is said that it cannot be, before the first answer. A file that tells
+    of all pictures is complete at the end, also where that is early.
     """
     make_folder(folder, "--pictures")
-    for row in rows:
-        if row["error"] is None:
-            written = task.picture(row, folder)
-            row["picture"] = str(written) if written else None
-        yield row
+    file: Gathering | None = None
+    try:
+        for row in rows:
+            if row["error"] is None:
+                written = task.picture(row, folder)
+                row["picture"] = str(written) if written else None
+                if written and isinstance(row, Gathered):
+                    file = row.gather(folder, file)
+            yield row
+    finally:
+        if file is not None:
+            file.write()
 
 
 def require_pictures(options: Any, folder: Any) -> None:

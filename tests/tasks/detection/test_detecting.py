@@ -88,7 +88,9 @@ def test_answers_are_boxes_in_every_form(
     assert row["objects"]
     assert row["probability"] == row["objects"][0]["score"]
     content = json.loads((out / "coco.json").read_text(encoding="utf-8"))
-    assert content["images"][0] == {"id": 1, "file_name": picture.name, "height": 192, "width": 192}
+    assert content["images"] == [
+        {"id": 1, "file_name": picture.name, "height": 192, "width": 192, "path": str(picture)}
+    ]
     lines = (out / "大 scene.txt").read_text().splitlines()
     assert len(lines) == len(content["annotations"]) == len(row["objects"])
     left, top, right, bottom = row["objects"][0]["box"]

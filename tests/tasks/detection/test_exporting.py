@@ -1,6 +1,5 @@
 """Detectors as files: the boxes of the run, by numpy and onnxruntime alone."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from torchfolio import FolioError, RequestError, Run, open_data
+from torchfolio import RequestError, Run, open_data
 from torchfolio.export.check import Held, sample
 from torchfolio.export.exported import Exported
 from torchfolio.export.facts import SUFFIXES
 from torchfolio.networks.build import build
 from torchfolio.tasks.base import Parts
-from torchfolio.tasks.detection.answers import BoxRow, add_to_coco
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.suppression import distinct, found_in
 from torchfolio.tasks.detection.task import ObjectDetection, kept
@@ -95,25 +93,6 @@ def test_two_stages_are_no_file_and_say_so() -> None:
         parts = Parts(network=build("fasterrcnn_resnet50_fpn"))
     with pytest.raises(RequestError, match=r"two stages cannot be exported.*YOLO can"):
         ObjectDetection(DetectionOptions()).exported(parts)
-
-
-def test_a_file_of_coco_has_each_picture_once_and_all_classes(tmp_path: Path) -> None:
-    row = BoxRow({"objects": [{"class": "b", "score": 0.5, "box": [1.0, 2.0, 4.0, 8.0]}]})
-    row.size, row.labels, row.classes = (10, 20), [1], ["a", "b"]
-    file = tmp_path / "coco.json"
-    for name in ("one.png", "two.png", "one.png"):
-        add_to_coco(file, name, row)
-    told = json.loads(file.read_text(encoding="utf-8"))
-    assert sorted(each["file_name"] for each in told["images"]) == ["one.png", "two.png"]
-    assert told["categories"] == [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
-    assert [each["category_id"] for each in told["annotations"]] == [2, 2]
-    assert len({each["id"] for each in told["annotations"]}) == 2
-    row.classes = ["c", "d"]
-    with pytest.raises(FolioError, match="holds boxes of other classes"):
-        add_to_coco(file, "one.png", row)
-    file.write_text("{")
-    with pytest.raises(FolioError, match="is damaged or no file of boxes"):
-        add_to_coco(file, "one.png", row)
 
 
 def test_as_many_examples_are_compared_as_fit_the_memory() -> None:

@@ -3,7 +3,6 @@
 A run's task and an exported file share what is here; the file answers without torch.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from torchfolio.checkpoint import replacing, write_text
 from torchfolio.data.fitting import fitted as square
 from torchfolio.data.fitting import opened
 from torchfolio.data.images import Pixels, decode
-from torchfolio.errors import FolioError, RequestError
+from torchfolio.errors import RequestError
 from torchfolio.evaluation.matching import Detections
 from torchfolio.tasks.detection.boxes import Placed, fitted
+from torchfolio.tasks.detection.coco_file import CocoFile
 from torchfolio.tasks.detection.options import DetectionAnswerOptions
 from torchfolio.tasks.detection.suppression import found_in
 from torchfolio.tasks.image_answers import ExportedPictures, free_path, named, read
@@ -40,6 +40,14 @@ class BoxRow(dict[str, Any]):
     labels: list[int]
     classes: list[str]
     forms: frozenset[str]
+
+    def gather(self, folder: Path, file: CocoFile | None) -> CocoFile | None:
+        """Add the answer to the file that tells of all pictures, where one is asked for."""
+        if "coco" not in self.forms:
+            return None
+        file = file or CocoFile(folder / "coco.json", self.classes)
+        file.add(Path(self["input"]), self.size, self["objects"], self.labels)
+        return file
 
 
 def read_forms(text: str) -> frozenset[str]:
@@ -169,7 +177,7 @@ def describe(classes: list[str], found: Detections) -> dict[str, Any]:
 
 
 def draw(row: dict[str, Any], target: Path) -> Path | None:
-    """Write the picture with its boxes as NAME.png, and its objects in the forms asked for."""
+    """Write the picture with its boxes as NAME.png, and NAME.txt where that is asked for."""
     source = Path(row["input"])
     if not isinstance(row, BoxRow) or not source.is_file():
         return None
@@ -190,8 +198,6 @@ def draw(row: dict[str, Any], target: Path) -> Path | None:
         image.save(temporary, "PNG")
     if "yolo" in row.forms:
         write_text(path.with_suffix(".txt"), as_yolo(row))
-    if "coco" in row.forms:
-        add_to_coco(target / "coco.json", source.name, row)
     return path
 
 
@@ -207,54 +213,3 @@ def as_yolo(row: BoxRow) -> str:
         ]
         lines.append(" ".join([str(label), *(f"{number:.6f}" for number in numbers)]))
     return "".join(f"{line}\n" for line in lines)
-
-
-def add_to_coco(path: Path, name: str, row: BoxRow) -> None:
-    """Add a picture and its objects to a file of COCO's form, in the place of one of its name.
-
-    Raises ``FolioError`` for a file that is damaged, or of other classes.
-    """
-    categories = [{"id": place, "name": each} for place, each in enumerate(row.classes, 1)]
-    known: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
-    if path.is_file():
-        known = read_coco(path, categories)
-    old = {each["id"] for each in known["images"] if each["file_name"] == name}
-    images = [each for each in known["images"] if each["id"] not in old]
-    said = [each for each in known["annotations"] if each["image_id"] not in old]
-    number = max((each["id"] for each in images), default=0) + 1
-    first = max((each["id"] for each in said), default=0) + 1
-    height, width = row.size
-    images.append({"id": number, "file_name": name, "height": height, "width": width})
-    for place, (each, label) in enumerate(zip(row["objects"], row.labels, strict=True)):
-        left, top, right, bottom = each["box"]
-        said.append(
-            {
-                "id": first + place,
-                "image_id": number,
-                "category_id": label + 1,
-                "bbox": [left, top, right - left, bottom - top],
-                "area": (right - left) * (bottom - top),
-                "iscrowd": 0,
-                "score": each["score"],
-            }
-        )
-    found = {"images": images, "annotations": said, "categories": categories}
-    write_text(path, json.dumps(found, ensure_ascii=False))
-
-
-def read_coco(path: Path, categories: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what earlier answers wrote; raise where it cannot be gone on with."""
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        classes = [each["name"] for each in found["categories"]]
-        _ = found["images"], found["annotations"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FolioError(
-            f"{path} is damaged or no file of boxes ({error}). Move it away, or name another "
-            "folder."
-        ) from error
-    if classes != [each["name"] for each in categories]:
-        raise FolioError(
-            f"{path} holds boxes of other classes. Move it away, or name another folder."
-        )
-    return found
