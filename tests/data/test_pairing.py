@@ -22,6 +22,7 @@ def make(root: Path, *files: str) -> Path:
         ("benign (100).png", "benign (100)_mask.png"),  # BUSI
         ("image_07.png", "mask_07.png"),
         ("照片 3.png", "照片 3_mask.png"),
+        ("\u00e9t\u00e9 3.png", "e\u0301te\u0301 3_mask.png"),  # as macOS stores such names
     ],
 )
 def test_names_that_belong_together_have_one_key(image: str, mask: str) -> None:
@@ -40,6 +41,16 @@ def test_a_class_after_the_word_for_a_mask_is_told() -> None:
     assert part_of("scan7_mask_liver.png") == "liver"
     assert part_of("scan7_mask_2.png") == ""
     assert part_of("scan7.png") == ""
+
+
+def test_names_composed_or_decomposed_are_one() -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+    assert key_of("e 3.png") != key_of(f"{decomposed} 3.png")
+    place = Place("train", "images", "masks")
+    images, masks = [f"images/{composed}.png"], [f"masks/{decomposed}.png"]
+    assert pair([(place, images, masks, [])]).masks == [(masks[0],)]
+    classes = [f"masks/{decomposed}/1.png", "masks/b/1.png"]
+    assert pair([(place, ["images/1.png", "images/2.png"], classes, [])]).parts == [(composed, "b")]
 
 
 def test_folders_of_pictures_and_masks_are_found_whatever_the_case(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torchfolio.data.dataset import Dataset, Problem
+from torchfolio.data.folders import given_splits
 from torchfolio.data.readers import open_dataset
 from torchfolio.data.splits import NAMES, SplitOptions, make_splits
 from torchfolio.data.units import allocate
@@ -319,3 +320,12 @@ def test_notmnist_divides_as_published(public_data) -> None:
             digests[splits.indices["test"]].tolist()
         )
         assert bool(shared) == crossing
+
+
+def test_one_split_is_none_and_has_only_its_own_records() -> None:
+    def given(*names: str) -> dict[str, list[int]]:
+        return {name: rows.tolist() for name, rows in given_splits(names).items()}
+
+    assert given("train", "train") == {"train": [0, 1]}
+    assert given("", "test", "", "test") == {"train": [1, 3]}  # of which splits are then drawn
+    assert given("train", "", "val") == {"train": [0], "val": [2]}

@@ -101,10 +101,12 @@ def counted(number: int, what: str) -> str:
 
 
 def given_splits(splits: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-    """Return the records of each split; a single split is no split."""
+    """Return the records of each split; a single split is no split, and "" is in none."""
     names = np.array(splits, object)
     found = {name: np.flatnonzero(names == name) for name in SPLITS if (names == name).any()}
-    return found if len(found) > 1 else {"train": np.arange(len(names))}
+    if len(found) > 1:
+        return found
+    return {"train": next(iter(found.values()), np.arange(len(names)))}
 
 
 def listing(names: list[str], shown: int = SHOWN) -> str:

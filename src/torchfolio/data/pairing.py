@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from torchfolio.data.bands import ARRAY
-from torchfolio.data.folders import SPLIT_OF, entries
+from torchfolio.data.folders import SPLIT_OF, entries, nfc
 from torchfolio.data.images import SUFFIXES
 
 # Names of folders, in lower case, in the order in which they are looked for.
@@ -243,7 +243,7 @@ def grouped(paths: Sequence[str], folder: str, key: Key) -> dict[str, list[str]]
 
 def exactly(path: str) -> str:
     """Return a path without its suffix."""
-    return str(PurePosixPath(path).with_suffix(""))
+    return str(PurePosixPath(nfc(path)).with_suffix(""))
 
 
 def key_of(path: str) -> str:
@@ -252,7 +252,7 @@ def key_of(path: str) -> str:
     "b/21_manual1.gif" and "b/21_training.tif" give "b/21"; "cell_img_07" and "cell_mask_07" give
     "cell_07".
     """
-    path_ = PurePosixPath(path)
+    path_ = PurePosixPath(nfc(path))
     tokens = [each.lower() for each in TOKEN.findall(path_.stem)]
     roles = set(roles_of(tokens, MASK_WORDS | IMAGE_WORDS))
     kept = [each for place, each in enumerate(tokens) if place not in roles]
@@ -264,7 +264,7 @@ def cut_off(path: str) -> str:
 
     "7_mask_2.png" gives "7_mask.png".
     """
-    path_ = PurePosixPath(path)
+    path_ = PurePosixPath(nfc(path))
     tokens = TOKEN.findall(path_.stem)
     roles = roles_of([each.lower() for each in tokens], MASK_WORDS)
     kept = tokens[: roles[0] + 1] if roles and roles[0] > 0 else tokens
@@ -289,12 +289,12 @@ def below_first(path: str) -> str:
 
 def first_folder(path: str) -> str:
     """Return the first folder of a path; "" where it has none."""
-    return path.partition("/")[0] if "/" in path else ""
+    return nfc(path).partition("/")[0] if "/" in path else ""
 
 
 def part_of(path: str) -> str:
     """Return what follows the word for a mask in its name, where it is a word: a class, perhaps."""
-    tokens = TOKEN.findall(PurePosixPath(path).stem)
+    tokens = TOKEN.findall(PurePosixPath(nfc(path)).stem)
     roles = roles_of([each.lower() for each in tokens], MASK_WORDS)
     after = tokens[roles[-1] + 1 :] if roles and roles[-1] > 0 else []
     return "_".join(each for each in after if not each.isdigit())

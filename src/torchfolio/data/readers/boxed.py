@@ -1,5 +1,6 @@
 """What every reader of boxes ends with: a dataset of pictures and the objects in them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from torchfolio.errors import DataError
 from torchfolio.options import plain
 
 LEAST = 1e-3  # pixels: a box that is narrower or lower holds nothing
+YES = ("1", "1.0", "true", "yes")  # how files say that an object is difficult, or a crowd
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,23 @@ def box_dataset(
     on_error: str,
     reading: str,
     groups: NDArray[Any] | None = None,
+    notes: Sequence[Problem] = (),
 ) -> Dataset:
     """Return the dataset of annotated pictures; ``scan`` and ``groups`` have a row for each.
 
-    Pictures that do not open, and boxes that are none, are named in ``problems`` and left out. A
-    picture without objects stays: it says that there is nothing.
+    Pictures that do not open or are there twice, and boxes that are none, are named in ``problems``
+    and left out. A picture without objects stays: it says that there is nothing. ``notes`` are
+    problems that stop nothing.
     """
     keep: list[int] = []
     objects: list[Objects] = []
+    told_by: dict[str, str] = {}
     for place, each in enumerate(annotated):
+        if each.image in told_by:
+            text = f"{each.image} was named before, in {told_by[each.image]}: left out here"
+            problems.append(Problem(each.source, text))
+            continue
+        told_by[each.image] = each.source
         error = scan.errors[place]
         if error:
             problems.append(Problem(each.image, "not a picture" if error == IGNORED else error))
@@ -90,10 +100,8 @@ def box_dataset(
         objects.append(objects_of(sound(each, height, width, problems)))
     stop_on(problems, on_error, path)
     if not keep or not classes:
-        raise DataError(
-            f"{path} has no picture with boxes that can be read: {reader.reads} was expected.\n"
-            + told(problems)
-        )
+        text = f"{path} has no picture with boxes that can be read: {reader.reads} was expected."
+        raise DataError("\n".join([text, told([*problems, *notes])]).rstrip())
     rows = np.array(keep)
     names = [annotated[place].image for place in keep]
     records = BoxFiles(
@@ -118,7 +126,7 @@ def box_dataset(
         classes=tuple(classes),
         groups=None if groups is None else groups[rows],
         facts=records.facts(),
-        problems=problems,
+        problems=[*problems, *notes],
         reader_options=plain(reader.options),
         reading=reading,
     )
@@ -151,12 +159,19 @@ def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) 
         seen[row.label, row.box] = row.where
         left, top, right, bottom = row.box
         cut = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
-        wrong = wrong_box(Row(row.label, single(cut), row.where), height, width)
+        if cut != row.box or min(right - left, bottom - top) < 1:  # others still hold something
+            wrong = wrong_box(Row(row.label, single(cut), row.where), height, width)
+            row = replace(row, box=cut)
         if wrong:
             problems.append(Problem(picture.source, f"{row.where}: {wrong}: left out"))
             continue
-        found.append(replace(row, box=cut))
+        found.append(row)
     return found
+
+
+def is_yes(value: Any) -> bool:
+    """Return whether a file's value, a number or text, says yes: 1, "1", true."""
+    return str(value).strip().lower() in YES
 
 
 def single(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
@@ -168,7 +183,7 @@ def single(box: tuple[float, float, float, float]) -> tuple[float, float, float,
 def wrong_box(row: Row, height: int, width: int) -> str:
     """Return what is wrong with a box; "" where nothing is."""
     left, top, right, bottom = row.box
-    if not np.isfinite(row.box).all():
+    if not all(map(math.isfinite, row.box)):
         return "not every side is a number"
     if right - left < LEAST or bottom - top < LEAST:
         return f"a box {right - left:g} pixels wide and {bottom - top:g} high"

@@ -4,7 +4,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -12,10 +13,10 @@ from typing import Any, ClassVar
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing, nfc, split_in
-from torchfolio.data.pairing import is_picture
-from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
+from torchfolio.data.pairing import IMAGES, is_picture
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_yes
 from torchfolio.data.readers.image_folder import walk
-from torchfolio.data.readers.voc_boxes import named
+from torchfolio.data.readers.voc_boxes import left_out, named
 from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
 
@@ -77,7 +78,9 @@ class CocoBoxes(Reader):
     ) -> Dataset:
         root, files = find_files(path)
         problems: list[Problem] = []
-        pictures, classes = read_pictures(root, files, problems)
+        held = Held(root, problems)
+        pictures, classes = read_pictures(root, files, problems, held)
+        spare = held.without({each.image for each in pictures}) if path.is_dir() else []
         numbers = {name: place for place, name in enumerate(classes)}
         annotated = []
         for each in pictures:
@@ -111,6 +114,7 @@ class CocoBoxes(Reader):
             problems=problems,
             on_error=on_error,
             reading=f"boxes in {listing([each.name for each in files])}",
+            notes=left_out(spare, "that no JSON file names"),
         )
 
 
@@ -152,10 +156,13 @@ def is_coco(file: Path) -> bool:
 
 
 def read_pictures(
-    root: Path, files: Sequence[Path], problems: list[Problem]
+    root: Path, files: Sequence[Path], problems: list[Problem], held: "Held | None" = None
 ) -> tuple[list[Pictured], list[str]]:
-    """Return the pictures that JSON files name, and the classes in the order of their numbers."""
-    held = Held(root, problems)
+    """Return the pictures that JSON files name, and the classes in the order of their numbers.
+
+    A file that lacks one of its lists is named and left out: its pictures would count as empty.
+    """
+    held = held or Held(root, problems)
     names: dict[int, str] = {}
     found: list[Pictured] = []
     for file in files:
@@ -163,16 +170,16 @@ def read_pictures(
         try:
             told = read_json(file)
         except DataError as error:
-            problems.append(Problem(source, str(error)))
+            problems.append(Problem(source, f"{error}: left out"))
             continue
         for each in entries_of(told, "categories", source, problems):
-            number, name = each.get("id"), str(each.get("name", "")).strip()
+            number, name = each.get("id"), nfc(str(each.get("name") or "")).strip()
             if not isinstance(number, int) or not name:
                 problems.append(Problem(source, f"a category without number or name: {each}"))
             elif names.setdefault(number, name) != name:
                 raise DataError(
-                    f"{source} calls category {number} {name!r}, another file {names[number]!r}. "
-                    "Give both the same categories, or name one file."
+                    f"{source} calls category {number} {name!r}; before it was {names[number]!r}. "
+                    "Give all files the same categories, or name one file."
                 )
         found += pictures_of(told, file, source, names, held, problems)
     classes = list(dict.fromkeys(names[number] for number in sorted(names)))
@@ -190,8 +197,13 @@ def read_json(file: Path) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError(f"damaged JSON in {where}: {error.msg}") from error
+    except (RecursionError, ValueError) as error:  # too deep, or a number of too many digits
+        raise DataError(f"damaged JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"holds a {type(found).__name__}, not an object with {', '.join(KEYS)}")
+    lists = [key for key in KEYS if not isinstance(found.get(key), list)]
+    if lists:
+        raise DataError(f"has no list {' and no list '.join(map(repr, lists))}")
     return found
 
 
@@ -199,11 +211,7 @@ def entries_of(
     told: Mapping[str, Any], key: str, source: str, problems: list[Problem]
 ) -> Iterator[Mapping[str, Any]]:
     """Give the entries of one of the lists of a file; name those that are none."""
-    rows = told.get(key)
-    if not isinstance(rows, list):
-        problems.append(Problem(source, f"has no list {key!r}"))
-        return
-    for place, each in enumerate(rows):
+    for place, each in enumerate(told[key]):
         if isinstance(each, dict):
             yield each
         else:
@@ -220,27 +228,28 @@ def pictures_of(
 ) -> list[Pictured]:
     """Return the pictures of one file with their objects."""
     split = split_of(file) or "train"
-    by_number: dict[Any, Pictured | None] = {}
-    for each in entries_of(told, "images", source, problems):
-        name = str(each.get("file_name", ""))
-        if not isinstance(each.get("id"), int | str) or each["id"] in by_number:
-            problems.append(Problem(source, f"{name}: its id {each.get('id')} is none of its own"))
+    entries = list(entries_of(told, "images", source, problems))
+    uses = Counter(number for each in entries if isinstance(number := each.get("id"), int | str))
+    by_number: dict[Any, Pictured | None] = dict.fromkeys(uses)
+    for each in entries:
+        number, name = each.get("id"), str(each.get("file_name") or "")
+        if not isinstance(number, int | str) or uses[number] > 1:  # whose are the annotations?
+            text = f"{name}: its id {number} is none of its own: left out"
+            problems.append(Problem(source, text))
             continue
-        image = held.find(name, file) if name else None
-        if image is None:
-            problems.append(
-                Problem(source, f"image {each.get('id')}: {name or 'no file_name'} is not there")
-            )
+        try:
+            image = held.find(name, file)
+        except DataError as error:
+            problems.append(Problem(source, f"image {number}: {error}"))
+            continue
         height, width = (
             size if isinstance(size := each.get(side), int) else 0 for side in ("height", "width")
         )
-        by_number[each.get("id")] = (
-            None if image is None else Pictured(image, split, source, height, width)
-        )
+        by_number[number] = Pictured(image, split, source, height, width)
     for place, each in enumerate(entries_of(told, "annotations", source, problems)):
         where = f"annotation {each.get('id', place)}"
         if not isinstance(each.get("image_id"), int | str) or each["image_id"] not in by_number:
-            problems.append(Problem(source, f"{where}: there is no image {each.get('image_id')}"))
+            problems.append(Problem(source, f"{where}: there is no image {each.get('image_id')!r}"))
             continue
         picture = by_number[each["image_id"]]
         if picture is None:
@@ -248,7 +257,7 @@ def pictures_of(
         number = each.get("category_id")
         category = names.get(number) if isinstance(number, int) else None
         if category is None:
-            text = f"{where}: there is no category {each.get('category_id')}: left out"
+            text = f"{where}: there is no category {number!r}: left out"
             problems.append(Problem(source, text))
             continue
         box, wrong = None, ""  # masks need no box
@@ -256,7 +265,7 @@ def pictures_of(
             box = box_of(each)
         except DataError as error:
             wrong = str(error)
-        crowd = bool(each.get("iscrowd", 0))
+        crowd = is_yes(each.get("iscrowd", 0))
         shape, area = each.get("segmentation"), area_of(each)
         picture.things.append(Thing(category, box, shape, crowd, where, area, wrong))
     return [each for each in by_number.values() if each is not None]
@@ -273,23 +282,29 @@ def box_of(annotation: Mapping[str, Any]) -> tuple[float, float, float, float]:
             if isinstance(polygon, list)
             for number in polygon
         ]
-        numeric = all(isinstance(each, int | float) and math.isfinite(each) for each in points)
-        if len(points) < 6 or len(points) % 2 or not numeric:
+        places = [number_of(each) for each in points]
+        if len(places) < 6 or len(places) % 2 or not all(map(math.isfinite, places)):
             raise DataError("it has no bbox, and no polygon of three points to take one from")
-        return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
-    numbers = isinstance(box, list) and all(isinstance(each, int | float) for each in box)
-    if not numbers or len(box) != 4:
+        return min(places[::2]), min(places[1::2]), max(places[::2]), max(places[1::2])
+    sides = [number_of(each) for each in box] if isinstance(box, list) else []
+    if len(sides) != 4 or not all(map(math.isfinite, sides)):
         raise DataError(f"bbox is {box}, not four numbers (left, top, width, height)")
-    left, top, width, height = map(float, box)
+    left, top, width, height = sides
     return left, top, left + width, top + height
 
 
 def area_of(annotation: Mapping[str, Any]) -> float:
     """Return the area in pixels that an annotation tells; 0 where it tells none."""
-    area = annotation.get("area")
-    if isinstance(area, int | float) and math.isfinite(area) and area > 0:
-        return float(area)
-    return 0.0
+    area = number_of(annotation.get("area"))
+    return area if math.isfinite(area) and area > 0 else 0.0
+
+
+def number_of(value: Any) -> float:
+    """Return a number of a file; no number (NaN) where it is none, or too large for one."""
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def split_of(file: Path) -> str:
@@ -306,36 +321,54 @@ class Held:
 
     def __init__(self, root: Path, problems: list[Problem]) -> None:
         self.root = root
-        self.by_name: dict[str, list[str]] = {}
-        for each in walk(root, root, problems):
-            if is_picture(each):
-                self.by_name.setdefault(nfc(PurePosixPath(each).name), []).append(each)
+        self.images = [each for each in walk(root, root, problems) if is_picture(each)]
+        self.by_tail: dict[str, list[str]] = {}  # by their names, and by those with one folder
+        for each in self.images:
+            for tail in tails_of(each):
+                self.by_tail.setdefault(tail, []).append(each)
 
-    def find(self, name: str, file: Path) -> str | None:
+    def find(self, name: str, file: Path) -> str:
         """Return the picture of a name in a file: of several, that which lies nearest to it.
 
         It lies where the name says from the file's folder on; or its path ends with the whole name,
         it lies below the file's folder, or its folder is named in the name of the file (train2017
-        in instances_train2017). One of another split is none.
+        in instances_train2017), or as one of pictures. One of another split is none. Raises
+        ``DataError`` for none, and for several of which none is nearest.
         """
-        name = nfc(name.replace("\\", "/"))
-        beside = file.parent.relative_to(self.root).as_posix()
+        if not name:
+            raise DataError("it has no file_name")
+        said = nfc(name.replace("\\", "/"))
+        beside = nfc(file.parent.relative_to(self.root).as_posix())
         beside = "" if beside == "." else f"{beside}/"
         own = split_of(file)
-        found = [
-            each
-            for each in self.by_name.get(PurePosixPath(name).name, ())
-            if not own or split_in(each) in ("", own)
-        ]
+        listed = next((self.by_tail[each] for each in tails_of(said) if each in self.by_tail), ())
+        found = [each for each in listed if not own or split_in(each) in ("", own)]
+        if not found:
+            raise DataError(f"{name} is not there")
 
-        def near(path: str) -> tuple[bool, bool, bool, bool, bool]:
+        def near(path: str) -> tuple[bool, bool, bool, bool, bool, bool]:
             folder, own_path = PurePosixPath(path).parent, nfc(path)
             return (
-                own_path == beside + name,
-                own_path == name or own_path.endswith(f"/{name}"),
+                own_path == beside + said,
+                own_path == said or own_path.endswith(f"/{said}"),
                 bool(own) and split_in(path) == own,
                 bool(folder.name) and folder.name in file.stem,
-                bool(beside) and path.startswith(beside),
+                bool(beside) and own_path.startswith(beside),
+                any(each.lower() in IMAGES for each in folder.parts),
             )
 
-        return max(found, key=near, default=None)
+        best = max(map(near, found))
+        nearest = [each for each in found if near(each) == best]
+        if len(nearest) > 1:
+            raise DataError(f"several pictures could be {name}: {listing(nearest)}: left out")
+        return nearest[0]
+
+    def without(self, found: Collection[str]) -> list[str]:
+        """Return the pictures that are not among those found."""
+        return [each for each in self.images if each not in found]
+
+
+def tails_of(path: str) -> list[str]:
+    """Return the ends of a path by which a picture is looked up: with its folder, and its name."""
+    parts = PurePosixPath(nfc(path)).parts
+    return ["/".join(parts[-2:]), parts[-1]] if len(parts) > 1 else [*parts]

@@ -1,7 +1,8 @@
 """Boxes in an XML file for each picture, as PASCAL VOC and labelImg write them."""
 
+import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -11,6 +12,7 @@ from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
     SPLITS,
+    counted,
     descend,
     entries,
     listing,
@@ -18,7 +20,7 @@ from torchfolio.data.folders import (
     split_in,
 )
 from torchfolio.data.pairing import is_picture
-from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_yes
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
@@ -28,6 +30,12 @@ from torchfolio.options import option
 BESIDE = {"annotations", "jpegimages", "images", "imgs", "labels", "xmls"}
 FOLDER = "annotations"  # of the XML files, in lower case; they may also lie beside the pictures
 LISTS = "ImageSets/Main"  # which pictures belong to a split
+TAG = "annotation"  # the root of such a file
+LOOK = 200  # XML files of a folder that are looked at to recognise the layout
+START = 4096  # bytes, in which the root of an XML file begins
+BEFORE = re.compile(rb"<\?.*?\?>|<!--.*?-->|<![^>]*>", re.DOTALL)  # what may stand before it
+OPENED = re.compile(rb"<([^\s/>]+)")
+FLAG = re.compile(r"\s+-?[01]$")  # behind a name in a list: whether a class is in the picture
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,8 @@ class VocBoxes(Reader):
         splits = [root / name for name in entries(root)[0] if name.lower() in SPLIT_OF]
         inner = [each for folder in splits for each in (*named(folder, FOLDER), folder)]
         for folder in (*named(root, FOLDER), root, *inner):
-            if any(name.lower().endswith(".xml") for name in entries(folder)[1]):
+            files = [folder / name for name in entries(folder)[1] if name.lower().endswith(".xml")]
+            if any(root_tag(each) == TAG for each in files[:LOOK]):  # not any XML file
                 return f"boxes in XML files in {folder.relative_to(root).as_posix()}"
         return None
 
@@ -73,29 +82,37 @@ class VocBoxes(Reader):
         problems: list[Problem] = []
         files = list(walk(root, root, problems))
         pictures = Pictures(files)
-        splits = splits_of_lists(root)
+        others: list[str] = []
+        xmls = [each for each in files if each.lower().endswith(".xml")]
         found: list[tuple[Annotated, list[tuple[str, tuple[float, ...], str, bool]]]] = []
-        for name in files:
-            if not name.lower().endswith(".xml"):
-                continue
-            stem = PurePosixPath(name).stem
+        for name in xmls:
             try:
                 told = read_file(root / name)
             except DataError as error:
                 problems.append(Problem(name, str(error)))
                 continue
             if told is None:
-                continue  # XML of another kind
+                others.append(name)
+                continue
             try:
                 image = pictures.find(name, told.filename)
             except DataError as error:
                 problems.append(Problem(name, str(error)))
                 continue
             problems += [Problem(name, each) for each in told.problems]
-            split = splits.get(stem, "") if splits else split_in(name) or "train"
+            split = split_in(name) or "train"
             found.append((Annotated(image, split, [], name, told.size), told.objects))
-        for listed in sorted(splits.keys() - {PurePosixPath(a.source).stem for a, _ in found}):
-            problems.append(Problem(LISTS, f"{listed} is listed and has no XML file"))
+        splits = splits_of_lists(root, xmls, problems)
+        notes = left_out(
+            pictures.without(xmls, {each.image for each, _ in found}), "without an XML file"
+        )
+        if splits:
+            for each, _ in found:
+                each.split = splits.get(stem_of(each.source), "")
+            spare = [each.image for each, _ in found if not each.split]
+            notes += left_out(spare, f"in no list of {LISTS}")
+            found = [(each, rows) for each, rows in found if each.split]
+        notes += left_out(others, "of another kind", "XML file")
         classes = sorted({label for _, rows in found for label, _, _, _ in rows})
         numbers = {name: place for place, name in enumerate(classes)}
         first = self.first([box for _, rows in found for _, box, _, _ in rows])
@@ -115,6 +132,7 @@ class VocBoxes(Reader):
             problems=problems,
             on_error=on_error,
             reading=f"boxes in XML files; the first pixel is {first} (--origin)",
+            notes=notes,
         )
 
     def first(self, boxes: list[tuple[float, ...]]) -> int:
@@ -135,7 +153,7 @@ class Pictures:
                 part.lower().startswith("segmentation") for part in PurePosixPath(each).parts
             ):
                 self.by_key.setdefault(key_of(each), []).append(each)
-                self.by_stem.setdefault(nfc(PurePosixPath(each).stem), []).append(each)
+                self.by_stem.setdefault(stem_of(each), []).append(each)
 
     def find(self, xml: str, filename: str) -> str:
         """Return the picture of an XML file; raise ``DataError`` for none, or several.
@@ -145,12 +163,12 @@ class Pictures:
         """
         said = PurePosixPath(filename.replace("\\", "/"))
         found = self.by_key.get(key_of(xml), [])
-        for stem in (PurePosixPath(xml).stem, said.stem):
+        for stem in (stem_of(xml), nfc(said.name), nfc(said.stem)):
             if not found:
                 own = split_in(xml)
                 found = [
                     each
-                    for each in self.by_stem.get(nfc(stem), [])
+                    for each in self.by_stem.get(stem, [])
                     if not own or split_in(each) in ("", own)
                 ]
         if len(found) > 1:
@@ -160,6 +178,29 @@ class Pictures:
         if len(found) > 1:
             raise DataError(f"several pictures could be its: {listing(found)}")
         return found[0]
+
+    def without(self, xmls: Sequence[str], found: Collection[str]) -> list[str]:
+        """Return the pictures of no XML file: neither found by one, nor of the name of one."""
+        stems = {stem_of(each) for each in xmls}
+        return [
+            each
+            for stem, images in self.by_stem.items()
+            if stem not in stems
+            for each in images
+            if each not in found
+        ]
+
+
+def left_out(names: Sequence[str], why: str, what: str = "picture") -> list[Problem]:
+    """Return the one problem of files that are left out; none where there is no such file."""
+    if not names:
+        return []
+    return [Problem(".", f"{counted(len(names), what)} {why}: left out: {listing(list(names))}")]
+
+
+def stem_of(path: str) -> str:
+    """Return the name of a file without its suffix."""
+    return nfc(PurePosixPath(path).stem)
 
 
 def key_of(path: str) -> str:
@@ -181,6 +222,17 @@ class Told:
     size: tuple[int, int]
 
 
+def root_tag(path: Path) -> str:
+    """Return the name of the root of an XML file, damaged or not, in any usual encoding."""
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(START).replace(b"\0", b"")  # UTF-16
+    except OSError:
+        return ""
+    found = OPENED.search(BEFORE.sub(b"", start))
+    return found[1].decode("ascii", "replace") if found else ""
+
+
 def read_file(path: Path) -> Told | None:
     """Read one file; ``None`` where it is no annotation. Raises ``DataError`` for a damaged one."""
     try:
@@ -193,24 +245,27 @@ def read_file(path: Path) -> Told | None:
         raise DataError(f"damaged XML in line {line}, column {column + 1}: {text}") from error
     except (LookupError, ValueError) as error:
         raise DataError(f"its encoding cannot be read ({error}); UTF-8 can") from error
-    if top.tag != "annotation":
+    if top.tag != TAG:
         return None
     sides = [top.findtext(f"size/{side}", "").strip() for side in ("height", "width")]
     height, width = (int(each) if each.isdecimal() else 0 for each in sides)
     found = Told(top.findtext("filename", "").strip(), [], [], (height, width))
     for place, each in enumerate(top.iterfind("object"), 1):
-        name = each.findtext("name", "").strip()
+        name = nfc(each.findtext("name", "").strip())
         where = f"object {place} ({name or 'without a name'})"
-        box = list(numbers_of(each.find("bndbox")))
+        boxes = each.findall("bndbox")
+        box = list(numbers_of(boxes[0] if boxes else None))
         if not name:
             found.problems.append(f"{where}: no class: left out")
+        elif len(boxes) > 1:
+            found.problems.append(f"{where}: {len(boxes)} boxes, not one: left out")
         elif len(box) < 4:
             found.problems.append(f"{where}: no box of four numbers: left out")
         elif box[2] <= box[0] or box[3] <= box[1]:
             size = f"{box[2] - box[0]:g} pixels wide and {box[3] - box[1]:g} high"
             found.problems.append(f"{where}: a box {size}: left out")
         else:
-            aside = each.findtext("difficult", "0").strip() == "1"
+            aside = is_yes(each.findtext("difficult", "0"))
             found.objects.append((name, tuple(box), where, aside))
     return found
 
@@ -229,15 +284,37 @@ def named(root: Path, name: str) -> list[Path]:
     return [root / each for each in entries(root)[0] if each.lower() == name]
 
 
-def splits_of_lists(root: Path) -> dict[str, str]:
-    """Return the split of each name in VOC's lists; empty where there are none."""
-    folder = root / LISTS
+def splits_of_lists(root: Path, xmls: Sequence[str], problems: list[Problem]) -> dict[str, str]:
+    """Return the split of each name in VOC's lists; empty where they name no XML file.
+
+    A line is a name, perhaps with a number behind it that says whether there is an object.
+    """
+    stems = {stem_of(each) for each in xmls}
     found: dict[str, str] = {}
+    lost: set[str] = set()
     for split in (*SPLITS, "trainval"):
-        file = folder / f"{split}.txt"
-        if file.is_file():
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                words = line.split()
-                if words:
-                    found.setdefault(words[0], "train" if split == "trainval" else split)
-    return found
+        shared: dict[str, int] = {}
+        for line in lines_of(root / LISTS / f"{split}.txt"):
+            bare = FLAG.sub("", line)
+            tries = (line, bare, stem_of(line), stem_of(bare))
+            name = next((each for each in tries if each in stems), None)
+            if name is None:
+                lost.add(bare)
+                continue
+            other = found.setdefault(name, split)
+            if other != split:
+                shared[other] = shared.get(other, 0) + 1
+        for other, number in shared.items():
+            if split != "trainval":  # which has both
+                text = f"{split} names {counted(number, 'picture')} that {other} names too"
+                problems.append(Problem(LISTS, f"{text}: only in {other}"))
+    problems += [Problem(LISTS, f"{each} is listed and has no XML file") for each in sorted(lost)]
+    return {name: "train" if split == "trainval" else split for name, split in found.items()}
+
+
+def lines_of(file: Path) -> list[str]:
+    """Return the lines of a list that hold something; none where there is no such file."""
+    if not file.is_file():
+        return []
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    return [nfc(line.strip()) for line in text.splitlines() if line.strip()]

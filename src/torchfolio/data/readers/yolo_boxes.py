@@ -1,14 +1,15 @@
 """Boxes in a text file for each picture, as YOLO reads them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import counted, descend, entries
+from torchfolio.data.folders import counted, descend, entries, listing, nfc
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
@@ -18,6 +19,7 @@ from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
 
 LOOK = 200  # files that are looked at to recognise the layout
+MOST = 10_000  # files of a folder "labels" of which those that are not empty are sought for that
 IMAGES, LABELS = "images", "labels"  # folders; or both kinds of files lie together
 NAMES = ("classes.txt", "obj.names", "names.txt", "_darknet.labels")  # the classes, a line each
 SETTINGS = ("data.yaml", "data.yml", "dataset.yaml")
@@ -50,9 +52,13 @@ class YoloBoxes(Reader):
         tops = [root, *(root / name for name in entries(root)[0])]
         folders = [folder for top in tops for folder in named(top, LABELS)] or [root]
         for folder in folders:
-            files = [each for each in islice(walk(folder, root), LOOK) if is_label(each)]
-            if any(looks_right(root / each) for each in files):
+            some = islice(walk(folder, root), LOOK if folder == root else MOST)
+            files = [each for each in some if is_label(each)]
+            filled = [each for each in files if not is_empty(root / each)]
+            if any(looks_right(root / each) for each in filled[:LOOK]):
                 return "boxes in text files"
+            if files and not filled and folder != root:
+                return "text files of boxes, all empty"
         return None
 
     def read(
@@ -62,22 +68,25 @@ class YoloBoxes(Reader):
         problems: list[Problem] = []
         file, settings = settings_of(path, root, problems)
         files = list(walk(root, root, problems))
-        labels = {key_of(each): each for each in files if is_label(each)}
         pictures = [each for each in files if is_picture(each)]
+        labels = labels_of(root, files, {key_of(each) for each in pictures}, problems)
         splits, lists = splits_of(root, file, settings, pictures, problems)
         labels = {key: name for key, name in labels.items() if name not in lists}
         splits = labelled(pictures, splits, labels, problems)
+        splits = distinct(pictures, splits, labels, problems)
         for place, split in enumerate(splits):
             if not split:
                 labels.pop(key_of(pictures[place]), None)
         pictures = [each for each, split in zip(pictures, splits, strict=True) if split]
         splits = [each for each in splits if each]
         scanned = scan(root, pictures, self.name, progress)
+        keypoints = keypoints_of(settings)
         annotated, highest = [], -1
         for place, image in enumerate(pictures):
             source = labels.pop(key_of(image), "")
             height, width = scanned.sizes[place].tolist()
-            rows = read_file(root, source, height, width, problems) if source else []
+            size = (height, width)
+            rows = read_file(root, source, size, keypoints, problems) if source else []
             highest = max([highest, *(row.label for row in rows)])
             annotated.append(Annotated(image, splits[place], rows, source or image))
         problems += [Problem(each, "its picture is not there") for each in labels.values()]
@@ -104,6 +113,26 @@ class YoloBoxes(Reader):
         )
 
 
+def labels_of(
+    root: Path, files: Sequence[str], pictures: Collection[str], problems: list[Problem]
+) -> dict[str, str]:
+    """Return the text file of each key; a second one of the same key is named.
+
+    ``pictures`` are the keys of pictures: "test.txt" is a list, or has the boxes of "test.jpg".
+    """
+    found: dict[str, str] = {}
+    for each in files:
+        if not each.lower().endswith(".txt"):
+            continue
+        key = key_of(each)
+        if is_label(each) or (key in pictures and looks_right(root / each)):
+            if key in found:
+                text = f"{each} says the boxes of the same picture: this file is left out"
+                problems.append(Problem(found[key], text))
+            found[key] = each
+    return found
+
+
 def is_label(path: str) -> bool:
     """Return whether a file is named as one with the boxes of a picture."""
     name = PurePosixPath(path).name.lower()
@@ -112,14 +141,22 @@ def is_label(path: str) -> bool:
 
 def key_of(path: str) -> str:
     """Return what a picture and its text file have in common: the path below images or labels."""
-    parts = list(PurePosixPath(path).with_suffix("").parts)
+    parts = PurePosixPath(nfc(path)).with_suffix("").parts
     return "/".join(each for each in parts if each.lower() not in (IMAGES, LABELS))
+
+
+def is_empty(file: Path) -> bool:
+    """Return whether a file is there and holds nothing."""
+    try:
+        return not file.stat().st_size
+    except OSError:
+        return False
 
 
 def looks_right(file: Path) -> bool:
     """Return whether the first line of a file is a class and four shares."""
     try:
-        with file.open(encoding="utf-8", errors="replace") as opened:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
             words = opened.readline().split()
     except OSError:
         return False
@@ -130,10 +167,15 @@ def looks_right(file: Path) -> bool:
     return len(numbers) >= 5 and numbers[0].is_integer() and numbers[0] >= 0
 
 
-def read_file(root: Path, name: str, height: int, width: int, problems: list[Problem]) -> list[Row]:
-    """Return the boxes that a file says, in pixels; name the lines that say none."""
+def read_file(
+    root: Path, name: str, size: tuple[int, int], keypoints: int, problems: list[Problem]
+) -> list[Row]:
+    """Return the boxes that a file says, in pixels; name the lines that say none.
+
+    ``size`` is the picture's (height, width), ``keypoints`` how many numbers follow each box.
+    """
     try:
-        lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (root / name).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         problems.append(Problem(name, f"cannot be read: {error.strerror or error}"))
         return []
@@ -143,13 +185,13 @@ def read_file(root: Path, name: str, height: int, width: int, problems: list[Pro
         if not words:
             continue
         try:
-            rows.append(row_of(words, f"line {number}", height, width))
+            rows.append(row_of(words, f"line {number}", size, keypoints))
         except DataError as error:
             problems.append(Problem(name, f"line {number}: {error}: left out"))
     return rows
 
 
-def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
+def row_of(words: Sequence[str], where: str, size: tuple[int, int], keypoints: int = 0) -> Row:
     """Return the box of one line; of a polygon (class and points) the box around it."""
     try:
         label, *shares = [float(each) for each in words]
@@ -157,6 +199,8 @@ def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
         raise DataError(f"{' '.join(words)!r} are not all numbers") from None
     if not label.is_integer() or not 0 <= label < MOST_CLASSES:
         raise DataError(f"the class is {words[0]}, not a number from 0 on")
+    if keypoints and len(shares) == 4 + keypoints:
+        shares = shares[:4]
     if len(shares) > 5 and len(shares) % 2 == 0:
         across, down = shares[::2], shares[1::2]
         box = (min(across), min(down), max(across), max(down))
@@ -167,6 +211,7 @@ def row_of(words: Sequence[str], where: str, height: int, width: int) -> Row:
         raise DataError(f"{len(words)} numbers, not 5 (class, centre x and y, width, height)")
     if max(map(abs, shares[:4])) > 2:
         raise DataError("the numbers are pixels, not shares of the picture from 0 to 1")
+    height, width = size
     return Row(
         int(label), (box[0] * width, box[1] * height, box[2] * width, box[3] * height), where
     )
@@ -184,6 +229,27 @@ def labelled(
         text = f"none of its {counted(splits.count(split), 'picture')} has a text file: left out"
         problems.append(Problem(f"the {split} split", f"{text}. An empty one says: no object"))
     return [each if each in found else "" for each in splits]
+
+
+def distinct(
+    pictures: Sequence[str],
+    splits: Sequence[str],
+    labels: Mapping[str, str],
+    problems: list[Problem],
+) -> list[str]:
+    """Return the splits again, "" for pictures of which several could be that of a text file."""
+    of_key: dict[str, list[str]] = {}
+    for each, split in zip(pictures, splits, strict=True):
+        if split and key_of(each) in labels:
+            of_key.setdefault(key_of(each), []).append(each)
+    several = {key: found for key, found in of_key.items() if len(found) > 1}
+    for key, found in several.items():
+        text = f"several pictures could be its: {listing(found)}: left out"
+        problems.append(Problem(labels[key], text))
+    return [
+        "" if key_of(each) in several else split
+        for each, split in zip(pictures, splits, strict=True)
+    ]
 
 
 def is_settings(path: Path) -> bool:
@@ -220,22 +286,48 @@ def settings_of(
         return file, {}
 
 
+def keypoints_of(settings: Mapping[str, Any]) -> int:
+    """Return how many numbers follow each box: kpt_shape says keypoints, and numbers of each."""
+    try:
+        points, each = map(int, settings.get("kpt_shape", (0, 0)))
+    except (TypeError, ValueError):
+        return 0
+    return points * each
+
+
 def class_names(
     root: Path, file: Path | None, settings: dict[str, Any], problems: list[Problem]
 ) -> list[str]:
     """Return the classes in the order of their numbers; none where nobody names them."""
     if file is not None and settings:
         try:
-            return names_of(settings)
+            found = alone(names_of(settings))
         except DataError as error:
             text = f"the names of the classes cannot be read: {error}"
             problems.append(Problem(shown(file, root), text))
+        else:
+            number = str(settings.get("nc", len(found)))
+            if number != str(len(found)):
+                text = f"nc is {number}, and {counted(len(found), 'name')} of classes are there"
+                problems.append(Problem(shown(file, root), text))
+            return found
     folders = ["", *(f"{each}/" for each in entries(root)[0])]
     for name in (f"{folder}{name}" for folder in folders for name in entries(root / folder)[1]):
         if PurePosixPath(name).name.lower() in NAMES:
             text = (root / name).read_text(encoding="utf-8-sig", errors="replace")
-            return [line.strip() for line in text.splitlines() if line.strip()]
+            try:
+                return alone([line.strip() for line in text.splitlines() if line.strip()])
+            except DataError as error:
+                problems.append(Problem(name, f"the names of the classes cannot be used: {error}"))
     return []
+
+
+def alone(names: list[str]) -> list[str]:
+    """Return names of classes; raise ``DataError`` where two are the same."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{listing(twice)} is there twice")
+    return names
 
 
 def names_of(settings: dict[str, Any]) -> list[str]:
@@ -246,6 +338,8 @@ def names_of(settings: dict[str, Any]) -> list[str]:
             numbers = {int(key): str(value) for key, value in names.items()}
         except (TypeError, ValueError):
             raise DataError("names has keys that are no numbers") from None
+        if not all(0 <= each < MOST_CLASSES for each in numbers):
+            raise DataError(f"names has numbers that are not from 0 to {MOST_CLASSES - 1:,}")
         return [numbers.get(each, f"class {each}") for each in range(max(numbers, default=-1) + 1)]
     if isinstance(names, list):
         return [str(each) for each in names]
@@ -253,11 +347,14 @@ def names_of(settings: dict[str, Any]) -> list[str]:
 
 
 def read_settings(text: str) -> dict[str, Any]:
-    """Read a settings file in YAML; raise ``DataError`` where it is none."""
+    """Read a settings file in YAML, values as text; raise ``DataError`` where it is none.
+
+    A class may be called no, which YAML would take for a value.
+    """
     import yaml
 
     try:
-        found = yaml.safe_load(text)
+        found = yaml.load(text, yaml.BaseLoader)  # text, lists and tables alone
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "no place given"

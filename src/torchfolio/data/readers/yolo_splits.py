@@ -7,6 +7,8 @@ from typing import Any
 from torchfolio.data.dataset import Problem
 from torchfolio.data.folders import SPLIT_OF, SPLITS, counted, entries, listing, nfc, split_in
 
+NOTHING = ("", "~", "null", "Null", "NULL")  # how a settings file leaves a split out
+
 
 def splits_of(
     root: Path,
@@ -61,7 +63,7 @@ def told_splits(settings: Mapping[str, Any]) -> dict[str, list[str]]:
     for key, value in settings.items():
         split = SPLIT_OF.get(str(key).lower())
         listed = value if isinstance(value, list) else [value]
-        texts = [each for each in listed if isinstance(each, str) and each.strip()]
+        texts = [each for each in listed if isinstance(each, str) and each.strip() not in NOTHING]
         if split and texts:
             found.setdefault(split, []).extend(texts)
     return found
