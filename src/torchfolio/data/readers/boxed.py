@@ -67,19 +67,13 @@ def box_dataset(
 ) -> Dataset:
     """Return the dataset of annotated pictures; ``scan`` and ``groups`` have a row for each.
 
-    Pictures that do not open or are there twice, and boxes that are none, are named in ``problems``
-    and left out. A picture without objects stays: it says that there is nothing. ``notes`` are
-    problems that stop nothing.
+    Pictures that do not open, and boxes that are none, are named in ``problems`` and left out. A
+    picture without objects stays: it says that there is nothing. ``notes`` are problems that stop
+    nothing.
     """
     keep: list[int] = []
     objects: list[Objects] = []
-    told_by: dict[str, str] = {}
     for place, each in enumerate(annotated):
-        if each.image in told_by:
-            text = f"{each.image} was named before, in {told_by[each.image]}: left out here"
-            problems.append(Problem(each.source, text))
-            continue
-        told_by[each.image] = each.source
         error = scan.errors[place]
         if error:
             problems.append(Problem(each.image, "not a picture" if error == IGNORED else error))
@@ -130,6 +124,16 @@ def box_dataset(
         reader_options=plain(reader.options),
         reading=reading,
     )
+
+
+def is_again(image: str, source: str, taken: dict[str, str], problems: list[Problem]) -> bool:
+    """Return whether a picture is among those taken, each with its file; name it, or take it."""
+    if image in taken:
+        text = f"{image} was named before, in {taken[image]}: left out here"
+        problems.append(Problem(source, text))
+        return True
+    taken[image] = source
+    return False
 
 
 def objects_of(rows: Sequence[Row]) -> Objects:

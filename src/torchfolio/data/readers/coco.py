@@ -14,7 +14,7 @@ from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing, nfc, split_in
 from torchfolio.data.pairing import IMAGES, is_picture
-from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_yes
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_again, is_yes
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.voc_boxes import left_out, named
 from torchfolio.data.scan import scan
@@ -242,6 +242,8 @@ def pictures_of(
         except DataError as error:
             problems.append(Problem(source, f"image {number}: {error}"))
             continue
+        if is_again(image, source, held.taken, problems):
+            continue
         height, width = (
             size if isinstance(size := each.get(side), int) else 0 for side in ("height", "width")
         )
@@ -321,6 +323,7 @@ class Held:
 
     def __init__(self, root: Path, problems: list[Problem]) -> None:
         self.root = root
+        self.taken: dict[str, str] = {}  # the file that named a picture first
         self.images = [each for each in walk(root, root, problems) if is_picture(each)]
         self.by_tail: dict[str, list[str]] = {}  # by their names, and by those with one folder
         for each in self.images:
@@ -345,6 +348,8 @@ class Held:
         found = [each for each in listed if not own or split_in(each) in ("", own)]
         if not found:
             raise DataError(f"{name} is not there")
+        if len(found) == 1:
+            return found[0]
 
         def near(path: str) -> tuple[bool, bool, bool, bool, bool, bool]:
             folder, own_path = PurePosixPath(path).parent, nfc(path)

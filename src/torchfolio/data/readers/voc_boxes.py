@@ -20,7 +20,7 @@ from torchfolio.data.folders import (
     split_in,
 )
 from torchfolio.data.pairing import is_picture
-from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_yes
+from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_again, is_yes
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.scan import scan
 from torchfolio.errors import DataError
@@ -83,6 +83,7 @@ class VocBoxes(Reader):
         files = list(walk(root, root, problems))
         pictures = Pictures(files)
         others: list[str] = []
+        taken: dict[str, str] = {}
         xmls = [each for each in files if each.lower().endswith(".xml")]
         found: list[tuple[Annotated, list[tuple[str, tuple[float, ...], str, bool]]]] = []
         for name in xmls:
@@ -98,6 +99,8 @@ class VocBoxes(Reader):
                 image = pictures.find(name, told.filename)
             except DataError as error:
                 problems.append(Problem(name, str(error)))
+                continue
+            if is_again(image, name, taken, problems):
                 continue
             problems += [Problem(name, each) for each in told.problems]
             split = split_in(name) or "train"
