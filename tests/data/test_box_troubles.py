@@ -185,10 +185,10 @@ def test_numbers_of_coco_are_read_as_what_they_say(tmp_path: Path) -> None:
     assert crowd == [False, True, False, True, False, True, False]
     assert data.records.objects[0].areas[-1] == 25
     assert [each.problem for each in data.problems] == [
-        "annotation 10: bbox is [1, 1, nan, 5], not four numbers (left, top, width, height): left "
-        "out",
         "annotation 12: there is no category '3': left out",
         "annotation 13: there is no image '1'",
+        "annotation 10: bbox is [1, 1, nan, 5], not four numbers (left, top, width, height): left "
+        "out",
     ]
     file.write_text("[" * 100_000)
     with pytest.raises(DataError, match="damaged JSON: maximum recursion depth"):

@@ -129,8 +129,8 @@ def test_what_is_wrong_in_coco_is_named_with_its_entry(tmp_path: Path) -> None:
         "image 2: 2.jpg is not there",
         "annotation 2: there is no image 9",
         "annotation 3: there is no category 4: left out",
-        "annotation 4: bbox is [4, 5, 10], not four numbers (left, top, width, height): left out",
         "annotations[5] is a str: left out",
+        "annotation 4: bbox is [4, 5, 10], not four numbers (left, top, width, height): left out",
         "annotation 5: a box 0 pixels wide and 20 high: left out",
     ]
     assert {each.path for each in data.problems} == {"annotations/instances_train2017.json"}
