@@ -138,6 +138,8 @@ def test_lists_of_voc_are_splits(tmp_path: Path) -> None:
     lists = tmp_path / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("2007_1\n2007_3\n")
+    draw(tmp_path / "JPEGImages" / "2007_4.png", np.zeros((5, 5, 3)))
+    draw(tmp_path / "SegmentationClass" / "2007_4.png", np.eye(5) * 15)
     (lists / "val.txt").write_text("2007_2\n2007_9\n")
     data = open_data(tmp_path)
     assert {split: rows.tolist() for split, rows in data.given.items()} == {
@@ -145,6 +147,7 @@ def test_lists_of_voc_are_splits(tmp_path: Path) -> None:
         "val": [1],
     }
     assert any("2007_9 is listed" in each.problem for each in data.problems)
+    assert any("1 picture in no list: left out: 2007_4" in each.problem for each in data.problems)
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,12 @@ from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
     SPLITS,
+    counted,
     descend,
     entries,
     given_splits,
     listing,
+    nfc,
     stop_on,
     told,
 )
@@ -392,12 +394,15 @@ def splits_of_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> None:
     for split in SPLITS:
         file = folder / f"{split}.txt"
         if file.is_file():
-            for line in file.read_text(encoding="utf-8", errors="replace").split():
-                of_name.setdefault(line, split)
-    names = [PurePosixPath(each).stem for each in pairs.images]
+            for line in file.read_text(encoding="utf-8-sig", errors="replace").split():
+                of_name.setdefault(nfc(line), split)
+    names = [nfc(PurePosixPath(each).stem) for each in pairs.images]
     if not any(name in of_name for name in names):
         return
     pairs.splits = [of_name.get(name, "") for name in names]
+    if spare := [name for name in names if name not in of_name]:
+        text = f"{counted(len(spare), 'picture')} in no list: left out: {listing(spare)}"
+        problems.append(Problem(LISTS, text))
     for name in sorted(of_name.keys() - set(names)):
         problems.append(Problem(LISTS, f"{name} is listed and has no picture with a mask"))
 
