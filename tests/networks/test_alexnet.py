@@ -47,3 +47,29 @@ def test_the_third_convolution_alone_joins_the_two_towers() -> None:
     assert {layer.groups for layer in one.children() if isinstance(layer, nn.Conv2d)} == {1}
     with pytest.raises(RequestError, match="groups is 1 or 2, not 3"):
         build("alexnet_2012", groups=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "cells"),  # by hand: 67 -> 15 -> 7 -> 3 -> 1; 95 -> 22 -> 10 -> 4 -> 1
+    [((67, 67), 1), ((227, 67), 6 * 1), ((99, 131), 2 * 3), ((227, 227), 36)],
+)
+def test_the_first_hidden_layer_follows_the_size_of_the_images(
+    size: tuple[int, int], cells: int
+) -> None:
+    with torch.device("meta"):
+        network = build("alexnet_2012", image_size=size)
+        assert network(torch.zeros(2, 3, *size)).shape == (2, 1000)
+    assert network.fc6.in_features == 256 * cells
+
+
+def test_images_that_leave_no_map_are_refused() -> None:
+    with pytest.raises(RequestError, match="the smallest are 67x67"):
+        build("alexnet_2012", image_size=(227, 66))
+
+
+def test_caffes_response_normalisation_can_be_set() -> None:
+    """Caffe and torch divide alpha by the five channels; Caffe's k is 1."""
+    with torch.device("meta"):
+        norm = build("alexnet_2012", alpha=2e-5, k=1.0).norm
+    maps = torch.randn(2, 9, 3, 4) * 100
+    assert torch.allclose(norm(maps), F.local_response_norm(maps, 5, alpha=1e-4, beta=0.75, k=1.0))

@@ -193,7 +193,7 @@ ODD = [  # channels, height, width that are legal, if unusual
     ("resnet20_b", (2, 9, 1)),
     ("resnet20_plain", (6, 7, 5)),
     ("alexnet", (1, 63, 77)),
-    ("alexnet_2012", (2, 227, 227)),
+    ("alexnet_2012", (2, 67, 99)),
     ("vgg11", (1, 35, 47)),
     ("vgg16_c_bn", (2, 33, 32)),
     ("googlenet", (1, 45, 33)),
@@ -205,7 +205,7 @@ ODD = [  # channels, height, width that are legal, if unusual
     ("capsnet", (3, 19, 24)),
     ("vit_ti_16", (1, 48, 80)),
     ("vit_ti_16", (1, 33, 50)),
-    ("cifar_quick", (1, 32, 32)),
+    ("cifar_quick", (1, 8, 21)),
     ("darknet19", (1, 45, 67)),
     ("darknet53", (2, 33, 32)),
 ]

@@ -57,6 +57,10 @@ def test_imagenet_normalisation_needs_colour() -> None:
     ("network", "side", "wanted", "size", "why"),
     [
         ("lenet5", 28, None, 32, "takes no other"),
+        ("alexnet_2012", 100, None, 227, "that of alexnet_2012's paper"),
+        ("alexnet_2012", 100, 96, 96, "as asked"),
+        ("cifar_quick", 28, None, 32, "that of cifar_quick's paper"),
+        ("cifar_quick", 28, 28, 28, "as asked"),
         ("resnet20", 32, None, 32, "the median"),
         ("resnet18", 1000, None, 224, "the usual size"),
         ("resnet18", 100, None, 100, "the median"),
@@ -85,6 +89,8 @@ def test_sizes_that_a_network_does_not_take() -> None:
         choose_size(find_card("lenet5"), facts, 64)
     with pytest.raises(RequestError, match=r"image-size is 1; resnet20 takes \d+ or more"):
         choose_size(find_card("resnet20"), facts, 1)
+    with pytest.raises(RequestError, match=r"image-size is 66; alexnet_2012 takes 67 or more"):
+        choose_size(find_card("alexnet_2012"), facts, 66)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def card_table(card: Card, summary: "Summary") -> "Table":
 
 def sizes_taken(card: Card) -> str:
     """Say which sizes of image a network takes."""
-    if card.fixed_size:
+    if card.one_size:
         return "no other size"
     step = f", in multiples of {card.step}" if card.multiple_of else ""
     return f"from {by(card.min_input)} on{step}"

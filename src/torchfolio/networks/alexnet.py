@@ -17,23 +17,37 @@ from torchfolio.layers.sizes import require_size
 
 
 class AlexNet2012(nn.Module):
-    """Shape: (batch, in_channels, 227, 227) -> class scores (batch, num_classes).
+    """Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes).
 
     ``groups`` are the towers: two, or one, in which every convolution reads all maps.
+    ``image_size`` is (height, width), from 67 on; 227x227 in the paper. ``alpha`` and ``k`` are
+    those of the response normalisation; Caffe's are 2e-5 and 1.
     """
 
-    def __init__(self, num_classes: int = 1000, in_channels: int = 3, groups: int = 2) -> None:
+    def __init__(
+        self,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        groups: int = 2,
+        image_size: tuple[int, int] = (227, 227),
+        alpha: float = 1e-4,
+        k: float = 2.0,
+    ) -> None:
         super().__init__()
         if groups not in (1, 2):
             raise ValueError(f"groups is 1 or 2, not {groups!r}")
+        if min(image_size) < 67:
+            raise ValueError(f"images of {image_size} leave no map: the smallest are 67x67")
+        rows, columns = (last_side(side) for side in image_size)
+        self.size = (in_channels, *image_size)
         self.conv1 = nn.Conv2d(in_channels, 96, 11, stride=4)
         self.conv2 = nn.Conv2d(96, 256, 5, padding=2, groups=groups)
         self.conv3 = nn.Conv2d(256, 384, 3, padding=1)  # always reads both towers
         self.conv4 = nn.Conv2d(384, 384, 3, padding=1, groups=groups)
         self.conv5 = nn.Conv2d(384, 256, 3, padding=1, groups=groups)
-        self.norm = LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)  # Section 3.3
+        self.norm = LocalResponseNorm(5, alpha, beta=0.75, k=k)  # Section 3.3
         self.pool = nn.MaxPool2d(3, stride=2)  # Section 3.4: overlapping
-        self.fc6 = nn.Linear(256 * 6 * 6, 4096)
+        self.fc6 = nn.Linear(256 * rows * columns, 4096)
         self.fc7 = nn.Linear(4096, 4096)
         self.fc8 = nn.Linear(4096, num_classes)
         self.dropout = nn.Dropout(0.5)  # Section 4.2
@@ -44,13 +58,21 @@ class AlexNet2012(nn.Module):
                 nn.init.constant_(layer.bias, 1 if layer in ones else 0)
 
     def forward(self, images: Tensor) -> Tensor:
-        require_size("alexnet_2012", images, self.conv1.in_channels, 227, 227)
-        x = self.pool(self.norm(F.relu(self.conv1(images))))  # (batch, 96, 27, 27)
+        require_size("This alexnet_2012", images, *self.size)
+        x = self.pool(self.norm(F.relu(self.conv1(images))))  # (batch, 96, 27, 27) of 227 pixels
         x = self.pool(self.norm(F.relu(self.conv2(x))))  # (batch, 256, 13, 13)
         x = F.relu(self.conv4(F.relu(self.conv3(x))))  # (batch, 384, 13, 13)
         x = self.pool(F.relu(self.conv5(x)))  # (batch, 256, 6, 6)
         x = self.dropout(F.relu(self.fc6(torch.flatten(x, 1))))
         return self.fc8(self.dropout(F.relu(self.fc7(x))))
+
+
+def last_side(side: int) -> int:
+    """Return the side of the last maps of 2012: 6 of 227 pixels."""
+    side = (side - 11) // 4 + 1  # conv1
+    for _ in range(3):  # the pools
+        side = (side - 3) // 2 + 1
+    return side
 
 
 class AlexNet(nn.Module):

@@ -24,7 +24,8 @@ class Card:
 
     ``input`` is (channels, height, width) as in the paper; ``min_input`` the smallest legal one.
     ``builder`` is ``module:callable`` below ``torchfolio.networks``; ``arguments`` are passed to
-    it. ``fixed_size`` says that images of any other size are resized or padded to ``input``.
+    it. ``fixed_size`` says that images are resized or padded to ``input``; where ``min_input`` is
+    smaller, the network can be built for another size, if that is asked for.
     ``multiple_of`` names the argument whose multiples are the legal sides of images (a patch).
     ``fixed_channels`` says that the paper's structure allows no other number of channels. ``bf16``
     says that full trainings in bf16 reached what those in float32 did (``benchmarks.precision``).
@@ -66,6 +67,11 @@ class Card:
         """What the sides of images are multiples of: 1 where any size is legal."""
         found = self.arguments.get(self.multiple_of)
         return found if isinstance(found, int) and found > 0 else 1
+
+    @property
+    def one_size(self) -> bool:
+        """Whether images of no other size than ``input`` are taken."""
+        return self.fixed_size and self.min_input == self.input
 
     @property
     def smallest(self) -> int:

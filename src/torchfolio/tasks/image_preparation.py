@@ -59,13 +59,15 @@ def choose_size(card: Card, facts: dict[str, Any], wanted: int | None) -> tuple[
     """Return the side of the input and the reason for it."""
     smallest, step = card.smallest, card.step
     usual = max(card.input[1:]) // step * step
-    if card.fixed_size:
+    if card.one_size:
         if wanted not in (None, usual):
             raise RequestError(
                 f"{card.name} takes images of {usual} x {usual}, as its paper fixes them; "
                 f"image-size is {wanted}. Leave it out: pictures are fitted."
             )
         return usual, f"{card.name} takes no other"
+    if card.fixed_size and wanted is None:
+        return usual, f"that of {card.name}'s paper (--image-size overrules)"
     if wanted is not None:
         if wanted < smallest:
             raise RequestError(f"image-size is {wanted}; {card.name} takes {smallest} or more.")

@@ -30,8 +30,9 @@ CONVOLUTIONS = {
     "conv5": (256, 384, 3),
 }
 IN_TOWERS = ("conv2", "conv4", "conv5")
-LINEAR = {"fc6": (4096, 256 * 6 * 6), "fc7": (4096, 4096)}
 IMAGE = (95, 67)  # (height, width): odd, not square, the narrowest that leaves a map
+OTHER_FORM = Form(num_classes=7, in_channels=2, image_size=(99, 67))
+CELLS = {(227, 227): 6 * 6, OTHER_FORM.image_size: 2 * 1}  # of the last maps, by hand
 
 
 def criteria(card: Card, form: Form) -> Criteria:
@@ -48,16 +49,28 @@ def criteria(card: Card, form: Form) -> Criteria:
     towers = 1 if card.name.endswith("_ungrouped") else 2
     counts = {
         name: maps * (read // (towers if name in IN_TOWERS else 1) * kernel**2 + 1)
-        for name, (maps, read, kernel) in CONVOLUTIONS.items()
+        for name, (maps, read, kernel) in convolutions(form).items()
     }
-    counts |= {name: units * (read + 1) for name, (units, read) in LINEAR.items()}
-    counts["fc8"] = form.num_classes * 4097
+    counts |= {name: units * (read + 1) for name, (units, read) in linear(form).items()}
     result = Criteria([partial(calculated, towers, form)], form.image_size, initial, counts)
+    if towers == 1 and form.image_size != (227, 227):
+        return result  # pytorchcv's takes no other
     if towers == 1 and installed("pytorchcv"):
         result.references = [*result.references, partial(from_pytorchcv, form)]
     elif towers == 1:
         result.notes.append(absent("pytorchcv"))
     return result
+
+
+def convolutions(form: Form) -> dict[str, tuple[int, int, int]]:
+    """Return the convolutions for images of so many channels."""
+    return CONVOLUTIONS | {"conv1": (96, form.in_channels, 11)}
+
+
+def linear(form: Form) -> dict[str, tuple[int, int]]:
+    """Return the linear layers: units, values before them."""
+    cells = CELLS[form.image_size]
+    return {"fc6": (4096, 256 * cells), "fc7": (4096, 4096), "fc8": (form.num_classes, 4096)}
 
 
 def from_pytorchcv(form: Form) -> Reference:
@@ -82,11 +95,10 @@ def from_pytorchcv(form: Form) -> Reference:
 def calculated(towers: int, form: Form) -> Reference:
     """Return our own calculation of Sections 3.3 to 3.5."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, (maps, read, kernel) in CONVOLUTIONS.items():
-        read = form.in_channels if name == "conv1" else read
+    for name, (maps, read, kernel) in convolutions(form).items():
         read = read // towers if name in IN_TOWERS else read
         shapes |= {f"{name}.weight": (maps, read, kernel, kernel), f"{name}.bias": (maps,)}
-    for name, (units, read) in {**LINEAR, "fc8": (form.num_classes, 4096)}.items():
+    for name, (units, read) in linear(form).items():
         shapes |= {f"{name}.weight": (units, read), f"{name}.bias": (units,)}
     title = "our own calculation of Sections 3.3 to 3.5"
     title += " (nothing can be installed)" if towers == 2 else ""
