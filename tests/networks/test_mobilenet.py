@@ -1,6 +1,7 @@
 """MobileNet: the rounding of channels, and which blocks have a shortcut."""
 
 import pytest
+import torch
 from torch import nn
 
 from torchfolio.networks.build import build
@@ -43,3 +44,12 @@ def test_the_last_depthwise_convolution_keeps_its_maps() -> None:
         if isinstance(each, nn.Conv2d) and each.groups > 1
     ]
     assert strides == [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1_0.25", "mobilenet_v2_0.35"])
+def test_tensorflows_epsilon_reaches_every_batch_norm(name: str) -> None:
+    for given, epsilon in (({}, 1e-5), ({"norm_eps": 1e-3}, 1e-3)):
+        with torch.device("meta"):
+            norms = [m for m in build(name, **given).modules() if isinstance(m, nn.BatchNorm2d)]
+        assert len(norms) in (27, 52)
+        assert {each.eps for each in norms} == {epsilon}

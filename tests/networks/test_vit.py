@@ -172,3 +172,28 @@ def test_what_cannot_be_is_named() -> None:
         build("vit_b_16", image_size=(8, 32))
     with pytest.raises(RequestError, match="has no patch of 0 pixels"):
         build("vit_b_16", patch=0)
+
+
+@torch.no_grad()
+def test_the_hidden_layer_of_pre_training_is_torchvisions() -> None:
+    theirs = VisionTransformer(32, 16, 12, 3, 192, 768, num_classes=3, representation_size=48)
+    torch.nn.init.normal_(theirs.heads.head.weight)
+    ours = build("vit_ti_16", num_classes=3, image_size=(32, 32), representation=48)
+    first = ours.heads.pre_logits.weight
+    assert first.std().item() == pytest.approx(192**-0.5, rel=0.05)  # torchvision's start
+    assert not ours.heads.head.weight.any()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.allclose(ours.eval()(images), theirs.eval()(images), atol=1e-5)
+
+
+@torch.no_grad()
+def test_gelu_is_exact_or_by_tanh_as_in_the_authors_code() -> None:
+    values = torch.linspace(-4, 4, 33)
+    exact = values * (1 + torch.erf(values / 2**0.5)) / 2
+    by_tanh = values * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (values + 0.044715 * values**3))) / 2
+    for gelu, expected in (("none", exact), ("tanh", by_tanh)):
+        layer = small(gelu=gelu).encoder.layers[3].mlp[1]
+        assert torch.allclose(layer(values), expected, atol=1e-6)
+    with pytest.raises(RequestError, match="gelu is 'none' or 'tanh', not 'relu'"):
+        build("vit_ti_16", gelu="relu")

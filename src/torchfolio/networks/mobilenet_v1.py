@@ -6,7 +6,8 @@ Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile V
 
 Differences: the last depthwise convolution has stride 1; Table 1 prints 2, and 7x7 maps before and
 after it. Weights start with the variance of the backward pass; the paper names none.
-``activation="relu6"`` is the form of TensorFlow's published weights.
+``activation="relu6"`` is the form of timm's published weights. TensorFlow's want it, batch norm's
+``norm_eps`` of 1e-3, and a padding of right and bottom alone, which is not offered.
 """
 
 import torch
@@ -50,6 +51,7 @@ class MobileNetV1(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         activation: str = "relu",
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -71,6 +73,8 @@ class MobileNetV1(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                module.eps = norm_eps
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.blocks(self.act(self.bn1(self.conv_stem(images))))  # (batch, ..., h / 32, w / 32)

@@ -64,7 +64,7 @@ class MobileNetV2(nn.Module):
     """Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes).
 
     Any height and width; 224, 192, 160, 128 and 96 in the paper. ``width`` scales the channels,
-    those of the last convolution only upwards.
+    those of the last convolution only upwards. ``norm_eps`` is batch norm's; TensorFlow's is 1e-3.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class MobileNetV2(nn.Module):
         num_classes: int = 1000,
         in_channels: int = 3,
         dropout: float = 0.2,
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         channels = scaled(32, width)
@@ -92,6 +93,8 @@ class MobileNetV2(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.eps = norm_eps
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.features(images)  # (batch, 1280, h / 32, w / 32)

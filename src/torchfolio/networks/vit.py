@@ -5,7 +5,8 @@ ICLR 2021, arXiv 2010.11929. Network: Section 3.1 and Equations 1 to 4; sizes: T
 Touvron et al., 2021, arXiv 2012.12877, Table 1.
 
 Differences: the head is one linear layer, as in the paper's fine-tuning (Section 3.1), and starts
-at zero. Weights start as torchvision's. GELU is the exact form; the authors' code has that by tanh.
+at zero; ``representation`` adds the hidden layer of pre-training. Weights start as torchvision's.
+GELU is the exact form; the authors' code has that by tanh (``gelu="tanh"``).
 """
 
 import re
@@ -56,16 +57,16 @@ class Block(nn.Module):
     """Attention and a hidden layer, each after a layer norm and beside a shortcut (Figure 1)."""
 
     def __init__(
-        self, width: int, heads: int, hidden: int, dropout: float, attention_dropout: float
+        self, width: int, heads: int, hidden: int, dropout: float, attention: float, gelu: str
     ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width, EPSILON)
-        self.self_attention = Attention(width, heads, attention_dropout)
+        self.self_attention = Attention(width, heads, attention)
         self.dropout = nn.Dropout(dropout)
         self.ln_2 = nn.LayerNorm(width, EPSILON)
         self.mlp = nn.Sequential(
             nn.Linear(width, hidden),
-            nn.GELU(),
+            nn.GELU(gelu),
             nn.Dropout(dropout),
             nn.Linear(hidden, width),
             nn.Dropout(dropout),
@@ -80,7 +81,12 @@ class Encoder(nn.Module):
     """Position embeddings and the layers."""
 
     def __init__(
-        self, tokens: int, size: tuple[int, int, int, int], dropout: float, attention: float
+        self,
+        tokens: int,
+        size: tuple[int, int, int, int],
+        dropout: float,
+        attention: float,
+        gelu: str,
     ) -> None:
         super().__init__()
         width, layers, heads, hidden = size
@@ -88,7 +94,7 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.Sequential()
         for number in range(layers):
-            block = Block(width, heads, hidden, dropout, attention)
+            block = Block(width, heads, hidden, dropout, attention, gelu)
             self.layers.add_module(f"encoder_layer_{number}", block)
         self.ln = nn.LayerNorm(width, EPSILON)
 
@@ -99,7 +105,8 @@ class VisionTransformer(nn.Module):
     ``size`` is "ti", "s", "b" or "l", ``patch`` the side of a patch in pixels, ``image_size``
     (height, width) that of the images; for images of other sizes, and weights of other sizes,
     the position embeddings are interpolated (Section 3.2). Pixels beyond the last whole patch are
-    not seen.
+    not seen. ``representation`` units of a hidden layer, with tanh, stand before the head, as in
+    pre-training (Section 3.1); 0 for none. ``gelu`` is "none", the exact form, or "tanh".
     """
 
     def __init__(
@@ -111,22 +118,29 @@ class VisionTransformer(nn.Module):
         image_size: tuple[int, int] = (224, 224),
         dropout: float = 0.0,
         attention_dropout: float = 0.0,
+        representation: int = 0,
+        gelu: str = "none",
     ) -> None:
         super().__init__()
         if size not in SIZES:
             raise ValueError(f"size is one of {', '.join(SIZES)}, not {size!r}")
         if not 0 < patch <= min(image_size):
             raise ValueError(f"an image of {image_size} has no patch of {patch} pixels")
+        if gelu not in ("none", "tanh"):
+            raise ValueError(f"gelu is 'none' or 'tanh', not {gelu!r}")
         width = SIZES[size][0]
         self.patch, self.grid = patch, (image_size[0] // patch, image_size[1] // patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.conv_proj = nn.Conv2d(in_channels, width, patch, stride=patch)
         tokens = 1 + self.grid[0] * self.grid[1]
-        self.encoder = Encoder(tokens, SIZES[size], dropout, attention_dropout)
+        self.encoder = Encoder(tokens, SIZES[size], dropout, attention_dropout, gelu)
         if self.grid[0] != self.grid[1]:  # which the number of positions does not tell
             self.encoder.register_buffer("grid", torch.tensor(self.grid))
         self.heads = nn.Sequential()
-        self.heads.add_module("head", nn.Linear(width, num_classes))
+        if representation:
+            self.heads.add_module("pre_logits", nn.Linear(width, representation))
+            self.heads.add_module("act", nn.Tanh())
+        self.heads.add_module("head", nn.Linear(representation or width, num_classes))
         self.start()
 
     def start(self) -> None:
@@ -139,8 +153,11 @@ class VisionTransformer(nn.Module):
             if isinstance(layer, nn.Linear) and ".mlp." in name:
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.normal_(layer.bias, std=1e-6)
-        for parameter in self.heads.parameters():
-            nn.init.zeros_(parameter)
+        for name, parameter in self.heads.named_parameters():
+            if name == "pre_logits.weight":
+                nn.init.trunc_normal_(parameter, std=parameter.shape[1] ** -0.5)
+            else:
+                nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.conv_proj(images)  # (batch, width, rows, columns)
