@@ -25,10 +25,12 @@ def test_the_papers_first_weights_have_a_variance_of_a_hundredth() -> None:
 
 
 @torch.no_grad()
-def test_dense_evaluation_is_the_network_itself_at_224() -> None:
+def test_dense_evaluation_is_the_network_itself_up_to_224() -> None:
     network = build("vgg11", num_classes=5).eval()
-    images = torch.randn(1, 3, 224, 224)
-    assert torch.allclose(Dense(network)(images), network(images), atol=1e-5)
+    for size in ((224, 224), (32, 70), (224, 96)):
+        images = torch.randn(1, 3, *size)
+        assert Dense(network).maps(images).shape == (1, 5, 1, 1)
+        assert torch.allclose(Dense(network)(images), network(images), atol=1e-5)
 
 
 @torch.no_grad()
@@ -43,12 +45,10 @@ def test_dense_evaluation_is_the_mean_over_all_windows() -> None:
     assert torch.allclose(Dense(network)(images), torch.stack(windows).mean(0), atol=1e-5)
 
 
-def test_dense_evaluation_of_small_pictures_is_refused() -> None:
+def test_dense_evaluation_of_low_and_wide_pictures_has_windows_along_the_width() -> None:
     with torch.device("meta"):
-        network, images = build("vgg11"), torch.zeros(1, 3, 223, 300)
-    message = r"takes images from 224x224 on.* these are 223x300\. Enlarge them, or ask"
-    with pytest.raises(RequestError, match=message):
-        Dense(network)(images)
+        network, images = build("vgg11"), torch.zeros(1, 3, 40, 300)  # 1x9 cells
+        assert Dense(network).maps(images).shape == (1, 1000, 1, 3)
 
 
 def test_an_unknown_configuration_is_named() -> None:

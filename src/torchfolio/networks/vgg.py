@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchfolio.errors import RequestError
-
 # Table 1: the convolutions of each stage; C ends its last three stages with a 1x1 convolution.
 STAGES = {
     "A": (1, 1, 2, 2, 2),
@@ -98,8 +96,8 @@ class Dense(nn.Module):
     """A VGG whose linear layers pass over the whole picture as convolutions (Section 3.2).
 
     Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes), the mean over
-    all places. Height and width from 224 on, else it raises ``RequestError``; at 224 it gives what
-    the network itself gives.
+    all places. Height and width from 32 on: a side below 224 is one window, which the network's own
+    averaging fits to 7 cells. Up to 224 it gives what the network itself gives.
     """
 
     def __init__(self, network: VGG) -> None:
@@ -108,13 +106,9 @@ class Dense(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the class scores of each place (batch, num_classes, rows, columns)."""
-        height, width = images.shape[-2:]
-        if min(height, width) < 224:
-            raise RequestError(
-                "Dense evaluation takes images from 224x224 on, one window of its 7x7 convolution; "
-                f"these are {height}x{width}. Enlarge them, or ask the network itself."
-            )
         x = self.network.features(images)
+        rows, columns = (max(7, side) for side in x.shape[-2:])
+        x = F.adaptive_avg_pool2d(x, (rows, columns))
         for layer in self.network.classifier:
             if isinstance(layer, nn.Linear):
                 side = 7 if layer.in_features == 512 * 7 * 7 else 1
