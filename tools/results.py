@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from origin import origin
+from recipes_tried import TRIED
 from results_page import RESULTS, write_page
 from studies import STUDIES
 from trainings import TRAININGS
 from where import WHERE
 
-EVERY = {**TRAININGS, **WHERE}
+EVERY = {**TRAININGS, **TRIED, **WHERE}
 KNOWN = {**EVERY, **STUDIES}
 HISTORY = ("epoch", "train_loss", "val_loss", "val_accuracy", "lr")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from origin import in_words
+from recipes_tried import TRIED, tried_lines
 from studies import STUDIES
 from studies_page import study_lines
 from trainings import TRAININGS, Training
@@ -57,6 +58,8 @@ def write_page() -> None:
         for name, study in STUDIES.items():
             if study.section == section and (RESULTS / f"{name}.json").is_file():
                 lines += study_lines(name, study, read(name))
+    tried = [name for name in TRIED if (RESULTS / f"{name}.json").is_file()]
+    lines += tried_lines({name: read(name) for name in tried})
     places = [name for name in WHERE if (RESULTS / f"{name}.json").is_file()]
     lines += where_lines({name: read(name) for name in places})
     for name, title in KILLED.items():

@@ -17,7 +17,8 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     import studies_page
 
     yield studies_page
-    for name in ("results_page", "studies_page", "studies", "trainings", "where", "origin"):
+    ours = ("results_page", "studies_page", "studies", "trainings", "recipes_tried", "where")
+    for name in (*ours, "origin"):
         sys.modules.pop(name, None)
 
 
@@ -82,6 +83,36 @@ def test_results_are_as_the_page_says(
     results_page.write_page()
     written = (tmp_path / "docs" / "results.md").read_text(encoding="utf-8")
     assert written == (docs / "results.md").read_text(encoding="utf-8"), "tools/results.py write"
+
+
+def test_a_recipe_that_was_tried_stands_beside_the_baseline(pages: Any) -> None:
+    import recipes_tried
+
+    entry = {
+        "seconds": 150.0, "command": "folio train vgg11 digits", "threads": 1, "seed": 0,
+        "machine": "Abacus", "date": "2026-11-27", "versions": {"torch": "2", "torchfolio": "1"},
+        "metrics": {"accuracy": {"value": 0.912, "low": 0.88, "high": 0.94}},
+        "baseline": {"accuracy": {"value": 0.101, "low": 0.07, "high": 0.13}},
+        "training": {"updates": 1234},
+    }  # fmt: skip
+    text = "\n".join(recipes_tried.tried_lines({"recipe_vgg11_modern": [entry]}))
+    assert "| vgg11 | modern | 91.2 (88.0 to 94.0) | 10.1 | 1,234 | 2 min |" in text
+    assert "folio train vgg11 digits" in text
+    assert recipes_tried.tried_lines({}) == []
+
+
+def test_every_family_of_the_papers_recipes_that_results_lack_is_tried(pages: Any) -> None:
+    import recipes_tried
+    from trainings import TRAININGS
+
+    from torchfolio.networks.catalogue import cards, find_card
+
+    networks = [
+        each.arguments.split()[0] for each in (*TRAININGS.values(), *recipes_tried.TRIED.values())
+    ]
+    classifiers = [card for card in cards().values() if "image-classification" in card.tasks]
+    tried = {find_card(each).family for each in networks}
+    assert {card.family for card in classifiers} <= tried
 
 
 def test_what_says_where_things_are_has_intervals_and_baselines(pages: Any) -> None:
