@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tools.exported import FACTS, Shape, classifier, images, rounding
 from torchfolio.export.engines import OnnxEngine, TorchEngine
 from torchfolio.export.writing import write_onnx, write_torch
-from torchfolio.networks.catalogue import find_card
+from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.tasks.image_export import Classifier
 
 # A form of each family, the one that asks most of an exporter, as small as it can be built.
@@ -36,7 +36,7 @@ FORMS = (
     "mlp_bn", "maxout_mlp", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet50_v1",
     "resnet20_b", "resnet20_plain",
     "googlenet_aux", "googlenet_original", "densenet121", "densenet100_k12_bc",
-    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official",
+    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official", "alexnet_2012",
 )  # fmt: skip
 IN_TORCH = ("resnet20", "capsnet")
 NEAR = 2e-5  # of a probability
@@ -53,6 +53,11 @@ def small(name: str, **arguments: Any) -> tuple[Classifier, list[dict[str, Any]]
 @torch.no_grad()
 def expected(network: nn.Module, array: np.ndarray) -> np.ndarray:
     return network(torch.from_numpy(array)).numpy()
+
+
+def test_every_family_is_among_those_that_are_exported() -> None:
+    classifiers = [card for card in cards().values() if "image-classification" in card.tasks]
+    assert {find_card(each).family for each in QUICK} == {card.family for card in classifiers}
 
 
 @pytest.mark.parametrize("name", QUICK)

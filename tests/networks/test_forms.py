@@ -1,6 +1,8 @@
 """What holds for every registered network. Numbers: facts, sections 1 to 10."""
 
+import inspect
 import math
+import statistics
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,12 @@ def scores_of(outputs: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 def test_the_catalogue_holds_these_networks() -> None:
     assert set(cards()) == set(COUNTS)
+
+
+def test_half_of_the_pages_have_150_lines_or_less() -> None:
+    pages = {Path(inspect.getfile(builder(card))) for card in cards().values()}
+    lengths = [len(page.read_text(encoding="utf-8").splitlines()) for page in pages]
+    assert statistics.median(lengths) <= 150
 
 
 @pytest.mark.parametrize("names", [SMALLEST, [*BY_HEART, *BY_RECIPE], [name for name, _ in ODD]])
