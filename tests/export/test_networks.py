@@ -36,7 +36,7 @@ FORMS = (
     "mlp_bn", "maxout_mlp", "lenet5", "lenet_caffe", "resnet18", "resnet18_plain", "resnet50_v1",
     "resnet20_b", "resnet20_plain",
     "googlenet_aux", "googlenet_original", "densenet121", "densenet100_k12_bc",
-    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official", "alexnet_2012",
+    "mobilenet_v1_relu6", "mobilenet_v2_0.35", "capsnet_official",
 )  # fmt: skip
 IN_TORCH = ("resnet20", "capsnet")
 NEAR = 2e-5  # of a probability
