@@ -1,16 +1,18 @@
 """Verify networks, each in a process of its own, and write docs/exactness.md.
 
-    python -m tools.exactness run [NETWORK ...] [--missing] [--export-only]
+    python -m tools.exactness run [NETWORK ...] [--missing] [--export-only] [--counts-only]
     python -m tools.exactness write
 
 A network is a name, a part of names or a shell pattern; all of them unless given, and with
 ``--missing`` those that have no row yet; with ``--export-only`` rows keep what was verified and
-only the export is measured anew. What ``folio verify NETWORK --json`` printed goes to
-``docs/results/exactness.json``, with the time and the memory that it took, the machine and the
-versions. Several calls add up.
+only the export is measured anew, with ``--counts-only`` the multiply-adds in training. What
+``folio verify NETWORK --json`` printed goes to ``docs/results/exactness.json``, with the time and
+the memory that it took, the machine and the versions. Several calls add up. The planted mistakes
+are those of ``python -m tools.planted``.
 """
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -21,11 +23,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmarks.process import measure
+from tools import planted
 from tools.origin import in_words, machine
 from torchfolio.cli.verify import chosen
+from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card, cards, find_card
-from torchfolio.verification.departures import DEPARTURES
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "exactness.json"
@@ -42,8 +49,8 @@ says what is compared, and lists the mistakes that must be caught.
 
 - *parameters*: trained and frozen ones, no buffers.
 - *multiply-adds*: of one image of the paper's size in evaluation mode, as torch's `flop_counter`
-  counts them. What runs in training alone is not counted: the auxiliary heads of GoogLeNet, the
-  decoder of CapsNet.
+  counts them. What runs in training alone, as a decoder or auxiliary heads, is not counted there: a
+  note says how many there are with it.
 - *float32*, *float64*: the largest difference of any layer's input or output, of the outputs, of
   any gradient or of any buffer, in evaluation and train mode, relative to the largest value there.
   At most {tolerance:.0e} and {tolerance_float64:.0e} are allowed.
@@ -69,13 +76,16 @@ def main() -> None:
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--missing", action="store_true", help="only those without a row")
     parser.add_argument("--export-only", action="store_true", help="only the export of known rows")
+    parser.add_argument("--counts-only", action="store_true", help="only counts of known rows")
     request = parser.parse_args()
     if request.what == "run":
         known = {row["name"]: row for row in read()}
+        partly = request.export_only or request.counts_only
         for name in chosen(tuple(request.networks)):
-            if request.export_only and name in known:
-                add(known[name] | exported(name))
-            elif not request.export_only and not (request.missing and name in known):
+            if partly and name in known:
+                row = known[name] | (exported(name) if request.export_only else {})
+                add(row | (counted(name) if request.counts_only else {}))
+            elif not partly and not (request.missing and name in known):
                 add(verified(name))
     if not (rows := read()):
         sys.exit("There are no rows yet: python -m tools.exactness run")
@@ -95,6 +105,7 @@ def verified(name: str) -> Row:
     row = {
         **found,
         **exported(name),
+        **counted(name),
         "seconds": round(run["wall"], 1),
         "memory_mib": None if memory is None else round(memory / 2**20),
         "date": date.today().isoformat(),
@@ -123,6 +134,28 @@ def exported(name: str) -> Row:
     return {"onnx_difference": found["difference"], "onnx_rounding": found["rounding"]}
 
 
+def counted(name: str) -> Row:
+    """Return the multiply-adds of one image in train mode, with what its page's loss computes.
+
+    Empty for a detector of two stages, whose training depends on what there is to find.
+    """
+    card = find_card(name)
+    if card.family == "faster_rcnn":
+        return {}
+    with torch.device("meta"):
+        network = build(name).train()
+        images = torch.zeros(2, *card.input)  # batch norm asks for two
+        with FlopCounterMode(display=False) as counter:
+            outputs = network(images)
+            loss = getattr(network, "loss", None)
+            if "image-classification" in card.tasks and loss is not None:
+                more = (
+                    [F.cross_entropy] if "criterion" in inspect.signature(loss).parameters else []
+                )
+                loss(outputs, torch.zeros(2, dtype=torch.long), *more)
+    return {"macs_in_training": counter.get_total_flops() // 4}
+
+
 def read() -> list[Row]:
     """Return the rows so far, in the catalogue's order."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
@@ -146,8 +179,10 @@ def page(rows: list[Row]) -> str:
         lines.append(f"Not verified yet: {', '.join(f'`{name}`' for name in missing)}.")
     if failed := [row["name"] for row in rows if not row["passed"]]:
         lines.append(f"These do not: {', '.join(f'`{name}`' for name in failed)}.")
-    origins = Counter(in_words(row) for row in rows)
-    lines += ["Measured on:", "", *(f"- {each} ({count})" for each, count in origins.items()), ""]
+    lines += ["", told(known := planted.read(), list(planted.every())), ""]
+    lines += ["Measured on:", "", *measured(rows)]
+    lines += [f"- {each} ({count} planted mistakes)" for each, count in origins(known).items()]
+    lines.append("")
     for family in dict.fromkeys(card.family for card in cards().values()):
         found = [row for row in rows if find_card(row["name"]).family == family]
         if found:
@@ -155,14 +190,47 @@ def page(rows: list[Row]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def origins(rows: list[Row]) -> dict[str, int]:
+    """Return how many rows were made where, when and with what."""
+    return dict(Counter(in_words(row) for row in rows))
+
+
+def measured(rows: list[Row]) -> list[str]:
+    """Return lines of where rows were measured; but for the most, with the networks' names."""
+    counts = origins(rows)
+    most = max(counts, key=lambda words: counts[words])
+    lines = []
+    for words, count in counts.items():
+        names = [f"`{row['name']}`" for row in rows if in_words(row) == words]
+        which = "all others" if words == most and len(counts) > 1 else ", ".join(names)
+        lines.append(f"- {words} ({count}: {which})")
+    return lines
+
+
+def told(rows: list[Row], every: list[tuple[planted.Departure, str]]) -> str:
+    """Return how many of the planted mistakes were caught, and which were not."""
+    wanted = {(departure.name, network) for departure, network in every}
+    rows = [row for row in rows if planted.key(row) in wanted]
+    link = "[mistakes](guides/verify.md#departures-that-it-must-catch)"
+    caught, named = (sum(row[key] for row in rows) for key in ("caught", "named"))
+    if named == len(wanted):
+        return f"Each of {named} planted {link} is caught, and its layer named first."
+    text = f"Of {len(wanted)} planted {link} {len(rows)} were tried: {caught} are caught, {named} "
+    text += "with their layer named first."
+    for key, words in (("caught", "Not caught"), ("named", "The layer is not named first of")):
+        if missed := [row for row in rows if not row[key] and (key == "caught" or row["caught"])]:
+            places = (f"`{row['departure']}` in `{row['network']}`" for row in missed)
+            text += f" {words}: {', '.join(places)}."
+    return text
+
+
 def section(family: str, rows: list[Row]) -> list[str]:
     """Return the section of one family."""
-    planted = [each for each in DEPARTURES if any(find_card(n).family == family for n in each.on)]
+    own = [each for each in planted.every() if find_card(each[1]).family == family]
     lines = [
         f"## {heading(find_card(rows[0]['name']))}",
         "",
-        f"{len(planted)} planted [mistakes](guides/verify.md#departures-that-it-must-catch) of "
-        "this family are caught.",
+        told(planted.read(), own),
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -187,6 +255,8 @@ def section(family: str, rows: list[Row]) -> list[str]:
         ]
         lines.append("| " + " | ".join(cells) + " |")
         notes |= dict.fromkeys(f"`{card.name}`: {note}" for note in row["notes"])
+        if (macs := row.get("macs_in_training", row["macs"])) != row["macs"]:
+            notes[f"`{card.name}`: in training {macs:,} multiply-adds"] = None
     return [*lines, "", *(f"- {note}" for note in notes), *([""] if notes else [])]
 
 

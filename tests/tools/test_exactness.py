@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools import exactness
+from tools import exactness, planted
 from torchfolio.networks.catalogue import cards
 
 WRITE = "python -m tools.exactness run --missing"
@@ -71,8 +71,41 @@ def test_what_is_missing_or_fails_is_told() -> None:
     assert f"{start} 3.0e-07 | 5.0e-07 | 2 | 1,200 |" in text
     assert "a 1<br>b 2 | not finite | 0 |" in text
     assert "- `resnet18`: not compared with b" in text
-    assert "- Abacus, 2 cores, 2 threads; torch 2, torchfolio 1; 2026-11-27 (1)" in text
+    assert "- Abacus, 2 cores, 2 threads; torch 2, torchfolio 1; 2026-11-27 (1: all others)" in text
+    other = "- Abacus, 2 cores, 2 threads; torch 2, torchfolio 1; 2026-11-28 (1: `resnet18`)"
+    assert other in text
+    assert "in training" not in text.partition("## ")[2]
     assert "## [ResNet](networks/resnet.md)" in text
+
+
+def test_what_runs_in_training_alone_is_counted_beside() -> None:
+    # networks.csv counts the decoder of CapsNet and the heads of GoogLeNet
+    assert exactness.counted("capsnet") == {"macs_in_training": 203_202_560}
+    assert exactness.counted("lenet5") == {"macs_in_training": cards()["lenet5"].macs}
+    assert exactness.counted("fasterrcnn_vgg16") == {}
+    text = exactness.page([row("capsnet", macs_in_training=203_202_560)])
+    assert "| 201,793,536 |" in text
+    assert "- `capsnet`: in training 203,202,560 multiply-adds" in text
+    page = exactness.PAGE.read_text(encoding="utf-8")
+    assert "- `capsnet`: in training 203,202,560 multiply-adds" in page
+    assert "- `googlenet_original_aux`: in training 1,591,044,096 multiply-adds" in page
+
+
+def test_planted_mistakes_are_counted_from_what_was_tried() -> None:
+    every = [each for each in planted.every() if each[1] == "softmax_regression"]
+    found = [
+        {"departure": departure.name, "network": network, "caught": True, "named": True}
+        for departure, network in every
+    ]
+    link = "[mistakes](guides/verify.md#departures-that-it-must-catch)"
+    whole = f"Each of 4 planted {link} is caught, and its layer named first."
+    assert exactness.told([*found, found[0] | {"network": "mlp"}], every) == whole
+    found[1]["named"] = found[2]["named"] = found[2]["caught"] = False
+    assert exactness.told(found[:3], every) == (
+        f"Of 4 planted {link} 3 were tried: 2 are caught, 1 with their layer named first. "
+        "Not caught: `flatten-columns` in `softmax_regression`. The layer is not named first of: "
+        "`linear-bias-missing` in `softmax_regression`."
+    )
 
 
 def test_a_row_comes_from_the_command_and_replaces_the_one_before(

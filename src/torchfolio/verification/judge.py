@@ -150,8 +150,16 @@ def count_multiply_adds(network: nn.Module, card: Card, verdict: Verification) -
 
 def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verification) -> None:
     """Add what the criteria show about a network to a verdict."""
-    failures = verdict.failures
-    failures += shortened(check_initial(network.state_dict(), criteria.initial))
+    verdict.failures += seen_at_rest(network, criteria)
+    verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
+    references, buffers = _ready(network, criteria, form, verdict)
+    if references:
+        _compare(network, references, buffers, criteria, form, verdict)
+
+
+def seen_at_rest(network: nn.Module, criteria: Criteria) -> list[str]:
+    """Return what is wrong before any pass: first values, counts, and what the paper also fixes."""
+    failures = shortened(check_initial(network.state_dict(), criteria.initial))
     for top, count in criteria.counts.items():
         found = sum(p.numel() for n, p in network.named_parameters() if n.split(".")[0] == top)
         if found != count:
@@ -161,10 +169,7 @@ def judge(network: nn.Module, criteria: Criteria, form: Form, verdict: Verificat
             failures += check(network)
         except Exception as error:  # a wrong network may fail in any way
             failures.append(f"a check could not be made: {type(error).__name__}: {error}")
-    verdict.notes += [note for note in criteria.notes if note not in verdict.notes]
-    references, buffers = _ready(network, criteria, form, verdict)
-    if references:
-        _compare(network, references, buffers, criteria, form, verdict)
+    return failures
 
 
 def images_of(criteria: Criteria, form: Form) -> Tensor:
