@@ -1,11 +1,13 @@
 """Grade every planted departure under other names, and write docs/grading.md.
 
     python -m tools.grading run [NETWORK ...] [--missing]
+    python -m tools.grading collected [WORD ...] [--missing] [--folder DIR]
     python -m tools.grading write
 
 A network is a name, a part of names or a shell pattern; all that have departures unless given, and
 with ``--missing`` those departures that have no row yet. What was found goes to
-``docs/results/grading.json``. Several calls add up.
+``docs/results/grading.json``. Several calls add up. ``collected`` grades implementations from
+elsewhere (``tools/collected.py``).
 """
 
 import argparse
@@ -23,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tools import collected
 from tools.origin import in_words, machine
 from torchfolio.cli.verify import chosen
 from torchfolio.networks.build import build
@@ -45,7 +48,8 @@ INTRODUCTION = """\
 # Grading put to the test
 
 `folio verify FILE.py:NAME --as NETWORK` names the first layer of a person's module that differs,
-and the probable cause ([how](guides/verify.md#anyone-s-implementation)). Here it is tried on every
+and the probable cause ([how](guides/verify.md#anyone-s-implementation)). Here it is tried on what
+[others wrote](#implementations-from-elsewhere), below, and on every
 [planted mistake](guides/verify.md#departures-that-it-must-catch): the network that has it stands as
 a person's own, its layers under other names, in another structure, defined in another order.
 
@@ -57,7 +61,8 @@ a person's own, its layers under other names, in another structure, defined in a
 What leaves the function as it is cannot be seen by its values: first weights, losses, the bounds on
 norms. These {unseen} are not graded: {names}.
 
-`python -m tools.grading run` makes the rows anew, `python -m tools.grading write` this page.
+`python -m tools.grading run` and `python -m tools.grading collected` make the rows anew,
+`python -m tools.grading write` this page.
 """
 COLUMNS = ("departure", "network", "layer", "", "cause", "", "s")
 
@@ -184,10 +189,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["run", "write"])
-    parser.add_argument("networks", nargs="*")
+    parser.add_argument("what", choices=["run", "collected", "write"])
+    parser.add_argument("networks", nargs="*", help="or words, of what was collected")
     parser.add_argument("--missing", action="store_true", help="only those without a row")
+    parser.add_argument("--folder", type=Path, help="with others' files and a collected.toml")
     request = parser.parse_args()
+    if request.what == "collected":
+        collected.run(request.networks, request.folder, request.missing)
     if request.what == "run":
         known = {key(row) for row in read()} if request.missing else set()
         networks = chosen(tuple(request.networks))
@@ -198,7 +206,7 @@ def main() -> None:
                 print(told(row), flush=True)
     if not (rows := read()):
         sys.exit("There are no rows yet: python -m tools.grading run")
-    PAGE.write_text(page(rows), encoding="utf-8")
+    PAGE.write_text(page(rows, collected.read()), encoding="utf-8")
 
 
 def told(row: Row) -> str:
@@ -229,8 +237,8 @@ def add(row: Row) -> None:
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def page(rows: list[Row]) -> str:
-    """Return the page."""
+def page(rows: list[Row], others: list[Row]) -> str:
+    """Return the page, of planted departures and of ``others``' implementations."""
     graded = [row for row in rows if row["truth"] is not None]
     unseen = dict.fromkeys(row["departure"] for row in rows if row["truth"] is None)
     names = ", ".join(f"`{name}`" for name in unseen) or "none"
@@ -259,6 +267,8 @@ def page(rows: list[Row]) -> str:
             f"{row['seconds']:.0f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    if others:
+        lines += ["", *collected.section(others)]
     return "\n".join(lines).rstrip() + "\n"
 
 

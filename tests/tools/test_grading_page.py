@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tools import grading
+from tools import collected, grading
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.verification.departures import DEPARTURES, Departure
@@ -53,7 +53,7 @@ def test_a_sample_of_each_family_is_graded_rightly(departure: Departure, network
 def test_the_page_is_as_the_results_say_and_the_layer_is_right_every_time() -> None:
     rows = grading.read()
     assert [grading.key(row) for row in rows] == [(d.name, n) for d, n in grading.every()], WRITE
-    assert grading.PAGE.read_text(encoding="utf-8") == grading.page(rows), WRITE
+    assert grading.PAGE.read_text(encoding="utf-8") == grading.page(rows, collected.read()), WRITE
     graded = [row for row in rows if row["truth"] is not None]
     assert [grading.told(row) for row in graded if not row["layer_right"]] == []
     assert sum(row["cause_right"] for row in graded) >= 0.95 * len(graded)
@@ -96,7 +96,8 @@ def test_rows_are_replaced_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         grading.add(each)
     rows = grading.read()
     assert [each["departure"] for each in rows] == ["mlp-elu", "mlp-start"]
-    text = grading.page(rows)
+    text = grading.page(rows, [])
+    assert "elsewhere" not in text.partition("| departure")[2]
     assert "These 1 are not graded: `mlp-start`." in text
     assert "Of 1 gradings, 1 name the right layer and 0 the right cause." in text
     assert "| `mlp-elu` | `mlp` | `output` | right |  | wrong | 2 |" in text

@@ -34,6 +34,9 @@ WRONG = [
     (lambda: tutorials.Perceptron("yes"), "mlp", "classifier", "outputs", ["softmax-inside"]),
     (lambda: tutorials.Perceptron("log"), "mlp", "classifier", "outputs", ["function"]),
     (lambda: tutorials.Perceptron(drop=0.5), "mlp", "classifier", "input", ["mlp-dropout"]),
+    (lambda: tutorials.Perceptron(norm=True), "mlp", "norm", "extra", ["layer"]),
+    (lambda: tutorials.lazy_lenet(nn.Sigmoid), "lenet5", "0", "output",
+     ["function", "lenet-padding", "size"]),
     (lambda: tutorials.CifarNet("B"), "resnet20", "stage2.0.shortcut.0", "extra",
      ["shortcut-b-for-a"]),
     (lambda: tutorials.CifarNet("A"), "resnet20_b", "stage2.1.conv1", "input",
@@ -119,12 +122,21 @@ LIBRARIES = [
     ("pytorchcv.models.resnet", "resnet50()", "resnet50_v1"),
     ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20_b"),
 ]
+# The layer that is named, what of it, and the causes: as the libraries' code has it.
 OTHERS = [
-    ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1", ["mobilenet-relu6"]),
-    ("timm", "create_model('mobilenetv2_100')", "mobilenet_v2", ["function"]),  # no dropout
-    ("timm", "create_model('resnet18d')", "resnet18", None),
-    ("pytorchcv.models.resnet", "resnet50()", "resnet50", ["v1-for-v1.5"]),
-]
+    ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1", "blocks.0.0.conv_dw", "input",
+     ["mobilenet-relu6"]),
+    ("timm", "create_model('mobilenetv2_100')", "mobilenet_v2", "classifier", "input",
+     ["function"]),  # no dropout
+    ("pytorchcv.models.resnet", "resnet50()", "resnet50", "features.stage2.unit1.body.conv1.conv",
+     "output", ["v1-for-v1.5"]),
+    ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20",
+     "features.stage2.unit1.identity_conv.conv", "extra", ["shortcut-b-for-a"]),
+]  # fmt: skip
+
+
+def of_library(library: str, call: str) -> nn.Module:
+    return eval(f"made.{call}", {"made": pytest.importorskip(library)})
 
 
 @pytest.mark.slow
@@ -132,23 +144,28 @@ OTHERS = [
 def test_other_libraries_networks_pass_under_their_own_names(
     library: str, call: str, network: str
 ) -> None:
-    module = eval(f"made.{call}", {"made": pytest.importorskip(library)})
-    found = grade(module, network)
+    found = grade(of_library(library, call), network)
     assert found.passed, found.failures
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("library", "call", "network", "causes"), OTHERS)
+@pytest.mark.parametrize(("library", "call", "network", "layer", "side", "causes"), OTHERS)
 def test_other_libraries_networks_are_told_apart_from_what_they_are_not(
-    library: str, call: str, network: str, causes: list[str] | None
+    library: str, call: str, network: str, layer: str, side: str, causes: list[str]
 ) -> None:
-    module = eval(f"made.{call}", {"made": pytest.importorskip(library)})
-    found = grade(module, network, seconds=60.0 if causes else 10.0)
+    found = grade(of_library(library, call), network)
     assert not found.passed
-    assert found.layer
-    if causes is not None:
-        assert found.causes == causes
-        assert found.explained
+    assert (found.layer, found.side) == (layer, side)
+    assert found.causes == causes, found.cause
+    assert found.explained
+
+
+@pytest.mark.slow
+def test_of_a_network_that_differs_in_many_places_the_first_layer_is_named() -> None:
+    # three 3x3 convolutions stand for the 7x7 one, and averages before the projections
+    found = grade(of_library("timm", "create_model('resnet18d')"), "resnet18", seconds=5.0)
+    assert not found.passed
+    assert found.layer == "conv1.0"
 
 
 @pytest.mark.slow

@@ -27,12 +27,12 @@ class FirstLeNet(nn.Module):
         return self.fc3(self.act(self.fc2(self.act(self.fc1(x)))))
 
 
-def lazy_lenet() -> nn.Sequential:
+def lazy_lenet(act: type[nn.Module] = nn.Tanh) -> nn.Sequential:
     """For pictures of 28 pixels: the first convolution pads."""
     return nn.Sequential(
-        nn.LazyConv2d(6, kernel_size=5, padding=2), nn.Tanh(), nn.AvgPool2d(2, 2),
-        nn.LazyConv2d(16, kernel_size=5), nn.Tanh(), nn.AvgPool2d(2, 2), nn.Flatten(),
-        nn.LazyLinear(120), nn.Tanh(), nn.LazyLinear(84), nn.Tanh(), nn.LazyLinear(10),
+        nn.LazyConv2d(6, kernel_size=5, padding=2), act(), nn.AvgPool2d(2, 2),
+        nn.LazyConv2d(16, kernel_size=5), act(), nn.AvgPool2d(2, 2), nn.Flatten(),
+        nn.LazyLinear(120), act(), nn.LazyLinear(84), act(), nn.LazyLinear(10),
     )  # fmt: skip
 
 
@@ -368,13 +368,15 @@ class DenseNet(nn.Module):
 
 
 class Perceptron(nn.Module):
-    def __init__(self, softmax: str = "", drop: float = 0.0):
+    def __init__(self, softmax: str = "", drop: float = 0.0, norm: bool = False):
         super().__init__()
         self.hidden, self.classifier = nn.Linear(784, 256), nn.Linear(256, 10)
         self.softmax, self.drop = softmax, nn.Dropout(drop)
+        self.norm = nn.BatchNorm1d(256) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.classifier(self.drop(torch.relu(self.hidden(x.view(-1, 784)))))
+        x = torch.relu(self.norm(self.hidden(x.view(-1, 784))))
+        x = self.classifier(self.drop(x))
         if self.softmax == "log":
             return F.log_softmax(x, dim=1)
         return torch.softmax(x, dim=1) if self.softmax else x

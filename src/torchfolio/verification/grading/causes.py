@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import chain, combinations, product
 
 import torch
 from torch import nn
@@ -172,12 +172,13 @@ class Search:
         if probe is not None and not self.mends(network, beside, probe):
             return None
         unmatched = beside.found.unmatched
-        changed = {place for edit in changes for place in edit.places if isinstance(place, str)}
+        edits = [*(edit for edit in self.sizes if edit.name == "layer"), *changes]
+        hidden = set(chain.from_iterable(changed_in(edit) for edit in edits))
         for mode in (EVAL, TRAIN):
             self.refill(network, beside)
             expected = observe(network, beside.images.to(KIND), mode == TRAIN)
-            for place in [each for each in expected.layers if each[0] in changed]:
-                del expected.layers[place]  # what is done there may be done behind it
+            for place in [each for each in expected.layers if each[:2] in hidden]:
+                del expected.layers[place]
             found = beside.theirs(KIND, mode == TRAIN)
             faults = faults_of(expected, found)
             if faults:
@@ -357,6 +358,19 @@ class Search:
         with default_type(KIND):
             images = beside.images.to(KIND)
             return match(beside.module, network, images, beside.given).unmatched
+
+
+def changed_in(edit: Edit) -> Iterator[tuple[str, str]]:
+    """Give the layers and sides that are not compared: what is done there may be done behind it.
+
+    Of the other places that a change spreads to only what they give: what they read shows whether
+    it is to be believed so far.
+    """
+    for number, place in enumerate(edit.places):
+        if isinstance(place, str):
+            yield place, "output"
+            if number == 0:
+                yield place, "input"
 
 
 def done(best: Better | None) -> bool:

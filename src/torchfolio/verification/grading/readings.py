@@ -143,28 +143,60 @@ def layers(
     if fewer:
         yield Edit("layer", "a layer left out", fewer,
                    lambda network, places: each_of(leave_out, network, places), False)  # fmt: skip
-    chains: dict[str, list[str | Operation]] = {}  # of layers and functions, before a layer of ours
-    chain: list[str | Operation] = []
     without = {name.rpartition(".")[0] for name in found.extra} - found.layers.keys()
-    for event in events:
-        if event.what == "end" and event.layer in without and is_leaf(module, event.layer):
-            chain.append(event.layer)
-        elif chain and event.operation is not None and event.operation.apply is not None:
-            chain.append(event.operation)
-        elif chain and event.what == "begin" and event.layer in found.layers:
-            chains[found.layers[event.layer]] = chain
-            chain = []
+    behind, before = chains_of(found, without, module, events)
 
     def plant(network: nn.Module, places: Sequence[Place]) -> None:
         for place in places:
-            put_before(network.get_submodule(place), [
-                copy.deepcopy(module.get_submodule(each)) if isinstance(each, str) else each
-                for each in chains[place]
-            ])  # fmt: skip
+            layer = network.get_submodule(place)
+            if place in behind:
+                put(layer, "behind", copies(module, behind[place]))
+            if place in before:
+                put(layer, "before", copies(module, before[place]))
 
-    for places in dict.fromkeys([tuple(chains), *((place,) for place in chains)]):
+    whole = tuple({**behind, **before})
+    for places in dict.fromkeys([whole, *((place,) for place in whole)]):
         if places:
             yield Edit("layer", "a layer more", places, plant, False)
+
+
+Chains = dict[str, list[str | Operation]]  # by a layer of ours
+
+
+def chains_of(
+    found: Match, without: set[str], module: nn.Module, events: Sequence[Event]
+) -> tuple[Chains, Chains]:
+    """Return the layers of theirs that have no partner, by the layers of ours around them.
+
+    First those that run right behind one of ours, as a norm after a convolution; then the others,
+    before one of ours, with the functions that are called between.
+    """
+    behind: Chains = {}
+    before: Chains = {}
+    chain: list[str | Operation] = []
+    last = ""  # the layer of ours that has just ended
+    for event in events:
+        if event.what == "end" and event.layer in without and is_leaf(module, event.layer):
+            (behind.setdefault(last, []) if last else chain).append(event.layer)
+        elif event.what == "end" and event.layer in found.layers:
+            last = found.layers[event.layer]
+        elif event.operation is not None:
+            last = ""
+            if chain and event.operation.apply is not None:
+                chain.append(event.operation)
+        elif event.what == "begin" and event.layer in found.layers:
+            last = ""
+            if chain:
+                before[found.layers[event.layer]], chain = chain, []
+    return behind, before
+
+
+def copies(module: nn.Module, chain: Sequence[str | Operation]) -> list[nn.Module | Operation]:
+    """Return copies of the layers of a chain, and its functions."""
+    return [
+        copy.deepcopy(module.get_submodule(each)) if isinstance(each, str) else each
+        for each in chain
+    ]
 
 
 def leave_out(network: nn.Module, layer: str) -> None:
@@ -172,23 +204,25 @@ def leave_out(network: nn.Module, layer: str) -> None:
     replace(network, layer, nn.Identity())
 
 
-def put_before(layer: nn.Module, steps: Sequence[nn.Module | Operation]) -> None:
-    """Let a layer read what layers, kept in it, and functions make of its input, in turn."""
+def put(layer: nn.Module, side: str, steps: Sequence[nn.Module | Operation]) -> None:
+    """Put layers, kept in a layer, and functions in turn ``before`` or ``behind`` it."""
     for number, step in enumerate(steps):
         if isinstance(step, nn.Module):
-            layer.add_module(f"before_{number}", step)
+            layer.add_module(f"{side}_{number}", step)
 
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        x = inputs[0]
+    def through(layer: nn.Module, x: Tensor) -> Tensor:
         for number, step in enumerate(steps):
             if isinstance(step, Operation):
                 assert step.apply is not None
                 x = step.apply(x, layer.training)
             else:
-                x = layer.get_submodule(f"before_{number}")(x)  # that of a copy in a copy
-        return (x,)
+                x = layer.get_submodule(f"{side}_{number}")(x)  # that of a copy in a copy
+        return x
 
-    layer.register_forward_pre_hook(hook)
+    if side == "before":
+        layer.register_forward_pre_hook(lambda layer, inputs: (through(layer, inputs[0]),))
+    else:
+        layer.register_forward_hook(lambda layer, inputs, output: through(layer, output))
 
 
 def each_of(

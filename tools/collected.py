@@ -1,0 +1,229 @@
+"""Grade implementations from elsewhere: of libraries, and of files that somebody has fetched.
+
+    python -m tools.grading collected [WORD ...] [--missing] [--folder DIR]
+
+What is graded stands in ``tools/collected.toml``, or in ``DIR/collected.toml`` for a folder of
+others' files; a word chooses those that have it. An entry says whose it is (``of``), which
+``module`` or ``file`` of the folder makes it by which expression (``make``), the network that it
+is laid beside (``as``), and, where it is another function, what must be named: the first ``layer``
+that differs and the ``causes``, read off the code by a person. ``repository``, ``commit`` and
+``path`` say where a file is from. Each runs in a process of its own, with your rights. What was
+found goes to ``docs/results/collected.json``, others' code nowhere. Several calls add up.
+"""
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tools.origin import in_words, machine
+from torchfolio.networks.catalogue import find_card
+
+ROOT = Path(__file__).resolve().parent.parent
+LIST = Path(__file__).with_suffix(".toml")
+RESULTS = ROOT / "docs" / "results" / "collected.json"
+LIMIT = 900.0  # seconds for one implementation
+Row = dict[str, Any]
+
+INTRODUCTION = """\
+## Implementations from elsewhere
+
+Networks as others wrote them, under their own names: those of libraries, in the versions given, and
+those of files, by repository, commit and path. Some are the network that they are laid beside, and
+must pass; some are not, though they are taken for it. Which layer differs first in those, and why,
+was read off their code before: *layer* and *cause* are right where just that is named. What stands
+here is what is graded, found or not.
+"""
+COLUMNS = ("of", "made by", "as", "layer", "", "cause", "", "s")
+
+
+def entries(folder: Path | None = None) -> list[Row]:
+    """Return what is to be graded, of the libraries or of a folder's files."""
+    file = LIST if folder is None else folder / LIST.name
+    found: list[Row] = tomllib.loads(file.read_text(encoding="utf-8"))["implementation"]
+    return found
+
+
+def made(entry: Row, folder: Path | None) -> Any:
+    """Return the module of an entry; this runs the code of others."""
+    if "file" in entry:
+        assert folder is not None
+        file = folder / entry["file"]
+        sys.path.append(str(file.parent.absolute()))  # for files that it imports
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[file.stem] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(entry["module"])
+    return eval(entry["make"], vars(module))
+
+
+def graded(entry: Row, folder: Path | None) -> Row:
+    """Grade one entry, in this process."""
+    from torchfolio.verification.grading import grade
+
+    began = time.perf_counter()
+    found = grade(made(entry, folder), entry["as"])
+    right = "layer" not in entry
+    source = entry["module"].partition(".")[0] if "module" in entry else ""
+    return {
+        **{key: entry[key] for key in ("of", "make", "as")},
+        "source": f"{source} {version(source.replace('_', '-'))}" if source else place(entry),
+        "right": right,
+        "passed": found.passed,
+        "layer": found.layer,
+        "side": found.side,
+        "causes": found.causes,
+        "cause": found.cause,
+        "explained": found.explained,
+        "expected_layer": entry.get("layer", ""),
+        "expected_causes": entry.get("causes", []),
+        "why": entry.get("why", ""),
+        "layer_right": found.passed if right else found.layer == entry["layer"],
+        "cause_right": found.passed if right else set(found.causes) == set(entry["causes"]),
+        "seconds": round(time.perf_counter() - began, 1),
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "versions": {each: version(each) for each in ("torchfolio", "torch")},
+    }
+
+
+def place(entry: Row) -> str:
+    """Return where a file is from."""
+    return " ".join(entry[key] for key in ("repository", "commit", "path") if key in entry)
+
+
+def apart(number: int, folder: Path | None) -> Row:
+    """Grade an entry in a process of its own."""
+    command = [sys.executable, "-m", "tools.collected", str(number)]
+    command += [str(folder)] if folder is not None else []
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT, cwd=ROOT,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{entries(folder)[number]} could not be graded:\n{done.stderr[-2000:]}")
+    row: Row = json.loads(done.stdout.rpartition("\n\0")[2])
+    return row
+
+
+def run(words: Iterable[str], folder: Path | None, missing: bool) -> None:
+    """Grade the entries that are asked for, and keep what was found."""
+    words = tuple(words)
+    known = {key(row) for row in read()} if missing else set()
+    for number, entry in enumerate(entries(folder)):
+        if all(word in " ".join(map(str, entry.values())) for word in words or ("",)) and (
+            key(entry) not in known
+        ):
+            row = apart(number, folder)
+            add(row)
+            print(told(row), flush=True)
+
+
+def told(row: Row) -> str:
+    """Return a row in words."""
+    what = f"{row['of']} {row['make']} as {row['as']}"
+    if row["right"]:
+        return f"{what}: {'passed' if row['passed'] else 'FAILED'}, {row['seconds']:g} s"
+    if row["passed"]:
+        return f"{what}: PASSED, and should not; {row['seconds']:g} s"
+    layer = "right" if row["layer_right"] else f"WRONG ({row['layer']} {row['side']})"
+    cause = "right" if row["cause_right"] else f"WRONG ({row['cause'] or 'none'})"
+    return f"{what}: layer {layer}, cause {cause}, {row['seconds']:g} s"
+
+
+def key(row: Row) -> tuple[str, str, str]:
+    """Return what tells rows apart."""
+    return row["of"], row["make"], row["as"]
+
+
+def read() -> list[Row]:
+    """Return the rows so far."""
+    rows: list[Row] = []
+    if RESULTS.is_file():
+        rows = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return rows
+
+
+def add(row: Row) -> None:
+    """Put a row in the place of the one before, else behind the others."""
+    rows = read()
+    places = [number for number, each in enumerate(rows) if key(each) == key(row)]
+    if places:
+        rows[places[0]] = row
+    else:
+        rows.append(row)
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def section(rows: list[Row]) -> list[str]:
+    """Return the section of the page."""
+    right = [row for row in rows if row["right"]]
+    wrong = [row for row in rows if not row["right"]]
+    lines = [
+        INTRODUCTION,
+        f"Of {len(right)} that are the network, {sum(row['passed'] for row in right)} pass. Of "
+        f"{len(wrong)} that are not, {sum(row['passed'] for row in wrong)} pass, "
+        f"{sum(row['layer_right'] for row in wrong)} have the right layer named and "
+        f"{sum(row['cause_right'] for row in wrong)} the right cause.",
+        "",
+        "Measured on:",
+        "",
+    ]
+    origins = Counter(in_words(row) for row in rows)
+    lines += [*(f"- {each} ({n})" for each, n in origins.items()), ""]
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in rows:
+        cells = [
+            row["source"],
+            f"`{row['make']}`",
+            f"`{row['as']}`",
+            "passed" if row["passed"] else f"`{row['layer']}`",
+            word(row, "layer_right", f"`{row['expected_layer']}`"),
+            ", ".join(f"`{name}`" for name in row["causes"]),
+            word(row, "cause_right", ", ".join(f"`{each}`" for each in row["expected_causes"])),
+            f"{row['seconds']:.0f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def word(row: Row, what: str, expected: str) -> str:
+    """Return whether a row is right in something, and if not, what it should have been."""
+    if row["right"]:
+        return "right" if row["passed"] else "wrong: it is the network"
+    return "right" if row[what] else f"wrong: {expected}"
+
+
+def main() -> None:
+    """Grade one entry, by its number, and print the row: what :func:`apart` starts."""
+    parser = argparse.ArgumentParser(description="grades one entry, for tools.grading")
+    parser.add_argument("number", type=int)
+    parser.add_argument("folder", nargs="?", type=Path)
+    request = parser.parse_args()
+    entry = entries(request.folder)[request.number]
+    find_card(entry["as"])
+    with contextlib.redirect_stdout(io.StringIO()):  # what others print is kept away
+        row = graded(entry, request.folder)
+    sys.stdout.write("\n\0" + json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
