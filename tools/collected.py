@@ -71,7 +71,21 @@ def made(entry: Row, folder: Path | None) -> Any:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(entry["module"])
-    return eval(entry["make"], vars(module))
+    return eval(entry["make"], {}, Names(module))
+
+
+class Names(dict[str, Any]):
+    """What a module has by its names, those too that it makes when they are asked for."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def __missing__(self, name: str) -> Any:
+        try:
+            return getattr(self.module, name)
+        except AttributeError as error:
+            raise KeyError(name) from error  # it may be Python's own
 
 
 def graded(entry: Row, folder: Path | None) -> Row:

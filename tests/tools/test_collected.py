@@ -100,5 +100,5 @@ def test_what_is_the_network_passes_and_what_is_not_never_does() -> None:
     rows = collected.read()
     assert [collected.told(row) for row in rows if row["right"] != row["passed"]] == []
     wrong = [row for row in rows if not row["right"]]
-    assert sum(row["layer_right"] for row in wrong) >= 0.9 * len(wrong)
+    assert sum(row["layer_right"] for row in wrong) >= 0.8 * len(wrong)
     assert sum(row["cause_right"] for row in wrong) >= 0.6 * len(wrong)

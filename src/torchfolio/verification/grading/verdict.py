@@ -137,9 +137,11 @@ def place(result: Grade, fault: Fault, found: Match) -> None:
     result.layer = back.get(fault.layer, fault.layer if fault.side == "error" else "")
     result.after = back.get(fault.agreed, "")
     if fault.side == "input" and result.layer in found.order:
-        start = found.order.index(result.after) if result.after in found.order else 0
-        between = found.order[start : found.order.index(result.layer)]
-        for name in [each for each in between if each in alone(found)][:1]:
+        before = found.order[: found.order.index(result.layer)]
+        start = before.index(result.after) if result.after in before else 0
+        own = alone(found)
+        # one that ran earlier, and does not show until now, is on another way to here
+        for name in [each for each in (*before[start:], *before) if each in own][:1]:
             result.layer, result.side, result.at = name, "extra", ""
 
 
