@@ -1,5 +1,6 @@
 """Boxes are moved as their pictures are; anchors; thresholds."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 
 from torchfolio import open_data
+from torchfolio.data.boxes import Objects, box_areas
+from torchfolio.evaluation.matching import Detections
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.detection.boxes import cluster, fitted, mirrored, shape_overlap, within
 from torchfolio.tasks.detection.options import DetectionOptions
-from torchfolio.tasks.detection.plan import plan_detection
+from torchfolio.tasks.detection.pictures import DetectionPictures
+from torchfolio.tasks.detection.plan import medians, plan_detection
+from torchfolio.tasks.detection.report import middle
 
 
 def test_a_picture_lies_in_the_middle_of_its_square() -> None:
@@ -25,6 +30,29 @@ def test_boxes_come_back_cut_off_at_the_edges_of_their_picture() -> None:
     placed = fitted(100, 200, 64)
     box = np.array([[-3, 10, 70, 20]], np.float32)
     assert placed.back(box).tolist() == [[0, 0, 200, 12.5]]
+
+
+def test_what_lies_in_the_grey_around_a_picture_is_no_answer() -> None:
+    placed = fitted(100, 200, 64)  # rows 16 to 48 of the square
+    boxes = [[0, 2, 30, 15], [0, 2, 32, 20], [3, 48, 20, 60]]
+    said = Detections(np.array(boxes, np.float32), np.array([0.9, 0.8, 0.7], np.float32),
+                      np.array([2, 1, 0]))  # fmt: skip
+    found = placed.answered(said)
+    assert found.boxes.tolist() == [[0, 0, 100, 12.5]]
+    assert (found.labels.tolist(), found.scores.tolist()) == ([1], [pytest.approx(0.8)])
+
+
+def test_the_baseline_is_the_median_box_of_each_class_in_the_middle() -> None:
+    """Three classes; the second has most objects, the third none: nothing is said of it."""
+    sizes = np.array([[10, 20], [30, 40], [20, 60], [2, 4], [4, 8], [100, 100], [4, 4]], float)
+    labels = np.array([0, 0, 0, 1, 1, 1, 1])
+    found = medians(sizes, labels, 3)
+    assert found.tolist() == [[20, 40], [4, 6], [0, 0]]
+    state = {"train_objects": [3, 4, 0], "sizes": torch.from_numpy(found), "size": 64}
+    said = middle(state, 64, 128)  # twice as large as its square
+    assert said.labels.tolist() == [1, 0]
+    assert said.scores.tolist() == pytest.approx([4 / 7, 3 / 7])
+    assert said.boxes.tolist() == [[60, 26, 68, 38], [44, -8, 84, 72]]
 
 
 def test_mirrored_boxes_change_sides() -> None:
@@ -104,6 +132,37 @@ def test_a_batch_depends_on_seed_epoch_and_example_alone() -> None:
 def test_mosaics_are_of_training_pictures_alone() -> None:
     _, pictures, _ = prepared(augment="mosaic")
     assert pictures.state["train"].tolist() == list(range(400))
+
+
+def test_a_mosaic_is_of_parts_of_four_pictures_at_their_own_size() -> None:
+    """Four of 64 x 64 that meet in the middle: of each a corner of 32 x 32 is to be seen."""
+    options = DetectionOptions(augment="mosaic", jitter=0.0, mirror=False)
+    pictures = DetectionPictures(options, {"size": 64, "channels": 1, "depth": 8})
+    shown = torch.arange(64 * 64).view(1, 64, 64).to(torch.uint8)
+    pixels = [shown + number for number in range(4)]
+    boxes = np.array(
+        [[4, 6, 20, 30], [20, 10, 40, 20], [22, 2, 62, 12], [40, 36, 60, 62]], np.float32
+    )
+    none = np.zeros(4, bool)
+    own = Objects(boxes, np.arange(4), none, none, box_areas(boxes))
+    data: Any = SimpleNamespace(
+        records=SimpleNamespace(objects=[own] * 4, sizes=np.full((4, 2), 64))
+    )
+    store: Any = SimpleNamespace(get=lambda index: pixels[index])
+    pictures.store = lambda dataset: store  # type: ignore[method-assign]
+    canvas, numbers = pictures.canvas(1)[0], np.full((4, 8), 0.5)
+    numbers[:, 3:5] = [[0, 0], [0, 1], [1, 0], [1, 1]]  # which corner is to be seen
+    found = pictures.four(data, np.arange(4), numbers, np.array([0.5, 0.5]), canvas)
+    for number, (down, across) in enumerate([(0, 0), (0, 32), (32, 0), (32, 32)]):
+        place = (slice(None), slice(down, down + 32), slice(across, across + 32))
+        assert torch.equal(canvas[place], pixels[number][place])
+    # Of the second box 12 of 20 columns are in the first corner, 8 in the second; of the third 10
+    # of 40 are in the first, which is a quarter, and 30 in the second.
+    assert found[0].tolist() == [
+        [4, 6, 20, 30], [20, 10, 32, 20], [22, 2, 32, 12],
+        [32, 10, 40, 20], [32, 2, 62, 12], [40, 36, 60, 62],
+    ]  # fmt: skip
+    assert found[1].tolist() == [0, 1, 2, 1, 2, 3]
 
 
 def test_anchors_of_the_data_are_the_networks() -> None:

@@ -153,7 +153,7 @@ def row_of(
     forms: frozenset[str],
 ) -> BoxRow:
     """Return the row of detections in a square, those from a score on, in the picture's pixels."""
-    said = said.moved(placed.back(said.boxes)).chosen(said.scores >= least)
+    said = placed.answered(said.chosen(said.scores >= least))
     found = BoxRow(row | describe(classes, said))
     found.size, found.labels = (placed.height, placed.width), said.labels.tolist()
     found.classes, found.forms = classes, forms

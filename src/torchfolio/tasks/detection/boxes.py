@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.boxes import Boxes, box_areas
+from torchfolio.evaluation.matching import Detections
+from torchfolio.tasks.detection.suppression import SMALLEST
 
 GREY = 0.5  # of white: what lies around a picture (the authors' letterbox)
 LEFT = 0.25  # of a box's area: what must remain of it in a picture that was cut
@@ -32,6 +34,14 @@ class Placed:
         scale = np.array([self.across, self.down] * 2, np.float32)
         found = (boxes - np.array([self.left, self.top] * 2, np.float32)) / scale
         return np.clip(found, 0, np.array([self.width, self.height] * 2, np.float32))
+
+    def answered(self, said: Detections) -> Detections:
+        """Return detections in the square as they lie in the picture.
+
+        Those are left out of which the picture has nothing: they lie in the grey around it.
+        """
+        boxes = self.back(said.boxes)
+        return said.moved(boxes).chosen((boxes[:, 2:] - boxes[:, :2]).min(1) >= SMALLEST)
 
 
 def mirrored(boxes: Boxes, width: int) -> Boxes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from torchfolio.data.boxes import box_areas
 from torchfolio.data.dataset import Dataset, Indices
@@ -68,10 +69,11 @@ def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) 
     records: Any = dataset.records
     state = pictures.state
     counts = np.zeros(len(dataset.classes), np.int64)
-    boxes, empty = [], 0
+    boxes, labels, empty = [], [], 0
     for index in train.tolist():
         found = records.objects[index]
-        counts += np.bincount(found.labels[~found.aside], minlength=len(counts))
+        labels.append(found.labels[~found.aside])
+        counts += np.bincount(labels[-1], minlength=len(counts))
         height, width = records.sizes[index].tolist()
         boxes.append(fitted(height, width, state["size"]).move(found.boxes[~found.aside]))
         empty += not len(found.labels)
@@ -80,7 +82,7 @@ def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) 
         raise RequestError("No training picture has an object, so there is nothing to learn.")
     state["train_objects"] = counts.tolist()
     sizes = (every[:, 2:] - every[:, :2]).astype(np.float64)
-    state["sizes"] = torch.from_numpy(np.median(sizes, 0))
+    state["sizes"] = torch.from_numpy(medians(sizes, np.concatenate(labels), len(counts)))
     if pictures.options.anchors == "data":
         state["boxes"] = torch.from_numpy(sizes)
     named = ", ".join(
@@ -95,6 +97,16 @@ def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) 
     if empty:
         lines.append(f"{empty:,} of {len(train):,} training pictures have no object")
     return lines
+
+
+def medians(
+    sizes: NDArray[np.float64], labels: NDArray[np.int64], classes: int
+) -> NDArray[np.float64]:
+    """Return the median width and height of each class (classes, 2); 0 where it has no object."""
+    found = np.zeros((classes, 2))
+    for label in np.unique(labels):
+        found[label] = np.median(sizes[labels == label], 0)
+    return found
 
 
 def sample(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> Iterator[torch.Tensor]:

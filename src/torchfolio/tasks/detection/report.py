@@ -118,11 +118,12 @@ def choose_threshold(
 def middle(state: dict[str, Any], height: int, width: int) -> Detections:
     """Return what is said without looking: the median training box of each class in the middle."""
     counts = np.array(state["train_objects"], np.float64)
-    across, down = (state["sizes"].numpy() * max(height, width) / state["size"]).tolist()
-    box = [(width - across) / 2, (height - down) / 2, (width + across) / 2, (height + down) / 2]
-    order = np.argsort(-counts, kind="stable")
-    scores = (counts / counts.sum())[order].astype(np.float32)
-    return Detections(np.tile(np.array(box, np.float32), (len(order), 1)), scores, order)
+    order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    sizes = np.broadcast_to(state["sizes"].numpy(), (len(counts), 2))  # older runs: one for all
+    half = sizes[order] * max(height, width) / state["size"] / 2
+    centre = np.array([width, height]) / 2
+    boxes = np.concatenate([centre - half, centre + half], 1).astype(np.float32)
+    return Detections(boxes, (counts / counts.sum())[order].astype(np.float32), order)
 
 
 def prediction_rows(

@@ -171,7 +171,7 @@ class ObjectDetection(Task):
         told = self.outputs(parts, batch) if needs_targets(network) else outputs
         loss = float(network.loss(told, batch.targets))
         found = [
-            said.moved(placed.back(said.boxes))
+            placed.answered(said)
             for said, placed in zip(kept(network, outputs), batch.placed, strict=True)
         ]
         return Said(found, loss)
@@ -283,7 +283,7 @@ class ObjectDetection(Task):
         truths = [records.objects[index] for index in indices.tolist()]
         side, sizes = self.state["size"], records.sizes[indices].tolist()
         found = [
-            each.moved(fitted(height, width, side).back(each.boxes * side))
+            fitted(height, width, side).answered(each.moved(each.boxes * side))
             for each, (height, width) in zip(self.found(outputs), sizes, strict=True)
         ]
         matches = [match_class(truths, found, label) for label in range(len(dataset.classes))]
