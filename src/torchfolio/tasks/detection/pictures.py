@@ -191,7 +191,8 @@ class DetectionPictures:
     ) -> tuple[Boxes, NDArray[np.int64], NDArray[np.bool_]]:
         """Lay a picture, changed at random, into a window (top, left, bottom, right) of a square.
 
-        Returns its objects as far as they are still to be seen.
+        Its size is as if the square were its own: of a smaller window it fills what it can, and
+        what lies beyond is cut off. Returns its objects as far as they are still to be seen.
         """
         picture = self.store(dataset).get(index)
         records: Any = dataset.records
@@ -199,7 +200,7 @@ class DetectionPictures:
         top, left, bottom, right = window
         high, wide = bottom - top, right - left
         height, width = picture.shape[-2:]
-        fit = min(high / height, wide / width)
+        fit = self.state["size"] / max(height, width)
         down = across = fit
         if self.options.augment in ("scale", "mosaic"):
             jitter = self.options.jitter
@@ -235,7 +236,11 @@ class DetectionPictures:
         centre: NDArray[np.float64],
         canvas: Tensor,
     ) -> tuple[Boxes, NDArray[np.int64], NDArray[np.bool_]]:
-        """Lay four pictures around a place of one square (Bochkovskiy et al., 2020, Figure 3)."""
+        """Lay parts of four pictures around a place of one square.
+
+        As YOLOv4 mixes them (Bochkovskiy et al., 2020, Section 3.3 and Figure 3): objects have the
+        size that they have in whole pictures.
+        """
         side = self.state["size"]
         row, column = (round(side * float(each)) for each in centre)
         windows = (
