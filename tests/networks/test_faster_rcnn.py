@@ -9,13 +9,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models import detection as torchvision_detection
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.ops.misc import FrozenBatchNorm2d
 
 from torchfolio.errors import RequestError
 from torchfolio.layers.two_stages import decoded, encoded, matched
 from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.faster_rcnn import FasterRCNN, FasterRCNNVGG16, vgg_anchors
+from torchfolio.networks.weights import load_weights, told_arguments
 from torchfolio.tasks.base import Parts
 from torchfolio.tasks.detection.boxes import fitted
 from torchfolio.tasks.detection.options import DetectionOptions
@@ -100,6 +107,44 @@ def test_the_loss_is_the_sum_of_torchvisions_four(both: tuple[FasterRCNN, Any]) 
         ours.load_state_dict(state)
     finally:
         ours.eval(), theirs.eval()
+
+
+@torch.no_grad()
+def test_weights_for_coco_bring_frozen_norms_without_an_epsilon() -> None:
+    """torchvision sets it to 0 where it builds the network of its weights for COCO."""
+    torch.manual_seed(0)
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=5
+    )
+    theirs: Any = torchvision_detection.FasterRCNN(backbone, 91).eval()
+    overwrite_eps(theirs, 0.0)
+    for name, value in theirs.named_buffers():
+        if name.endswith("running_mean"):
+            value.normal_(0, 0.1)
+        elif name.endswith("body.bn1.running_var"):  # some so small that an epsilon is seen
+            value[::7] = 2e-5
+    weights = theirs.state_dict()
+    card = find_card("fasterrcnn_resnet50_fpn")
+    told = told_arguments(card, weights, {})
+    assert told == {"frozen_norm": True, "norm_eps": 0.0}
+    # Trained on for other classes the epsilon is not known; ours of a run is; counts mean learning.
+    fewer = weights | {"roi_heads.box_predictor.cls_score.weight": torch.zeros(4, 1024)}
+    assert told_arguments(card, fewer, {}) == {"frozen_norm": True}
+    assert told_arguments(card, fewer, told | {"proposals": 64}) == told
+    counted = weights | {"backbone.body.bn1.num_batches_tracked": torch.tensor(7)}
+    assert told_arguments(card, counted, {}) == {}
+    ours: Any = build(card.name, **told).eval()
+    assert not load_weights(ours, weights, strict=True).new
+    found = ours(images()[:1])
+    for layer in ours.modules():
+        if isinstance(layer, FrozenBatchNorm2d):
+            layer.eps = 1e-5
+    other = ours(images()[:1])
+    maps = theirs.backbone(images()[:1])
+    logits, shifts = theirs.rpn.head(list(maps.values()))
+    objects, _ = concat_box_prediction_layers(logits, shifts)
+    assert torch.allclose(found.objects.flatten(), objects.flatten(), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(found.objects, other.objects, rtol=1e-2, atol=1e-2)
 
 
 def test_boxes_come_back_from_what_is_learnt_of_them() -> None:

@@ -8,8 +8,9 @@ import torch
 
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
+from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.darknet_files import KEY
-from torchfolio.networks.weights import load_weights
+from torchfolio.networks.weights import load_weights, told_arguments
 from torchfolio.networks.yolov2 import ANCHORS, VOC_ANCHORS, YOLOv2, folded
 
 
@@ -151,6 +152,16 @@ def test_a_file_of_the_authors_is_read_layer_by_layer(network: YOLOv2) -> None:
     other = YOLOv2(num_classes=9)
     report = load_weights(other, {KEY: flat})
     assert report.new == ["out.weight", "out.bias"]
+
+
+def test_a_file_of_the_size_of_the_authors_for_voc_brings_its_anchors() -> None:
+    """The parameters of yolov2-voc.cfg and the statistics of its batch norm."""
+    numbers = torch.empty(50_655_389 + 20_672, device="meta")
+    card = find_card("yolov2")
+    assert told_arguments(card, {KEY: numbers}, {}) == {"voc": True}
+    assert told_arguments(card, {KEY: numbers[1:]}, {}) == {}
+    assert told_arguments(card, {}, {"voc": True}) == {"voc": True}  # of a run
+    assert told_arguments(find_card("yolov3"), {KEY: numbers}, {}) == {}
 
 
 def test_a_run_of_darknet19_is_its_backbone(network: YOLOv2) -> None:

@@ -15,6 +15,7 @@ together, as torchvision has them.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ OLD_NAMES = {
     r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$": r"\1.0.\2",
     r"^rpn\.head\.conv\.(weight|bias)$": r"rpn.head.conv.0.0.\1",
 }
+COCO = 91  # scores in torchvision's weights for COCO
 VGG_SCALES = (8, 16, 32)  # of a square of 16 pixels: sides of 128, 256 and 512
 VGG_STRIDE = 16  # pixels for one place of VGG16's last maps
 
@@ -148,6 +150,7 @@ class FasterRCNN(TwoStages):
     """
 
     step = 32
+    begins_with = ("fasterrcnn_resnet50_fpn", "resnet50")  # whose weights fit
 
     def __init__(
         self, num_classes: int = 90, in_channels: int = 3, frozen_norm: bool = False,
@@ -194,6 +197,20 @@ class FasterRCNN(TwoStages):
         return self.roi_heads["box_predictor"](self.roi_heads["box_head"](regions))
 
     @staticmethod
+    def told_by(weights: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how weights want batch norm: frozen, where all of a detector comes without counts.
+
+        torchvision's for COCO, of 91 classes, were trained with nothing added within the root
+        (``overwrite_eps`` in its ``faster_rcnn.py``); no number in the file says so.
+        """
+        if known:  # a run of ours
+            return {key: known[key] for key in ("frozen_norm", "norm_eps") if key in known}
+        scores = weights.get("roi_heads.box_predictor.cls_score.weight")
+        if scores is None or any(name.endswith("num_batches_tracked") for name in weights):
+            return {}
+        return {"frozen_norm": True} | ({"norm_eps": 0.0} if len(scores) == COCO else {})
+
+    @staticmethod
     def adapted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights with those of a ResNet under the names of the backbone.
 
@@ -216,6 +233,7 @@ class FasterRCNNVGG16(TwoStages):
 
     class_modules = ("cls_score", "bbox_pred")
     body = ("features",)
+    begins_with = ("fasterrcnn_vgg16", "vgg16")  # whose weights fit
     most_overlap = 0.3
     proposals_drawn = 128
     before, kept = (12000, 6000), (2000, 300)

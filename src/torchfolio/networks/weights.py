@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from torchfolio.checkpoint import read_tensors
 from torchfolio.errors import FolioError, RequestError
-from torchfolio.networks.build import build, sized_by
+from torchfolio.networks.build import build, builder, sized_by
 from torchfolio.networks.catalogue import Card
 from torchfolio.networks.darknet_files import is_darknet, read_darknet
 
@@ -288,6 +288,7 @@ def load_weights(
         raise RequestError(
             f"The weights do not fit this network: they bring {share} parameters {of_what}. "
             + _cause(own, given, report)
+            + _beginnings(network)
         )
     with torch.no_grad():
         for name in loaded:
@@ -331,6 +332,17 @@ def with_parameters(network: nn.Module) -> list[str]:
     return [
         name for name, child in network.named_children() if any(True for _ in child.parameters())
     ]
+
+
+def told_arguments(
+    card: Card, weights: Mapping[str, Tensor], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments of a network's page that weights want, which their shapes do not tell.
+
+    ``known`` are those of the run that the weights come from. A page says by ``told_by`` which.
+    """
+    tells = getattr(builder(card), "told_by", None)
+    return {} if tells is None else dict(tells(weights, known))
 
 
 def input_channels(
@@ -377,6 +389,12 @@ def _cause(own: Mapping[str, Tensor], given: Mapping[str, Tensor], report: LoadR
         f"No name agrees: the file has {listed(list(given), 3)}, the network "
         f"{listed(list(own), 3)}. Name the network that the file was made for."
     )
+
+
+def _beginnings(network: nn.Module) -> str:
+    """Say whose weights a network begins with, where its page names them."""
+    names = getattr(network, "begins_with", ())
+    return f" It begins with weights of {' or '.join(names)} (of any classes)." if names else ""
 
 
 def listed(names: list[str], most: int = 8) -> str:

@@ -41,6 +41,7 @@ class YOLOv1(nn.Module):
 
     class_modules = ("fc2",)
     step = STRIDE
+    begins_with = ("yolov1",)  # whose weights fit
     least_score, most_overlap = 0.001, 0.5  # of answers that are kept; of two of one class
 
     def __init__(

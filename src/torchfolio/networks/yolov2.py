@@ -10,6 +10,7 @@ anchors in the first 12,800 pictures.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torchvision.ops import box_iou
 
 from torchfolio.networks.darknet import Convolution, layers_of, trunk
-from torchfolio.networks.darknet_files import numbers_by_layer
+from torchfolio.networks.darknet_files import KEY, numbers_by_layer
 from torchfolio.networks.yolov3 import Targets
 
 STRIDE = 32  # pixels for one place of the maps
@@ -30,6 +31,7 @@ VOC_ANCHORS = (
     (1.3221, 1.73145), (3.19275, 4.00944), (5.05587, 8.09892), (9.47112, 4.84053),
     (11.2364, 10.0071),
 )  # fmt: skip
+VOC_NUMBERS = 50_655_389 + 20_672  # of yolov2-voc.weights: parameters, statistics of batch norm
 NEAR = 0.6  # overlap with an object, above which an answer need not say that it holds none
 HELD = 5.0  # weight of saying that there is an object
 
@@ -43,6 +45,7 @@ class YOLOv2(nn.Module):
 
     class_modules = ("out",)
     body = ("stages",)
+    begins_with = ("yolov2", "darknet19")  # whose weights fit
     step = STRIDE
     least_score, most_overlap = 0.005, 0.45  # of answers that are kept; of two of one class
 
@@ -151,6 +154,13 @@ class YOLOv2(nn.Module):
     def convolutions(self) -> Iterator[nn.Module]:
         """Give the convolutions in the order of the authors' files, each before its batch norm."""
         return layers_of(self.stages, self.deep, self.passed, self.conv, self.out)
+
+    @staticmethod
+    def told_by(weights: Mapping[str, Tensor], known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return which anchors weights want: VOC's, where a file has the size of the authors'."""
+        if "voc" in known:  # a run of ours
+            return {"voc": known["voc"]}
+        return {"voc": True} if len(weights.get(KEY, ())) == VOC_NUMBERS else {}
 
     def adapted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return weights with the numbers of one of the authors' files under our names."""

@@ -103,6 +103,7 @@ class YOLOv3(nn.Module):
     def __init__(self, num_classes: int = 80, in_channels: int = 3, tiny: bool = False) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.begins_with = ("yolov3_tiny",) if tiny else ("yolov3", "darknet53")  # whose fit
         self.anchors: Anchors = TINY_ANCHORS if tiny else ANCHORS  # pixels
         self.backbone = TinyDarknet(in_channels) if tiny else Body53(in_channels)
         outputs = 3 * (5 + num_classes)

@@ -18,6 +18,7 @@ from torchfolio.networks.weights import (
     input_channels,
     listed,
     read_weights,
+    told_arguments,
 )
 from torchfolio.tasks.base import Task
 from torchfolio.training.folder import RunFolder
@@ -25,13 +26,13 @@ from torchfolio.training.recipes import Recipe
 
 
 def given_weights(
-    card: Card, network: Mapping[str, Any], task: dict[str, Any]
+    card: Card, network: dict[str, Any], task: dict[str, Any]
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
     """Return the weights that are asked for, and the preprocessing of the run they come from.
 
     The run is told by its folder, or by a file that ``folio export`` made of it. The weights choose
     channels, normalisation (those of ImageNet) and, where they fit no other, the image size in
-    ``task``, where the person did not.
+    ``task``, where the person did not, and arguments of the page in ``network``.
     """
     given, transfer = network.get("weights"), network.get("transfer", "all")
     if transfer not in ("all", "none") and not given:
@@ -43,7 +44,11 @@ def given_weights(
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)
-    state, _ = preparation(given)
+    state, known = preparation(given)
+    if told := told_arguments(card, weights, known):
+        network["set"] = told | (network.get("set") or {})
+        if not state and card.weights:  # torchvision's own
+            task.setdefault("normalize", card.published_normalize(network["set"]))
     channels = state.get("channels") or input_channels(card, weights, network.get("set") or {})
     if channels in (1, 3):
         task.setdefault("channels", int(channels))

@@ -1,5 +1,6 @@
 """From settings to a training that is ready to run: data, task, recipe, parts, optimizers."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -126,7 +127,11 @@ def prepare(
     asked = frozenset(sections["task"])
     network_section = table.get("network", {}) | sections["network"]
     settled = "format_version" in table and "weights" not in sections["network"]
+    said = network_section.get("set") or {}
     weights, source = given_weights(card, network_section, {} if settled else sections["task"])
+    told = {k: v for k, v in (network_section.get("set") or {}).items() if k not in said}
+    if told:
+        sections["network"]["set"] = network_section["set"]
     recipe = resolve(
         card,
         described,
@@ -146,6 +151,9 @@ def prepare(
         given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
         lines += task.prepare(given_card, dataset, splits.indices["train"])
     lines += task.inherit(source, asked)
+    if told:
+        values = ", ".join(f"{key}={json.dumps(value)}" for key, value in told.items())
+        lines.append(f"{values}, as the weights want (--set overrules)")
     chosen = sections["task"].keys() - asked
     if "normalize" in chosen:
         lines.append("pictures are normalised as the weights want them (--normalize overrules)")
