@@ -180,6 +180,24 @@ def test_the_authors_anchors_are_those_that_their_code_prints() -> None:
     ]  # fmt: skip
 
 
+def test_anchors_of_the_data_lie_in_the_middle_of_each_place() -> None:
+    """Of the pyramid, the coarsest maps first: three shapes for each of five; VGG16 has nine."""
+    with torch.device("meta"):
+        pyramid, vgg = build("fasterrcnn_resnet50_fpn"), build("fasterrcnn_vgg16")
+    assert (pyramid.anchor_shape, vgg.anchor_shape) == ((5, 3), (1, 9))
+    shapes = [[(10.0 * each, 4.0 * each)] * 3 for each in (16, 8, 4, 2, 1)]
+    pyramid.set_anchors(shapes)
+    maps = [torch.zeros(1, 1, 64 // step, 64 // step) for step in (4, 8, 16, 32, 64)]
+    found = pyramid.anchors(maps, (64, 64))
+    assert [len(each) for each in found] == [3 * 256, 3 * 64, 3 * 16, 3 * 4, 3]
+    assert found[0][3].tolist() == [4 - 5, -2, 4 + 5, 2]  # the second place, four pixels on
+    assert found[4][0].tolist() == [-80, -32, 80, 32]
+    vgg.set_anchors([[(6.0, 10.0)] * 8 + [(32.0, 16.0)]])
+    (found,) = vgg.anchors([torch.zeros(1, 1, 2, 2)], (32, 32))
+    assert found[0].tolist() == [8 - 3, 8 - 5, 8 + 3, 8 + 5]
+    assert found[-1].tolist() == [24 - 16, 24 - 8, 24 + 16, 24 + 8]
+
+
 def test_anchors_beyond_the_picture_do_not_learn_in_the_authors_form() -> None:
     class Bare(FasterRCNNVGG16):
         def __init__(self) -> None:

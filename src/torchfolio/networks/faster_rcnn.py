@@ -38,6 +38,8 @@ COCO = 91  # scores in torchvision's weights for COCO
 VGG_SCALES = (8, 16, 32)  # of a square of 16 pixels: sides of 128, 256 and 512
 VGG_STRIDE = 16  # pixels for one place of VGG16's last maps
 
+Shapes = Sequence[Sequence[tuple[float, float]]]  # width and height, for each size of maps
+
 
 class Pyramid(nn.Module):
     """Maps of all sizes with the meaning of the smallest (Lin et al., 2017, Figure 3).
@@ -160,6 +162,7 @@ class FasterRCNN(TwoStages):
         if proposals < 1:
             raise ValueError(f"proposals is at least 1, not {proposals}")
         self.proposals_drawn = proposals
+        self.shapes: Shapes | None = None  # anchors in pixels, unless torchvision's
         self.backbone = Backbone(in_channels)
         if norm_eps != 1e-5 and not frozen_norm:
             raise ValueError("norm_eps is of frozen norms: give frozen_norm=true besides")
@@ -176,14 +179,26 @@ class FasterRCNN(TwoStages):
 
     def anchors(self, maps: list[Tensor], size: tuple[int, int]) -> list[Tensor]:
         found = []
-        for each, side in zip(maps, SIZES, strict=True):
+        for level, (each, side) in enumerate(zip(maps, SIZES, strict=True)):
             kind = torch.promote_types(each.dtype, torch.float32)
-            ratio = torch.tensor(RATIOS, device=each.device, dtype=kind).sqrt()
-            half = torch.stack([side / ratio, side * ratio], 1) / 2
+            if self.shapes is None:
+                ratio = torch.tensor(RATIOS, device=each.device, dtype=kind).sqrt()
+                half = (torch.stack([side / ratio, side * ratio], 1) / 2).round()
+            else:
+                half = torch.tensor(self.shapes[level], device=each.device, dtype=kind) / 2
             rows, columns = each.shape[-2:]
             steps = (size[0] // rows, size[1] // columns)
-            found.append(placed(torch.cat([-half, half], 1).round(), each.shape[-2:], steps))
+            found.append(placed(torch.cat([-half, half], 1), each.shape[-2:], steps))
         return found
+
+    @property
+    def anchor_shape(self) -> tuple[int, int]:
+        """How many sizes of maps there are, and anchors of each."""
+        return len(SIZES), len(RATIOS)
+
+    def set_anchors(self, anchors: Shapes) -> None:
+        """Take other anchors: width and height in pixels, of the smallest maps first."""
+        self.shapes = [tuple(each) for each in reversed(anchors)]
 
     def proposing(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         logits, shifts = self.rpn["head"](maps)
@@ -273,6 +288,19 @@ class FasterRCNNVGG16(TwoStages):
         kind = torch.promote_types(maps[0].dtype, torch.float32)
         shapes = torch.tensor(self.shapes, dtype=kind, device=maps[0].device)
         return [placed(shapes, maps[0].shape[-2:], (VGG_STRIDE, VGG_STRIDE))]
+
+    @property
+    def anchor_shape(self) -> tuple[int, int]:
+        """How many sizes of maps there are, and anchors of each."""
+        return 1, len(self.shapes)
+
+    def set_anchors(self, anchors: Shapes) -> None:
+        """Take other anchors: width and height in pixels."""
+        middle = VGG_STRIDE / 2
+        self.shapes = [
+            (middle - width / 2, middle - height / 2, middle + width / 2, middle + height / 2)
+            for width, height in anchors[0]
+        ]
 
     def proposing(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         x = F.relu(self.rpn_conv(maps))

@@ -9,12 +9,13 @@ import torch
 
 from torchfolio import open_data
 from torchfolio.data.boxes import Objects, box_areas
+from torchfolio.errors import RequestError
 from torchfolio.evaluation.matching import Detections
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.detection.boxes import cluster, fitted, mirrored, shape_overlap, within
 from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.pictures import DetectionPictures
-from torchfolio.tasks.detection.plan import medians, plan_detection
+from torchfolio.tasks.detection.plan import medians, plan_detection, squares
 from torchfolio.tasks.detection.report import middle
 
 
@@ -129,6 +130,29 @@ def test_a_batch_depends_on_seed_epoch_and_example_alone() -> None:
     assert not torch.equal(pictures.augmented(data, np.array([7]), 6, 1).images, one.images)
 
 
+def test_every_batch_has_a_size_of_its_own_on_request() -> None:
+    """The paper's sizes: 320 to 608 for 416, in steps of 32. Boxes grow with their pictures."""
+    assert squares(416, 32, 32) == list(range(320, 609, 32))
+    assert squares(32, 32, 32) == [32]
+    data, pictures, lines = prepared(augment="none", multi_scale=True, image_size=96)
+    assert "every batch of training in squares of 64 to 128 (--multi-scale)" in lines
+    still = pictures.fixed(data, np.array([3, 7]))
+    sides = set()
+    for epoch in range(12):
+        batch = pictures.augmented(data, np.array([3, 7]), epoch, 1)
+        side = batch.images.shape[-1]
+        sides.add(side)
+        assert batch.images.shape == (2, 1, side, side)
+        for boxes, before in zip(batch.boxes, still.boxes, strict=True):
+            assert torch.allclose(boxes, before * side / 96)
+        again = pictures.augmented(data, np.array([3, 7]), epoch, 1)
+        assert torch.equal(again.images, batch.images)
+    assert sides == {64, 96, 128}
+    options = DetectionOptions(multi_scale=True, image_size=64)
+    with pytest.raises(RequestError, match="multi-scale: yolov1 takes pictures of one size"):
+        plan_detection(find_card("yolov1"), data, np.arange(400), options)
+
+
 def test_mosaics_are_of_training_pictures_alone() -> None:
     _, pictures, _ = prepared(augment="mosaic")
     assert pictures.state["train"].tolist() == list(range(400))
@@ -175,3 +199,8 @@ def test_anchors_of_the_data_are_the_networks() -> None:
     coarse, fine = np.array(network.anchors[0]), np.array(network.anchors[1])
     assert coarse.prod(1).min() >= fine.prod(1).max()
     assert fine.max() < 50
+    with torch.device("meta"):  # whose five sizes of maps have no use for those of two
+        network = task.parts(find_card("fasterrcnn_resnet50_fpn")).network
+    areas = np.array(network.shapes).prod(2)
+    assert areas.shape == (5, 3)
+    assert (np.diff(areas.flatten()) >= 0).all()  # the smallest for the largest maps

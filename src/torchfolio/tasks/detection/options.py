@@ -24,6 +24,9 @@ class DetectionOptions:
     jitter: float = option(
         0.3, "By what share sides are scaled and stretched at random.", low=0, high=0.9
     )
+    multi_scale: bool = option(
+        False, "Another size for every batch of training, from 10/13 to 19/13 of the square."
+    )
     mirror: bool = option(True, "Mirror left to right.")
     colour: float = option(
         0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1

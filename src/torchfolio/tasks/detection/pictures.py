@@ -1,7 +1,7 @@
 """Pictures with their objects as a detector takes them: in the middle of a square, on grey."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,7 +154,22 @@ class DetectionPictures:
         """Return training pictures, changed at random by seed, epoch and example.
 
         ``pool`` are the pictures that stand beside them in mosaics; those of training unless given.
+        With ``multi_scale`` the first example decides the size of all.
         """
+        batch = self.moved(dataset, indices, epoch, seed, pool)
+        if not self.options.multi_scale:
+            return batch
+        sides = self.state["squares"]
+        draw = uniforms("squares", seed, epoch, indices[:1], 1).item()
+        side = sides[int(draw * len(sides))]
+        scale = side / self.state["size"]
+        images = transforms.resize(batch.images, side, side)
+        return replace(batch, images=images, boxes=[each * scale for each in batch.boxes])
+
+    def moved(
+        self, dataset: Dataset, indices: Indices, epoch: int, seed: int, pool: Indices | None
+    ) -> BoxBatch:
+        """Return training pictures, mirrored, scaled, moved and mixed at random."""
         if self.options.augment == "none":
             return self.fixed(dataset, indices)
         side = self.state["size"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torchfolio.data.boxes import box_areas
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.errors import RequestError
-from torchfolio.networks.build import builder
+from torchfolio.networks.build import builder, settings
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.detection.boxes import cluster, fitted
 from torchfolio.tasks.detection.options import DetectionOptions
@@ -55,13 +55,31 @@ def plan_detection(
         "most_overlap": float(network.most_overlap),
         "train": torch.from_numpy(np.asarray(train, np.int64)),
     }
+    if options.multi_scale:
+        if "image_size" in settings(card):
+            raise RequestError(
+                f"multi-scale: {card.name} takes pictures of one size. Leave it out."
+            )
+        state["squares"] = squares(size, step, least)
     pictures = DetectionPictures(options, state)
     lines = [
         f"pictures in squares of {size} x {size}, {channels} channel(s): {why} (--image-size)",
         fit_channels(options.normalize, state, sample(pictures, dataset, train)),
         *objects_told(pictures, dataset, train),
     ]
+    if options.multi_scale:
+        first, last = state["squares"][0], state["squares"][-1]
+        lines.append(f"every batch of training in squares of {first} to {last} (--multi-scale)")
     return pictures, lines
+
+
+def squares(size: int, step: int, least: int) -> list[int]:
+    """Return the sides that batches of training may have: for 416 those from 320 to 608.
+
+    Redmon and Farhadi, 2017, Section 2 ("Multi-Scale Training"), for other sizes in proportion.
+    """
+    first, last = (round(size * share / 13 / step) for share in (10, 19))
+    return [each * step for each in range(first, last + 1) if each * step >= least]
 
 
 def objects_told(pictures: DetectionPictures, dataset: Dataset, train: Indices) -> list[str]:

@@ -161,7 +161,8 @@ class ObjectDetection(Task):
         return (images.to(torch.float32) - mean * scale) / (std * scale)
 
     def what_is_random(self) -> str:
-        return "" if self.options.augment == "none" else "training pictures are moved at random"
+        still = self.options.augment == "none" and not self.options.multi_scale
+        return "" if still else "training pictures are moved at random"
 
     # Measuring and answering
 
