@@ -20,15 +20,20 @@ from toys import (
     options,
     row_loop,
     small_network,
+    splits_of,
     through_a_file,
     weights,
 )
 
+from torchfolio import open_data
 from torchfolio.networks.catalogue import Card, cards, find_card
 from torchfolio.tasks.base import Parts
+from torchfolio.tasks.detection.options import DetectionOptions
+from torchfolio.tasks.detection.task import ObjectDetection
 from torchfolio.tasks.image_classification import ImageClassification
-from torchfolio.training.device import configure
+from torchfolio.training.device import configure, seed_for
 from torchfolio.training.loop import Loop
+from torchfolio.training.optimizers import make_optimizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +126,22 @@ def critics() -> Loop:
     return row_loop(Critics(), {"generator": section, "discriminator": section}, ema=0.9)
 
 
+def boxes() -> Loop:
+    """Mosaics, colours and batches of several sizes, told from anchors of the data."""
+    data, splits, card = open_data("digit-boxes"), splits_of(10, 2), find_card("yolov3_tiny")
+    task = ObjectDetection(
+        DetectionOptions(
+            image_size=64, augment="mosaic", colour=0.2, multi_scale=True, anchors="data"
+        )
+    )
+    task.prepare(card, data, splits["train"])
+    seed_for("initial weights", 0)
+    parts = task.parts(card)
+    section = {"name": "sgd", "lr": 1e-4, "momentum": 0.9}
+    made = {"network": make_optimizer("network", parts.network, section)}
+    return Loop(task, parts, made, data, splits, options(epochs=2, batch_size=4))
+
+
 def trained(make: Callable[[], Loop], every: int | None, path: Path) -> tuple[Any, Any, str]:
     """Train to the end, in a fresh loop after every so many updates; return state and best."""
     loop, state, best = make(), None, None
@@ -151,6 +172,7 @@ def trained(make: Callable[[], Loop], every: int | None, path: Path) -> tuple[An
         (averaged, 2),
         (adversaries, 1),
         (critics, 1),
+        (boxes, 3),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -220,6 +242,14 @@ def test_the_lenet_of_this_test_uses_what_it_says() -> None:
     batch = loop.load(loop.plan(0)[0])
     assert len(batch) == 3
     assert batch[0].boxes.any()
+
+
+def test_the_detection_of_this_test_uses_what_it_says() -> None:
+    loop = boxes()
+    batches = [loop.load(batch)[0] for epoch in range(2) for batch in loop.plan(epoch)]
+    assert {batch.images.shape[-1] for batch in batches} == {64, 96}
+    assert sum(len(batch.truths) for batch in batches) == 16
+    assert sum(map(len, batches[0].boxes)) > sum(map(len, batches[0].truths))  # of others besides
 
 
 def test_a_state_can_be_taken_in_the_middle_and_used_twice(tmp_path: Path) -> None:

@@ -12,9 +12,12 @@ from PIL import Image
 import torchfolio
 from torchfolio import RequestError, Run, open_data
 from torchfolio.cli.app import run as folio
+from torchfolio.data.boxes import Objects, box_areas
+from torchfolio.evaluation.matching import Detections
 from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.detection.options import DetectionOptions
-from torchfolio.tasks.detection.task import ObjectDetection
+from torchfolio.tasks.detection.pictures import BoxBatch
+from torchfolio.tasks.detection.task import DetectionMeter, ObjectDetection, Said
 
 
 @pytest.mark.slow
@@ -44,7 +47,6 @@ def test_eight_pictures_are_learnt_by_heart() -> None:
 @pytest.mark.slow
 def test_predictions_and_the_recipe_give_the_figures_again(trained: Run, tmp_path: Path) -> None:
     from torchfolio.evaluation.detection import coco_statistics
-    from torchfolio.evaluation.matching import Detections
 
     data = open_data("digit-boxes")
     indices = trained.folder.splits()["test"].tolist()
@@ -115,6 +117,56 @@ def test_answers_are_boxes_in_every_form(
         list(trained.predict([picture], forms="voc", pictures=tmp_path / "voc"))
     with pytest.raises(RequestError, match="Add --pictures"):
         trained.predict([picture], forms="yolo")
+
+
+def test_validation_has_the_mean_loss_and_coco_s_average_precision() -> None:
+    """Two batches, of two pictures and one; the second object is found by an overlap of 0.6 alone.
+
+    By hand: at an overlap of 0.5 and 0.55, and of 0.6, all three are found; above, two of three
+    before the false one, and the last precisions are 2/3 at recalls to 2/3.
+    """
+    boxes = [(0, 0, 10, 10), (20, 20, 30, 30), (40, 40, 50, 50)]
+    found = [(0, 0, 10, 10), (20, 20, 30, 26), (40, 40, 50, 50)]
+    none = np.zeros(1, bool)
+    truths, answers = [], []
+    for box, other, score in zip(boxes, found, (0.9, 0.8, 0.7), strict=True):
+        corners = np.array([box], np.float32)
+        truths.append(Objects(corners, np.zeros(1, np.int64), none, none, box_areas(corners)))
+        answers.append(
+            Detections(
+                np.array([other], np.float32), np.array([score], np.float32), np.zeros(1, np.int64)
+            )
+        )
+
+    def batch(own: slice) -> BoxBatch:
+        pictures = truths[own]
+        return BoxBatch(torch.zeros(len(pictures), 1, 8, 8), [], [], [], pictures)
+
+    one, other = DetectionMeter(1), DetectionMeter(1)
+    one.update(Said(answers[:2], 3.0), batch(slice(2)))
+    other.update(Said(answers[2:], 6.0), batch(slice(2, 3)))
+    one.merge(other)
+    values = one.compute()
+    assert values["loss"] == pytest.approx((2 * 3 + 6) / 3)
+    assert values["ap50"] == pytest.approx(1)
+    ap75 = (34 * 1 + 33 * 2 / 3) / 101  # recalls 0 to 0.33 at precision 1, to 0.66 at 2/3
+    assert values["ap75"] == pytest.approx(ap75)
+    assert values["ap"] == pytest.approx((3 * 1 + 7 * ap75) / 10)
+    assert set(values) == set(ObjectDetection(DetectionOptions()).higher_is_better)
+
+
+@pytest.mark.slow
+def test_the_history_has_loss_and_average_precision_of_every_epoch(trained: Run) -> None:
+    (row,) = trained.history
+    assert {"train_loss", "val_loss", "val_ap", "val_ap50", "val_ap75"} <= row.keys()
+    data, rows = open_data("digit-boxes"), trained.folder.splits()["val"]
+    task, parts = trained.load()
+    meter = task.meter()
+    with torch.no_grad():
+        for part in np.array_split(rows, len(rows) // 16):
+            batch = task.load(data, part, None, 0)
+            meter.update(task.predict(parts, batch), batch)
+    assert meter.compute()["ap"] == pytest.approx(row["val_ap"], abs=1e-4)
 
 
 def test_a_size_that_does_not_fit_is_named(tmp_path: Path) -> None:
