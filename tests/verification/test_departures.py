@@ -29,6 +29,7 @@ LARGE = (
     "darknet53",
     "yolov1",
     "yolov2",
+    "yolov3",
     "fasterrcnn_vgg16",
     "fasterrcnn_resnet50_fpn",
     "fcn8s",

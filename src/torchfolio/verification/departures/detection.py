@@ -1,7 +1,10 @@
 """Departures of Darknet, Faster R-CNN and YOLO."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
+from torchfolio.networks.faster_rcnn import RATIOS, SIZES
 from torchfolio.verification.departures.base import (
     Departure,
     attributes,
@@ -20,6 +23,21 @@ def height_first(shifts: Tensor) -> Tensor:
 def sampled_once(network: nn.Module, layer: str) -> None:
     """Let RoI align read one place of each cell, not two by two."""
     attributes(sampling_ratio=1)(network, "align")
+
+
+def anchors_with_fractions(network: nn.Module, layer: str) -> None:
+    """Leave the sides of anchors as the root of their ratio makes them."""
+    shapes = [[(side / each**0.5, side * each**0.5) for each in RATIOS] for side in SIZES]
+    attributes(shapes=shapes)(network, "")
+
+
+def space_to_depth(maps: Tensor) -> Tensor:
+    """Fold as "space to depth" does, not as the authors' code: undo theirs, and do that."""
+    folded, deep = maps[:, :256], maps[:, 256:]
+    batch, _, rows, columns = folded.shape
+    seen = folded.reshape(batch, 2, 2, 16, 2 * rows, 2 * columns).permute(0, 3, 4, 1, 5, 2)
+    fine = seen.reshape(batch, 64, 2 * rows, 2 * columns)
+    return torch.cat([pixel_unshuffle(fine, 2), deep], 1)
 
 
 def stride_one_too_early(network: nn.Module, layer: str) -> None:
@@ -50,20 +68,20 @@ DETECTION: tuple[Departure, ...] = (
     Departure(
         "yolo-leak",
         "activations that leak 0.01, not 0.1",
-        {"yolov3_tiny": "backbone.stages.1.0"},
+        {"yolov3_tiny": "backbone.stages.1.0", "yolov3": "backbone.stages.0.down.0"},
         attributes(nn.LeakyReLU, negative_slope=0.01),
     ),
     Departure(
         "yolo-norm-epsilon",
         "batch norm with an epsilon of 1e-3",
-        {"yolov3_tiny": "backbone.stages.0.1"},
+        {"yolov3_tiny": "backbone.stages.0.1", "yolov3": "backbone.first.1"},
         attributes(nn.BatchNorm2d, eps=1e-3),
     ),
     Departure(
         "yolo-route-order",
         "the enlarged maps stand behind those of the backbone, not before them",
-        {"yolov3_tiny": "heads.1.conv.0"},
-        inputs(lambda maps: maps.roll(-128, 1)),
+        {"yolov3": "heads.1.read.0.0", "yolov3_tiny": "heads.1.conv.0"},
+        inputs(lambda maps: maps.roll(-(maps.shape[1] // 3), 1)),  # a third comes from below
     ),
     Departure(
         "yolo-out-without-bias",
@@ -76,6 +94,12 @@ DETECTION: tuple[Departure, ...] = (
         "the folded maps stand behind the deep ones, not before them",
         {"yolov2": "conv.0"},
         inputs(lambda maps: maps.roll(-256, 1)),
+    ),
+    Departure(
+        "yolo2-space-to-depth",
+        'maps folded by "space to depth", not in the order of the authors\' reorg',
+        {"yolov2": "conv.0"},
+        inputs(space_to_depth),
     ),
     Departure(
         "yolo2-leak",
@@ -124,6 +148,12 @@ DETECTION: tuple[Departure, ...] = (
         "the first stage gives y, x, height, width, not x, y, width, height",
         {"fasterrcnn_resnet50_fpn": "rpn.head.bbox_pred"},
         outputs(height_first),
+    ),
+    Departure(
+        "frcnn-anchors-unrounded",
+        "anchors with fractions of pixels",
+        {"fasterrcnn_resnet50_fpn": "roi_heads.box_head"},
+        anchors_with_fractions,
     ),
     Departure(
         "frcnn-sampled-once",
