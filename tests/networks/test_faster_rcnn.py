@@ -244,6 +244,29 @@ def test_what_is_found_does_not_depend_on_the_truth(both: tuple[FasterRCNN, Any]
         assert np.array_equal(one.scores, other.scores)
 
 
+@torch.no_grad()
+def test_answers_and_loss_are_from_one_pass_over_the_pictures(
+    both: tuple[FasterRCNN, Any],
+) -> None:
+    """What a pass for each gives, to the last bit."""
+    ours, _ = both
+    apart = ours(images()), ours(images(), targets())
+    passes: list[int] = []
+    hook = ours.backbone.register_forward_hook(lambda *given: passes.append(1))
+    together = ours(images(), targets(), answers=True)
+    hook.remove()
+    assert passes == [1]
+    for found, wanted in zip(together, apart, strict=True):
+        for one, other in zip(found, wanted, strict=True):
+            if isinstance(other, Tensor):
+                assert torch.equal(one, other)
+            elif isinstance(other, list):
+                assert all(map(torch.equal, one, other))
+            else:
+                assert one == other  # the size, and what there is not
+    assert torch.equal(ours.loss(together[1], targets()), ours.loss(apart[1], targets()))
+
+
 def test_old_files_of_torchvision_have_other_names() -> None:
     with torch.device("meta"):
         network = build("fasterrcnn_resnet50_fpn")

@@ -82,7 +82,13 @@ class TwoStages(nn.Module, ABC):
     def naming(self, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores (proposals, classes + 1) and deltas (proposals, classes + 1, 4)."""
 
-    def forward(self, images: Tensor, targets: Targets | None = None) -> Outputs:
+    def forward(
+        self, images: Tensor, targets: Targets | None = None, *, answers: bool = False
+    ) -> Outputs | tuple[Outputs, Outputs]:
+        """Return what both stages say; with ``targets`` of what they should learn from.
+
+        With ``answers`` also, and first, what they say without targets, from the same maps.
+        """
         size = images.shape[-2], images.shape[-1]
         maps = self.maps(images)
         anchors = self.anchors(maps, size)
@@ -96,19 +102,28 @@ class TwoStages(nn.Module, ABC):
                 self.proposed(box, logit, counts, size)
                 for box, logit in zip(boxes, objects.to(every.dtype), strict=True)
             ]
-        first = labels = wanted = None
-        if targets is not None:
-            first = self.proposal_loss(objects.float(), shifts.float(), every, size, targets)
-            chosen = [self.told(box, *truth) for box, truth in zip(proposals, targets, strict=True)]
-            proposals = [box for box, _, _ in chosen]
-            labels = torch.cat([label for _, label, _ in chosen])
-            wanted = torch.cat([truth for _, _, truth in chosen])
-        if images.is_meta:  # where nothing is computed
-            regions = maps[0].new_empty(sum(map(len, proposals)), maps[0].shape[1], 7, 7)
-        else:
-            regions = self.regions(maps, proposals, size)
-        scores, deltas = self.naming(regions)
-        return Outputs(objects, shifts, proposals, scores, deltas, size, first, labels, wanted)
+        if targets is None:
+            return Outputs(objects, shifts, proposals, *self.named(maps, proposals, size), size)
+        first = self.proposal_loss(objects.float(), shifts.float(), every, size, targets)
+        chosen = [self.told(box, *truth) for box, truth in zip(proposals, targets, strict=True)]
+        learnt = [box for box, _, _ in chosen]
+        labels = torch.cat([label for _, label, _ in chosen])
+        wanted = torch.cat([truth for _, _, truth in chosen])
+        scores, deltas = self.named(maps, learnt, size)
+        told = Outputs(objects, shifts, learnt, scores, deltas, size, first, labels, wanted)
+        if not answers:
+            return told
+        found = Outputs(objects, shifts, proposals, *self.named(maps, proposals, size), size)
+        return found, told
+
+    def named(
+        self, maps: list[Tensor], proposals: list[Tensor], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the scores and deltas of proposals, from maps of pictures of a size."""
+        if maps[0].is_meta:  # where nothing is computed
+            number = sum(map(len, proposals))
+            return self.naming(maps[0].new_empty(number, maps[0].shape[1], 7, 7))
+        return self.naming(self.regions(maps, proposals, size))
 
     def proposed(
         self, boxes: Tensor, logits: Tensor, counts: list[int], size: tuple[int, int]

@@ -168,8 +168,11 @@ class ObjectDetection(Task):
 
     def predict(self, parts: Parts, batch: BoxBatch) -> Said:
         network: Any = parts.network
-        outputs = network(self.normalised(batch.images))  # which know nothing of the truth
-        told = self.outputs(parts, batch) if needs_targets(network) else outputs
+        images = self.normalised(batch.images)
+        if needs_targets(network):  # the answers know nothing of the truth
+            outputs, told = network(images, batch.targets, answers=True)
+        else:
+            outputs = told = network(images)
         loss = float(network.loss(told, batch.targets))
         found = [
             placed.answered(said)
