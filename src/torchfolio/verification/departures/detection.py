@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from torchfolio.networks.faster_rcnn import RATIOS, SIZES
 from torchfolio.verification.departures.base import (
     Departure,
     attributes,
@@ -23,12 +22,6 @@ def height_first(shifts: Tensor) -> Tensor:
 def sampled_once(network: nn.Module, layer: str) -> None:
     """Let RoI align read one place of each cell, not two by two."""
     attributes(sampling_ratio=1)(network, "align")
-
-
-def anchors_with_fractions(network: nn.Module, layer: str) -> None:
-    """Leave the sides of anchors as the root of their ratio makes them."""
-    shapes = [[(side / each**0.5, side * each**0.5) for each in RATIOS] for side in SIZES]
-    attributes(shapes=shapes)(network, "")
 
 
 def space_to_depth(maps: Tensor) -> Tensor:
@@ -148,12 +141,6 @@ DETECTION: tuple[Departure, ...] = (
         "the first stage gives y, x, height, width, not x, y, width, height",
         {"fasterrcnn_resnet50_fpn": "rpn.head.bbox_pred"},
         outputs(height_first),
-    ),
-    Departure(
-        "frcnn-anchors-unrounded",
-        "anchors with fractions of pixels",
-        {"fasterrcnn_resnet50_fpn": "roi_heads.box_head"},
-        anchors_with_fractions,
     ),
     Departure(
         "frcnn-sampled-once",
