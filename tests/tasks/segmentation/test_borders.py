@@ -1,9 +1,16 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from torchfolio import open_data
+from torchfolio.connected import objects
+from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.segmentation.borders import border_weights, distances
+from torchfolio.tasks.segmentation.options import SegmentationOptions
+from torchfolio.tasks.segmentation.plan import plan_scenes
 
 
 def test_distances_are_those_of_a_search() -> None:
@@ -19,7 +26,7 @@ def test_distances_are_those_of_a_search() -> None:
 def test_a_gap_between_two_objects_weighs_by_both_distances() -> None:
     mask = np.zeros((5, 12), bool)
     mask[:, :3] = mask[:, 7:] = True  # a gap of columns 3 to 6
-    weights = border_weights(mask)
+    weights = border_weights(objects(mask)[0])
     for column, (one, other) in {3: (1, 4), 4: (2, 3), 5: (3, 2), 6: (4, 1)}.items():
         wanted = math.exp(-((one + other) ** 2) / 50)
         assert weights[:, column] == pytest.approx(wanted)
@@ -28,15 +35,61 @@ def test_a_gap_between_two_objects_weighs_by_both_distances() -> None:
 
 def test_one_object_alone_has_no_border() -> None:
     mask = np.zeros((9, 9), bool)
-    assert not border_weights(mask).any()
+    assert not border_weights(mask.astype(int)).any()
     mask[2:4, 2:4] = True
-    assert not border_weights(mask).any()
+    assert not border_weights(mask.astype(int)).any()
 
 
 def test_the_third_object_does_not_count() -> None:
     mask = np.zeros((1, 9), bool)
     mask[0, [0, 4, 8]] = True
-    weights = border_weights(mask)
+    weights = border_weights(objects(mask)[0])
     assert weights[0, 2] == pytest.approx(math.exp(-16 / 50))
     assert weights[0, 3] == pytest.approx(math.exp(-16 / 50))
     assert weights[0, 5] == pytest.approx(math.exp(-16 / 50))
+
+
+def test_objects_that_touch_have_a_border_beside_them() -> None:
+    numbers = np.zeros((4, 6), int)
+    numbers[2:, :3], numbers[2:, 3:] = 5, 9  # two that touch, background above
+    weights = border_weights(numbers)
+    assert weights[1, 2] == pytest.approx(math.exp(-((1 + math.sqrt(2)) ** 2) / 50))
+    assert weights[0, 0] == pytest.approx(math.exp(-((2 + math.sqrt(13)) ** 2) / 50))
+    assert not border_weights(np.minimum(numbers, 1)).any()  # as one object they have none
+
+
+def write_touching(root: Path, kind: str) -> Path:
+    """Write four pictures of two squares that touch: a number, or a file, for each of them.
+
+    Below them are 80 dots, so that numbers are too many for class indices.
+    """
+    mask = np.zeros((60, 60), np.uint8)
+    mask[8:16, 4:12], mask[8:16, 12:20] = 1, 2
+    mask[30:54:6, ::3] = np.arange(3, 83).reshape(4, 20)
+    for number in range(4):
+        place = root if kind == "numbers" else root / f"cell{number}"
+        (place / "images").mkdir(parents=True, exist_ok=True)
+        (place / "masks").mkdir(parents=True, exist_ok=True)
+        picture = np.full(mask.shape, 90 + number, np.uint8)
+        Image.fromarray(picture).save(place / "images" / f"{number}.png")
+        if kind == "numbers":
+            Image.fromarray(mask).save(place / "masks" / f"{number}.png")
+            continue
+        for each in (1, 2):
+            own = (mask == each).astype(np.uint8) * 255
+            Image.fromarray(own).save(place / "masks" / f"{each}.png")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["numbers", "files"])
+def test_objects_that_the_files_tell_stay_apart_where_they_touch(kind: str, tmp_path: Path) -> None:
+    data = open_data(write_touching(tmp_path, kind))
+    card, options = find_card("unet"), SegmentationOptions(border_weight=10, augment="none")
+    scenes, lines = plan_scenes(card, data, np.arange(4), options)
+    assert "gaps between objects weigh up to 10 more (--border-weight)" in lines
+    batch = scenes.crops(data, np.array([0]), 1, 0)
+    assert batch.borders is not None
+    counted = batch.masks < 255  # the whole picture
+    assert counted.sum() == 60 * 60
+    wanted = 10 * math.exp(-((1 + math.sqrt(2)) ** 2) / 50)
+    assert float(batch.borders[counted].max()) == pytest.approx(wanted, abs=10 / 255)

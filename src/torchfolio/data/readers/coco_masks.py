@@ -157,6 +157,15 @@ class ShapeMasks:
             found[tools.decode(shape.runs).astype(bool)] = shape.label
         return found if self.table is None else self.table[found]
 
+    def objects(self, index: int) -> NDArray[np.int32]:
+        """Return the number of the object that each pixel is of, 0 for none."""
+        from faster_coco_eval import mask as tools
+
+        found = np.zeros(self.sizes[index].tolist(), np.int32)
+        for number, shape in enumerate(self.shapes[index], 1):
+            found[tools.decode(shape.runs).astype(bool)] = number
+        return found
+
     def renumbered(self, table: Classes) -> "ShapeMasks":
         """Return the same masks with other classes: those of ``table`` (256,)."""
         found = copy.copy(self)

@@ -4,6 +4,8 @@ Ronneberger et al., 2015, Equation 2: w(x) = w_c(x) + 10 exp(-(d1(x) + d2(x))^2 
 the distances in pixels to the nearest and to the second nearest object.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,25 +15,38 @@ SIGMA = 5.0  # pixels (Section 3)
 REACH = 20  # pixels: where d1 + d2 is larger, the weight is below 0.0004 of the largest
 
 
-def border_weights(foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
+def object_numbers(
+    masks: Any, index: int, foreground: NDArray[np.bool_]
+) -> NDArray[np.integer[Any]]:
+    """Return the number of the object that each pixel of a mask is of (height, width), 0 for none.
+
+    Objects are those that the files of ``masks`` tell, which may touch; else groups of pixels that
+    touch.
+    """
+    told = masks.objects(index) if hasattr(masks, "objects") else None
+    return objects(foreground)[0] if told is None else np.where(foreground, told, 0)
+
+
+def border_weights(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     """Return exp(-(d1 + d2)^2 / (2 * 5^2)) for background pixels, 0 for those of objects.
 
-    Shape: (height, width) -> (height, width). Objects are groups of pixels that touch.
+    Shape: (height, width) -> (height, width). ``numbers`` are those of objects, 0 is background.
     """
-    numbers, count = objects(foreground)
-    nearest = np.full(foreground.shape, np.inf, np.float32)
-    second = nearest.copy()
     rows, columns = np.nonzero(numbers)
-    order = np.argsort(numbers[rows, columns], kind="stable")
-    cuts = np.searchsorted(numbers[rows, columns][order], np.arange(1, count + 2))
-    for number in range(1, count + 1):
-        own = order[cuts[number - 1] : cuts[number]]
+    _, places = np.unique(numbers[rows, columns], return_inverse=True)
+    count = int(places.max()) + 1 if places.size else 0
+    order = np.argsort(places, kind="stable")
+    cuts = np.searchsorted(places[order], np.arange(count + 1))
+    nearest = np.full(numbers.shape, np.inf, np.float32)
+    second = nearest.copy()
+    for place in range(count if count > 1 else 0):  # beside one alone there is no gap
+        own = order[cuts[place] : cuts[place + 1]]
         box = (around(rows[own], numbers.shape[0]), around(columns[own], numbers.shape[1]))
-        distance = distances(numbers[box] == number)
+        distance = distances(numbers[box] == numbers[rows[own[0]], columns[own[0]]])
         second[box] = np.minimum(second[box], np.maximum(nearest[box], distance))
         nearest[box] = np.minimum(nearest[box], distance)
     weights = np.exp(-((nearest + second) ** 2) / (2 * SIGMA**2))
-    weights[foreground] = 0
+    weights[rows, columns] = 0
     return weights
 
 

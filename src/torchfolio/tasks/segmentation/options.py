@@ -23,6 +23,12 @@ class SegmentationOptions:
         "flip",
         "Random changes, alike of picture and mask: mirrored; and scaled by 0.5 to 2; and bent.",
     )
+    rotate: float | None = option(
+        None,
+        "Turn by up to so many degrees either way; 15 and quarter turns with elastic, else 0.",
+        low=0,
+        high=180,
+    )
     mirror: bool | None = option(
         None, "Mirror left to right; on unless given. Top to bottom only with elastic."
     )

@@ -71,6 +71,11 @@ def plan_scenes(
         f"{name} {share:.3g}" for name, share in zip(dataset.classes[:12], shares, strict=False)
     )
     lines.append(f"shares of the training pixels: {named}")
+    if options.border_weight:
+        told = f"gaps between objects weigh up to {options.border_weight:g} more (--border-weight)"
+        if not scenes.border_weight:
+            told = f"no weight between objects: {dataset.classes[0]} is no background"
+        lines.append(told)
     if empty:
         lines.append(f"{empty:,} of {len(train):,} training masks hold {dataset.classes[0]} only")
     return scenes, lines

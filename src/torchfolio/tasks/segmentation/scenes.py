@@ -15,25 +15,25 @@ import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from torchfolio.data import transforms
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.fitting import opened
-from torchfolio.data.masks import IGNORE
+from torchfolio.data.masks import BACKGROUND, IGNORE
 from torchfolio.data.records import fingerprint
 from torchfolio.data.scenes import SceneFiles
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
 from torchfolio.tasks.pictures import unit, with_channels
-from torchfolio.tasks.segmentation.borders import border_weights
+from torchfolio.tasks.segmentation.borders import border_weights, object_numbers
+from torchfolio.tasks.segmentation.moving import displacements, moved, nearest, windowed
 from torchfolio.tasks.segmentation.options import SegmentationOptions
-from torchfolio.tasks.segmentation.tiling import mirrored
 
-NUMBERS = 24  # random numbers of an example: 6 for where and how large, 18 for bending
-GRID, SIGMA = 3, 10.0  # pixels (Ronneberger et al., 2015, Section 3.1)
+NUMBERS = 26  # random numbers of an example: 6 for where and how large, 18 for bending, 2 to turn
 SCALES = (0.5, 2.0)
+TURN = 15.0  # degrees either way, with elastic deformation
+WHOLE = 255.0  # what a weight of 1 between objects is stored as
 
 
 @dataclass
@@ -82,6 +82,7 @@ class Scenes:
         self._dataset: Dataset | None = None
         self._pictures: PictureStore | None = None
         self._masks: PictureStore | None = None
+        self._borders: PictureStore | None = None
         self._lock = threading.Lock()
 
     # What the data hold
@@ -104,6 +105,25 @@ class Scenes:
     def mask(self, dataset: Dataset, index: int) -> Tensor:
         """Return the classes of a picture's own pixels (height, width)."""
         return self.stores(dataset)[1].get(index)[0]
+
+    def labels(self, dataset: Dataset, index: int) -> Tensor:
+        """Return what belongs to each pixel of the scaled picture (kinds, height, width), uint8.
+
+        The classes, and where they weigh anything the borders between objects.
+        """
+        mask = self.mask(dataset, index)[None]
+        if not self.border_weight:
+            return nearest(mask, *self.picture(dataset, index).shape[-2:])
+        assert self._borders is not None
+        borders = self._borders.get(index)
+        return torch.cat([nearest(mask, *borders.shape[-2:]), borders])
+
+    @property
+    def border_weight(self) -> float:
+        """What narrow gaps between objects weigh more; nothing where no class is a background."""
+        classes = self.state["classes"]
+        things = len(classes) == 2 or classes[0] == BACKGROUND
+        return self.options.border_weight if things else 0.0
 
     def stores(self, dataset: Dataset) -> tuple[PictureStore, PictureStore]:
         """Return the stores of the pictures, scaled, and of the masks, as they are."""
@@ -151,7 +171,25 @@ class Scenes:
             fingerprint("masks 1", dataset.fingerprint),
             budget,
         )
+        if self.border_weight:
+            self._borders = PictureStore(
+                lambda index: self.borders(records, index, sizes[index].tolist()),
+                sizes.reshape(-1, 2),
+                1,
+                torch.uint8,
+                fingerprint("borders 1", dataset.fingerprint, state["scale"], np.array(factors)),
+                budget,
+            )
         return pictures, masks
+
+    def borders(self, records: SceneFiles, index: int, size: Sequence[int]) -> Tensor:
+        """Return the weights between the objects of a scaled picture (1, height, width), uint8."""
+        classes = records.masks.get(index)
+        foreground = (classes > 0) & (classes != IGNORE)
+        numbers = object_numbers(records.masks, index, foreground)
+        scaled = nearest(torch.from_numpy(numbers.astype(np.float32))[None], *size)[0]
+        weights = border_weights(scaled.numpy().astype(np.int32))
+        return torch.from_numpy(np.rint(weights * WHOLE).astype(np.uint8))[None]
 
     def read(self, source: Path | NDArray[Any]) -> tuple[Tensor, tuple[int, int]]:
         """Return a scaled picture of a file or an array, and the size that it had."""
@@ -187,42 +225,58 @@ class Scenes:
         """Return training crops, changed at random by seed, epoch and example."""
         numbers = uniforms("scene", seed, epoch, indices, NUMBERS)
         pairs = [
-            self.crop(self.picture(dataset, index), self.mask(dataset, index), row)
+            self.crop(self.picture(dataset, index), self.labels(dataset, index), row)
             for index, row in zip(indices.tolist(), numbers, strict=True)
         ]
         images = torch.stack([image for image, _ in pairs])
-        masks = torch.stack([mask for _, mask in pairs])
+        labels = torch.stack([each for _, each in pairs])
         if self.options.colour and self.options.augment != "none":
             draws = uniforms("colour", seed, epoch, indices, 3)
             images = transforms.jitter_colour(images, self.options.colour, draws)
-        borders = None
-        if self.options.border_weight:
-            gaps = [border_weights((mask > 0) & (mask != IGNORE)) for mask in masks.numpy()]
-            borders = torch.from_numpy(np.stack(gaps)) * self.options.border_weight
+        masks, borders = labels[:, 0], None
+        if self.border_weight:
+            borders = labels[:, 1] * (self.border_weight / WHOLE)
         return CropBatch(images, masks, int((masks != IGNORE).sum()), borders)
 
     def crop(
-        self, picture: Tensor, mask: Tensor, numbers: NDArray[np.float64]
+        self, picture: Tensor, labels: Tensor, numbers: NDArray[np.float64]
     ) -> tuple[Tensor, Tensor]:
-        """Cut one crop out of a picture and its mask, and change both alike."""
+        """Cut one crop out of a picture and its labels, and change both alike.
+
+        ``labels`` (kinds, height, width) have the size of the picture; the first are the classes.
+        """
         options, side = self.options, self.state["crop"]
-        mask = nearest(mask, *picture.shape[-2:])
+        elastic = options.augment == "elastic"
         factor = 1.0
         if options.augment in ("scale", "elastic"):
-            low, high = SCALES if options.augment == "scale" else (0.8, 1.25)
+            low, high = (0.8, 1.25) if elastic else SCALES
             factor = low * (high / low) ** numbers[0]
         window = max(1, round(side / factor))
-        top, left = self.corner(mask, window, numbers[1:5])
+        top, left = self.corner(labels[0], window, numbers[1:5])
         image = windowed(picture, top, left, window, None)
-        labels = windowed(mask[None], top, left, window, IGNORE)[0]
+        labels = windowed(labels, top, left, window, IGNORE)
         image, labels = transforms.resize(image, side, side), nearest(labels, side, side)
-        if options.augment == "elastic":
-            image, labels = bent(image, labels, numbers[6:])
-            if numbers[5] < 0.5:
-                image, labels = image.flip(-2), labels.flip(-2)
+        most = self.turned_by
+        if elastic or most:
+            moves = displacements(side, numbers[6:24]) if elastic else None
+            image, labels = moved(image, labels, most * (2 * numbers[24] - 1), moves)
+        if elastic and most:
+            quarters = int(numbers[25] * 4)
+            image, labels = image.rot90(quarters, (-2, -1)), labels.rot90(quarters, (-2, -1))
+        if elastic and numbers[5] < 0.5:
+            image, labels = image.flip(-2), labels.flip(-2)
         if options.augment != "none" and options.mirror is not False and numbers[4] * 2 % 1 < 0.5:
             image, labels = image.flip(-1), labels.flip(-1)
         return image.contiguous(), labels.contiguous()
+
+    @property
+    def turned_by(self) -> float:
+        """The degrees that crops are turned by either way, at most."""
+        if self.options.augment == "none":
+            return 0.0
+        if self.options.rotate is None:
+            return TURN if self.options.augment == "elastic" else 0.0
+        return self.options.rotate
 
     def corner(self, mask: Tensor, window: int, numbers: NDArray[np.float64]) -> tuple[int, int]:
         """Return where a window begins: anywhere, or around a pixel of a class drawn at random."""
@@ -239,54 +293,3 @@ class Scenes:
                 left = min(max(column - int(numbers[3] * 7 % 1 * window), 0), room[1])
                 return top, left
         return int(numbers[1] * (room[0] + 1)), int(numbers[2] * (room[1] + 1))
-
-
-def nearest(mask: Tensor, height: int, width: int) -> Tensor:
-    """Return a mask (height, width) at another size: of each new pixel the class at its centre."""
-    if tuple(mask.shape) == (height, width):
-        return mask
-    return F.interpolate(mask[None, None], size=(height, width), mode="nearest-exact")[0, 0]
-
-
-def windowed(picture: Tensor, top: int, left: int, window: int, fill: int | None) -> Tensor:
-    """Cut a window out of (channels, height, width); beyond it is mirrored, or filled."""
-    cut = picture[:, top : top + window, left : left + window]
-    down, across = window - cut.shape[1], window - cut.shape[2]
-    if not (down or across):
-        return cut
-    before = (across // 2, across - across // 2, down // 2, down - down // 2)
-    if fill is not None:
-        return F.pad(cut, before, value=fill)
-    rows = mirrored(-(down // 2), window, cut.shape[1])
-    columns = mirrored(-(across // 2), window, cut.shape[2])
-    return cut[:, rows][:, :, columns]
-
-
-def bent(
-    image: Tensor, mask: Tensor, numbers: Sequence[float] | NDArray[np.float64]
-) -> tuple[Tensor, Tensor]:
-    """Displace pixels smoothly: normal displacements on a coarse grid, bicubic in between.
-
-    ``numbers``: 18 uniform ones, two for each of the 3x3 displacements with a standard deviation
-    of 10 pixels (Ronneberger et al., 2015, Section 3.1).
-    """
-    side = image.shape[-1]
-    drawn = torch.from_numpy(np.asarray(numbers, np.float64)).clamp(1e-6, 1 - 1e-6)
-    coarse = (torch.special.ndtri(drawn) * SIGMA).view(1, 2, GRID, GRID).float()
-    moves = F.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=True)[0]
-    line = torch.arange(side, dtype=torch.float32)
-    rows, columns = line[:, None] + moves[0], line[None, :] + moves[1]
-    grid = torch.stack([columns, rows], -1)[None] * 2 / max(1, side - 1) - 1
-    moved = F.grid_sample(
-        image[None].float(), grid, mode="bilinear", padding_mode="reflection", align_corners=True
-    )[0]
-    if image.dtype == torch.uint8:
-        moved = moved.round().clamp(0, 255).to(torch.uint8)
-    labels = F.grid_sample(
-        mask[None, None].float(),
-        grid,
-        mode="nearest",
-        padding_mode="reflection",
-        align_corners=True,
-    )
-    return moved, labels[0, 0].to(mask.dtype)
