@@ -172,6 +172,13 @@ def test_long_names_are_cut_to_their_room() -> None:
     assert width_of("船") == 11
 
 
+def test_a_confusion_of_pixels_prints_per_cent_of_the_true_class() -> None:
+    """3 of 4 million are 75 %; of a class without pixels nothing is printed."""
+    table = np.array([[3_000_000, 1_000_000, 0], [1, 199, 0], [0, 0, 0]])
+    found = texts(figures.pixel_confusion(table, ["ant", "bee", "cat"]))
+    assert sorted(each for each in found if each.isdigit()) == ["100", "25", "75"]
+
+
 def test_a_confusion_matrix_prints_its_counts() -> None:
     table = np.array([[70, 3], [0, 41]])
     found = texts(figures.confusion_matrix(table, ["ant", "bee"]))

@@ -55,6 +55,68 @@ def test_an_empty_mask_that_was_answered_empty_has_a_dice_of_one() -> None:
     assert found.tolist() == [1, 0]
 
 
+def test_a_picture_of_which_no_pixel_counts_is_in_no_figure() -> None:
+    """Two pictures of Dice 0.5 and 0, and one that is void: the mean is 0.25, not 0.5."""
+    half = confusion(np.array([[1, 1, 0]], np.uint8), np.array([[1, 0, 1]], np.uint8), 2)
+    none = confusion(np.array([[1, 0, 0]], np.uint8), np.array([[0, 1, 0]], np.uint8), 2)
+    void = confusion(np.full((1, 3), 255, np.uint8), np.ones((1, 3), np.uint8), 2)
+    assert np.isnan(picture_dice(np.stack([void]))).all()
+    pictures, others = np.stack([half, void, none]), np.stack([half, none])
+    objects = np.array([[[2, 1, 1, 2, 2]], [[0, 0, 0, 0, 0]], [[1, 0, 1, 1, 1]]])
+    found = evaluate(
+        pictures, [3, 3], objects=objects, of_pictures={"rand_error": np.array([0.1, 0.9, 0.3])}
+    ).metrics
+    wanted = evaluate(
+        others, [3, 3], objects=objects[[0, 2]], of_pictures={"rand_error": np.array([0.1, 0.3])}
+    ).metrics
+    assert found["picture_dice"].value == pytest.approx(0.25)
+    assert found["rand_error"].value == pytest.approx(0.2)
+    assert found["false_alarms"].value == pytest.approx(1)
+    assert {k: v.value for k, v in found.items()} == {k: v.value for k, v in wanted.items()}
+    alone = evaluate(np.stack([void, void]), [3, 3])
+    assert np.isnan(alone.metrics["picture_dice"].value)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_iou_dice_precision_and_recall_are_those_of_torchmetrics(classes: int) -> None:
+    """Over all pixels, with pixels that do not count, and a class that nobody has."""
+    torch = pytest.importorskip("torch")
+    metrics = pytest.importorskip("torchmetrics.classification")
+    draw = np.random.default_rng(classes)
+    truth, answer = draw.integers(0, max(2, classes - 1), (2, 6, 30, 40), np.uint8)
+    truth[:, :3] = 255
+    counts = ClassCounts.of(confusion(truth, answer, classes))
+    given = torch.from_numpy(answer).long(), torch.from_numpy(truth).long()
+    kinds = {
+        "iou": metrics.MulticlassJaccardIndex,
+        "dice": metrics.MulticlassF1Score,
+        "precision": metrics.MulticlassPrecision,
+        "recall": metrics.MulticlassRecall,
+    }
+    for name, kind in kinds.items():
+        theirs = kind(num_classes=classes, average=None, ignore_index=255)(*given).numpy()
+        ours = getattr(counts, name)()
+        assert np.nan_to_num(ours) == pytest.approx(theirs, abs=1e-6)
+        assert np.isfinite(ours).sum() == max(2, classes - 1)
+    mean_iou = metrics.MulticlassJaccardIndex(num_classes=classes, ignore_index=255)(*given)
+    assert figures(confusion(truth, answer, classes))["mean_iou"] == pytest.approx(
+        float(mean_iou), abs=1e-6
+    )
+
+
+def test_dice_of_each_picture_is_that_of_torchmetrics() -> None:
+    torch = pytest.importorskip("torch")
+    segmentation = pytest.importorskip("torchmetrics.segmentation")
+    truth, answer = np.random.default_rng(3).integers(0, 3, (2, 4, 20, 25), np.uint8)
+    ours = picture_dice(np.stack([confusion(*each, 3) for each in zip(truth, answer, strict=True)]))
+    for place, value in enumerate(ours):
+        dice = segmentation.DiceScore(
+            3, include_background=False, average="macro", input_format="index"
+        )
+        given = (torch.from_numpy(each[place : place + 1]).long() for each in (answer, truth))
+        assert float(dice(*given)) == pytest.approx(value, abs=1e-6)
+
+
 def test_the_baseline_is_the_commonest_class_of_training_everywhere() -> None:
     confusions = np.array([[[6, 2], [1, 3]]])
     found = evaluate(confusions, [90, 10])

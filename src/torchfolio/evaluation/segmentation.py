@@ -9,7 +9,7 @@ that were wrongly said to be, and pixels that were missed. Pixels that are ignor
 Means are over classes that occur in truth or in the answers (so that a class that no picture has
 and no answer names does not count); of a single picture likewise, and where neither the truth nor
 the answer has any pixel of a class but background, the picture's Dice is 1: the empty mask was
-found.
+found. A picture of which no pixel counts is in no figure.
 """
 
 from collections.abc import Mapping
@@ -102,10 +102,16 @@ def figures(confusions: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
 def picture_dice(confusions: Counts) -> NDArray[np.float64]:
     """Return the mean Dice over classes but the first, of each picture (pictures,).
 
-    1 where neither truth nor answer has any of them.
+    1 where neither truth nor answer has any of them; not-a-number where no pixel counts.
     """
     dice = mean(ClassCounts.of(confusions).dice()[:, 1:])
-    return np.where(np.isfinite(dice), dice, 1.0)
+    return np.where(judged(confusions), np.where(np.isfinite(dice), dice, 1.0), np.nan)
+
+
+def judged(confusions: Counts) -> NDArray[np.bool_]:
+    """Return of which pictures any pixel counts (pictures,)."""
+    found: NDArray[np.bool_] = confusions.sum((1, 2)) > 0
+    return found
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class SegmentationResult:
     metrics: dict[str, Interval]
     baseline: dict[str, Interval]
     by_class: dict[str, list[Interval]]
-    pictures: NDArray[np.float64]  # Dice of each
+    pictures: NDArray[np.float64]  # Dice of each, not-a-number where no pixel counts
     objects: NDArray[np.int64] | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -170,16 +176,18 @@ def with_intervals(
     """Return the figures of the whole and by class, resampled over pictures or their groups."""
     number, classes = confusions.shape[:2]
     flat = confusions.reshape(number, -1).astype(np.float64)
+    known = judged(confusions)
     means = {"picture_dice": picture_dice(confusions), **of_pictures}
+    means = {name: np.where(known, each, 0) for name, each in means.items()}
 
     def statistics(weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        weights = weights.astype(np.float64)
+        weights = weights.astype(np.float64) * known
         summed = (weights @ flat).reshape(-1, classes, classes)
         counts = ClassCounts.of(summed)
         by_class = {"iou": counts.iou(), "dice": counts.dice()}
         by_class |= {"precision": counts.precision(), "recall": counts.recall()}
         found = figures(summed)
-        found |= {name: (weights @ each) / weights.sum(1) for name, each in means.items()}
+        found |= {name: share(weights @ each, weights.sum(1)) for name, each in means.items()}
         if objects is not None:
             of_objects = object_figures(objects, weights)
             background = np.full((len(weights), 1), np.nan)

@@ -67,6 +67,11 @@ def test_figures_are_those_of_the_masks_that_the_run_wrote(trained: Run, folder:
         both = int((truth & answer).sum())
         size = int(truth.sum() + answer.sum())
         assert float(row["dice"]) == pytest.approx(2 * both / size if size else 1, abs=1e-6)
+        told = {"precision": answer.sum(), "recall": truth.sum()}
+        for name, number in told.items():
+            value = row[f"{name}(foreground)"]
+            assert value == "" if number == 0 else float(value) == pytest.approx(both / number, abs=1e-6)
+        assert float(row["pixel_accuracy"]) == pytest.approx((truth == answer).mean(), abs=1e-6)
         hits, said, there = hits + both, said + int(answer.sum()), there + int(truth.sum())
     metrics = trained.metrics["metrics"]
     assert metrics["dice"]["value"] == pytest.approx(2 * hits / (said + there))
@@ -84,7 +89,7 @@ def test_the_history_has_the_figures_of_every_epoch(trained: Run) -> None:
 
 def test_the_report_shows_pictures_classes_and_objects(trained: Run) -> None:
     page = (trained.path / "report.html").read_text(encoding="utf-8")
-    for words in ("the worst first", "false alarms", "dice a picture", "baseline"):
+    for words in ("the worst first", "false alarms", "dice a picture", "baseline", "confusion", "three quarters"):
         assert words in page.lower()
 
 
@@ -186,6 +191,26 @@ def test_colours_and_scaling_are_undone_in_answers(tmp_path: Path) -> None:
     details = run.metrics["details"]
     assert details["classes"] == ["background", "#ff0000", "#0000ff"]
     assert np.sum(details["confusion"]) == run.metrics["examples"] * 40 * 56
+
+
+def test_a_picture_of_which_no_pixel_counts_is_named_and_left_out(tmp_path: Path) -> None:
+    data = write_discs(tmp_path / "data", 9)
+    for path in (data / "masks").iterdir():
+        if path.stem in "0123":
+            Image.fromarray(np.full((48, 64), 9, np.uint8)).save(path)
+    values = {"mask_values": "0=background 255=foreground 9=void"}
+    run = torchfolio.train(
+        "unet", data, out=tmp_path / "run", epochs=1, batch_size=4, test_split=0.5, seed=1,
+        **SMALL, **values,
+    )  # fmt: skip
+    rows = rows_of(run.path / "predictions" / "test.csv")
+    void = [row for row in rows if Path(row["input"]).stem in "0123"]
+    assert 0 < len(void) < len(rows)
+    assert all(not row["dice"] and not row["pixel_accuracy"] for row in void)
+    known = [float(row["dice"]) for row in rows if row["dice"]]
+    assert run.metrics["metrics"]["picture_dice"]["value"] == pytest.approx(np.mean(known), abs=1e-6)
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert f"Of {len(void)} of the pictures no pixel counts: they are in no figure." in page
 
 
 def test_one_picture_or_one_class_is_said_to_be_too_little(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torchfolio.evaluation.figures.classes import (
     class_scores,
     confusion_matrix,
     labels_together,
+    pixel_confusion,
 )
 from torchfolio.evaluation.figures.curves import (
     learning_curve,
@@ -27,6 +28,7 @@ __all__ = [
     "labels_together",
     "learning_curve",
     "picture_sheet",
+    "pixel_confusion",
     "precision_recall_curves",
     "reliability_diagram",
     "roc_curves",

@@ -51,6 +51,20 @@ def confusion_matrix(confusion: NDArray[np.int64], classes: Sequence[str]) -> st
     return _matrix(confusion, share, classes, label, MATRIX_OF_ANSWERS)
 
 
+def pixel_confusion(confusion: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Draw pixels (true class, predicted class) as shares of the true class, in per cent.
+
+    Colours and names are those of :func:`confusion_matrix`.
+    """
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    label = (
+        f"confusion matrix of {len(classes)} classes, "
+        f"{np.trace(confusion) / max(1, confusion.sum()):.1%} of the pixels right"
+    )
+    hundreds = np.rint(100 * share).astype(np.int64)
+    return _matrix(hundreds, share, classes, label, MATRIX_OF_ANSWERS)
+
+
 def labels_together(counts: NDArray[np.int64], labels: Sequence[str]) -> str:
     """Draw how many examples that have the label of a row have that of the column, too.
 

@@ -14,6 +14,7 @@ from torchfolio.evaluation.grey_cut import GreyCut, grey
 from torchfolio.evaluation.names import NAMES
 from torchfolio.evaluation.objects import picture_objects, rand_error
 from torchfolio.evaluation.report import (
+    Figure,
     Gallery,
     KeyFigure,
     KeyFigures,
@@ -29,6 +30,7 @@ from torchfolio.evaluation.segmentation import (
     SegmentationResult,
     confusion,
     figures,
+    judged,
     picture_dice,
 )
 from torchfolio.evaluation.segmentation import evaluate as measure
@@ -39,6 +41,15 @@ from torchfolio.tasks.segmentation.masks import overlay, palette_mask
 SHOWN = 6  # pictures of a gallery
 WRITTEN = 10_000  # masks that are written beside the figures
 MOST_CLASSES = 12  # whose objects are counted
+MEANS = ("mean_iou", "mean_dice", "pixel_accuracy", "mean_precision", "mean_recall")
+SPREAD = {
+    "picture_dice": "Dice without the first class",
+    "mean_iou": "mean IoU",
+    "mean_dice": "mean Dice",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_precision": "mean precision",
+    "mean_recall": "mean recall",
+}
 
 
 def evaluate(
@@ -125,22 +136,52 @@ def answered(
 def prediction_rows(
     dataset: Dataset, split: Indices, confusions: NDArray[np.int64], classes: list[str]
 ) -> list[dict[str, Any]]:
-    """Return a row a picture: its Dice, and the IoU of each class in it."""
-    dice = picture_dice(confusions)
-    iou = ClassCounts.of(confusions).iou()
+    """Return a row a picture: its Dice, means over its classes, and the figures of each class.
+
+    What is not defined (a class that a picture lacks, a picture of which no pixel counts) is empty.
+    """
+    dice, counts, of_all = picture_dice(confusions), ClassCounts.of(confusions), figures(confusions)
+    by_class = {
+        "iou": counts.iou(),
+        "dice": counts.dice(),
+        "precision": counts.precision(),
+        "recall": counts.recall(),
+    }
     return [
         {
             "input": dataset.records.name(index),
             "mask": f"{place:05d}.png" if place < WRITTEN else "",
-            "dice": round(float(dice[place]), 6),
+            "dice": rounded(dice[place]),
             **({} if dataset.groups is None else {"group": str(dataset.groups[index])}),
+            **{name: rounded(of_all[name][place]) for name in MEANS},
             **{
-                f"iou({name})": round(float(value), 6) if np.isfinite(value) else ""
-                for name, value in zip(classes, iou[place], strict=True)
+                f"{figure}({name})": rounded(value)
+                for figure, values in by_class.items()
+                for name, value in zip(classes, values[place], strict=True)
             },
         }
         for place, index in enumerate(split.tolist())
     ]
+
+
+def rounded(value: Any) -> float | str:
+    """Return a figure with six digits; nothing where it is no number."""
+    return round(float(value), 6) if np.isfinite(value) else ""
+
+
+def spread_table(confusions: NDArray[np.int64]) -> Table:
+    """Return how the figures of single pictures are spread."""
+    found = {"picture_dice": picture_dice(confusions)} | figures(confusions)
+    rows = []
+    for name in ("picture_dice", *MEANS):
+        values = found[name][np.isfinite(found[name])]
+        if len(values):
+            places = np.percentile(values, (0, 25, 50, 75, 100)).tolist()
+            mean = percent(float(values.mean()))
+            rows.append([SPREAD[name], mean, *(percent(each) for each in places)])
+    columns = ["of each picture", "mean", "lowest", "quarter", "median", "three quarters", "highest"]
+    note = "Means over the classes of a picture are taken first; predictions/ has every picture."
+    return Table("By picture", columns, rows, note)
 
 
 def told_cut(cut: GreyCut, by_cut: NDArray[np.int64]) -> str:
@@ -168,7 +209,8 @@ def opening(result: SegmentationResult, classes: list[str], plain: str) -> Secti
         texts = value_text(rand, share=False), range_text(rand, share=False)
         shown.append(KeyFigure(NAMES["rand_error"], *texts, "of regions, at one threshold"))
     shown.append(KeyFigure("Pictures", show(len(result.pictures))))
-    empty = int((result.confusions[:, 1:].sum((1, 2)) == 0).sum())
+    known = judged(result.confusions)
+    empty = int((result.confusions[known, 1:].sum((1, 2)) == 0).sum())
     notes = [
         "Baseline: the commonest class of the training pixels everywhere. A class that neither "
         "truth nor answers have is in no mean."
@@ -179,11 +221,17 @@ def opening(result: SegmentationResult, classes: list[str], plain: str) -> Secti
             f"{empty:,} masks hold {classes[0]} only. Of such a picture Dice is 1 where the answer "
             "holds nothing else either, and 0 otherwise."
         )
+    if not known.all():
+        notes.append(
+            f"Of {(~known).sum():,} of the pictures no pixel counts: they are in no figure."
+        )
     return Section("", [KeyFigures(shown), Text("", notes)])
 
 
 def class_section(result: SegmentationResult, classes: list[str]) -> Section:
     """Return the figures of each class, and which are taken for which."""
+    from torchfolio.evaluation.figures import pixel_confusion
+
     columns = ["class", "IoU", "95 % interval", "Dice", "precision", "recall", "share of pixels"]
     total = result.confusions.sum(0)
     shares = total.sum(1) / max(1, total.sum())
@@ -198,6 +246,12 @@ def class_section(result: SegmentationResult, classes: list[str]) -> Section:
         rows.append([name, *texts, *others, percent(float(shares[place]))])
     note = "Over all pixels of the split; intervals are resampled over pictures."
     blocks: list[Any] = [Table("", columns, rows, note)]
+    drawn = pixel_confusion(total, classes)
+    told = (
+        "Per cent of the pixels of the true class. Rows: the true class; columns: the answer. "
+        "Right answers are blue, wrong ones orange, the stronger the larger the share."
+    )
+    blocks.append(Figure("Confusion", drawn, told, wide=14 < len(classes) <= 30))
     wrong = total.astype(np.float64)
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:10]
@@ -248,7 +302,7 @@ def galleries(
     context: Context,
 ) -> Section:
     """Return the worst, the median and the best pictures with truth and answer drawn in."""
-    order = np.argsort(result.pictures, kind="stable")
+    order = np.argsort(result.pictures, kind="stable")[: judged(result.confusions).sum()]
     middle = len(order) // 2 - SHOWN // 2
     chosen = {
         "Worst": order[:SHOWN],
@@ -257,7 +311,7 @@ def galleries(
     }
     if len(order) <= SHOWN:
         chosen = {"All, the worst first": order}
-    blocks = []
+    blocks: list[Any] = []
     for name, places in chosen.items():
         items = []
         for place in places.tolist():
@@ -270,7 +324,7 @@ def galleries(
             items.append(Picture(overlay(picture, truth, answer), words))
         caption = "Left what is there, right what was said; grey pixels do not count."
         blocks.append(Gallery(name, items, caption, pairs=True))
-    return Section("Pictures", blocks)
+    return Section("Pictures", [*blocks, spread_table(result.confusions)])
 
 
 def shown_picture(dataset: Dataset, index: int) -> NDArray[np.uint8]:
