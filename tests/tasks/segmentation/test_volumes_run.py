@@ -59,7 +59,8 @@ def test_a_mask_has_the_geometry_of_its_volume(
     broken = tmp_path / "broken.nii.gz"
     broken.write_bytes(b"nothing")
     arguments = ["predict", str(trained.path), str(folder / "P0_image.nii.gz"), str(broken)]
-    assert folio([*arguments, "--pictures", str(tmp_path / "out"), "--json"]) == 1
+    out = tmp_path / "out"
+    assert folio([*arguments, "--pictures", str(out), "--probabilities", "--json"]) == 1
     first, second = json.loads(capsys.readouterr().out)
     assert "no NIfTI that can be read" in second["error"]
     assert first["prediction"].startswith("foreground")
@@ -70,6 +71,18 @@ def test_a_mask_has_the_geometry_of_its_volume(
     mask, wanted = np.asanyarray(found.dataobj), np.asanyarray(truth.dataobj)
     assert mask.shape == wanted.shape
     assert 2 * (mask & wanted).sum() / (mask.sum() + wanted.sum()) > 0.8
+    names = ("0_background", "1_foreground")
+    files = [nibabel.load(out / f"P0_image_probability_{name}.nii.gz") for name in names]
+    for each in files:
+        assert np.allclose(each.affine, truth.affine)
+        assert each.get_data_dtype() == np.float32
+    probabilities = np.stack([np.asanyarray(each.dataobj) for each in files])
+    assert np.abs(probabilities.sum(0) - 1).max() < 2e-3
+    assert (probabilities.argmax(0) == mask).mean() > 0.999  # but for rounding of even ones
+    with Image.open(out / "P0_image_slice.png") as image:
+        shown = np.asarray(image).astype(int)
+    coloured = (shown[..., 0] != shown[..., 1]).sum()  # grey, but for what was found
+    assert coloured == mask.sum((1, 2)).max()  # of the slice that shows most
 
 
 def test_a_stack_of_pages_is_answered_as_a_stack(tmp_path: Path) -> None:
@@ -86,19 +99,23 @@ def test_a_stack_of_pages_is_answered_as_a_stack(tmp_path: Path) -> None:
         set={"depth": 1, "width": 4}, device="cpu", threads=1, workers=0,
     )  # fmt: skip
     stack = tmp_path / "train-volume.tif"
-    (row,) = run.predict([stack], pictures=tmp_path / "out")
+    (row,) = run.predict([stack], pictures=tmp_path / "out", probabilities=True)
     with Image.open(row["picture"]) as image:
         assert image.n_frames == 9
         assert image.size == (20, 24)
+    with Image.open(tmp_path / "out" / "train-volume_probability_1_foreground.tif") as image:
+        assert (image.n_frames, image.size, image.mode) == (9, (20, 24), "F")
+        assert 0 < np.asarray(image).max() <= 1
 
 
+@pytest.mark.parametrize("kind", ["sts_nifti", "sts_dicom"])
 def test_the_public_volumes_are_trained_on_and_predicted_back(
-    public_data: Path, tmp_path: Path
+    kind: str, public_data: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("pydicom")
     root = public_data / "volumes"
     run = torchfolio.train(
-        "unet", root / "sts_nifti", out=tmp_path / "run", epochs=1, batch_size=8, report=False,
+        "unet", root / kind, out=tmp_path / "run", epochs=1, batch_size=8, report=False,
         set={"depth": 2, "width": 4}, image_size=32, device="cpu", threads=1, workers=0,
     )  # fmt: skip
     series = root / "sts_dicom" / "STS_002" / "PET" / "image"

@@ -20,7 +20,7 @@ def answer(
     """Yield one row an input: the share of each class, and its mask."""
     parts.network.eval()
     if "volume" in task.state:
-        yield from answer_volumes(task, parts, inputs, context)
+        yield from answer_volumes(task, parts, inputs, context, probabilities)
         return
     for item in inputs:
         row = empty_row(item)

@@ -56,5 +56,7 @@ class SegmentationAnswerOptions:
     """Settings of the answers of semantic segmentation."""
 
     probabilities: bool = option(
-        False, "Beside drawn masks, write the probability of each class (NAME_probabilities.npz)."
+        False,
+        "Beside drawn masks, write the probability of each class: NAME_probabilities.npz, or a "
+        "volume a class.",
     )
