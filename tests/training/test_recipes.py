@@ -12,7 +12,7 @@ from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.tasks.image_classification import ImageOptions
 from torchfolio.tasks.registry import TASKS, find_task
 from torchfolio.training.optimizers import OPTIMIZERS, allowed_settings, canonical
-from torchfolio.training.recipes import Recipe, recipe_table, resolve, sort_settings
+from torchfolio.training.recipes import Recipe, fit_batch, recipe_table, resolve, sort_settings
 
 RECIPE: dict[str, Any] = {
     "source": "Nobody 2000",
@@ -79,6 +79,22 @@ def test_the_rate_is_scaled_with_the_batch() -> None:
     root = 0.1 * (64 / 256) ** 0.5
     scaled = resolved({"batch_size": 64}, table=adam).optimizers["network"]["lr"]
     assert scaled == pytest.approx(root)
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_rate_with_it() -> None:
+    """Of 128, 2 MiB each, 32 fit into 64 MiB: 0.1 * (128 / 256) * (32 / 128)."""
+    recipe = resolved()
+    line = fit_batch(recipe, 2 * 2**20, 64 * 2**20)
+    assert recipe.training.batch_size == 32
+    assert recipe.optimizers["network"]["lr"] == pytest.approx(0.0125)
+    assert line == (
+        "batch size 128 -> 32: an example takes up to 2 MiB in training, and half of the memory "
+        "is 64 MiB"
+    )
+    assert fit_batch(recipe, 2 * 2**20, 64 * 2**20).startswith("batch size 32: ")
+    assert recipe.optimizers["network"]["lr"] == pytest.approx(0.0125)
+    fit_batch(recipe, 2**30, 2**20)
+    assert recipe.training.batch_size == 1
 
 
 def test_another_optimizer_has_torchs_defaults_and_the_same_one_the_recipes() -> None:

@@ -182,6 +182,14 @@ class Task(ABC):
     def parts(self, card: Card, **arguments: Any) -> Parts:
         """Build the modules for the prepared data; ``arguments`` are those of ``--set``."""
 
+    def bytes_of_example(self, card: Card, enough: int, **arguments: Any) -> int:
+        """Return how many bytes one example takes in an update, about or at most; 0 if unknown.
+
+        Where it is no more than ``enough``, it need not be known better. The proposed batch is
+        halved until it fits the memory. ``arguments`` are those of ``--set``.
+        """
+        return 0
+
     def rebuilt(self, network: Mapping[str, Any]) -> Parts:
         """Build the modules of a run anew; ``network`` is the section [network] of its recipe."""
         return self.parts(find_card(network["name"]), **network.get("set", {}))

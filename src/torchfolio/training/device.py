@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchfolio.data.draws import key
+from torchfolio.data.store import memory_budget
 from torchfolio.errors import RequestError
 from torchfolio.tasks.base import Batch
 from torchfolio.training.malloc import keep_freed_memory
@@ -59,6 +60,13 @@ def resolve_device(options: TrainingOptions, in_memory: bool = False) -> Trainin
     workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
     return replace(options, device=device, workers=workers, threads=threads)
+
+
+def half_of_memory(device: torch.device) -> int:
+    """Return half of the memory of a device, or of the machine, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory) // 2
+    return 2 * memory_budget()
 
 
 def computes_bf16(device: torch.device) -> bool:

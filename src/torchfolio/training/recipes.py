@@ -332,6 +332,24 @@ def with_smaller_batch(
     return replace(training, batch_size=size)
 
 
+def fit_batch(recipe: Recipe, each: int, room: int) -> str:
+    """Halve a proposed batch until it fits, and scale rates with it; return a line on why.
+
+    ``each`` is how many bytes an example takes in an update, ``room`` how many there are.
+    """
+    asked = size = recipe.training.batch_size
+    while size > 1 and size * each > room:
+        size //= 2
+    recipe.training = replace(recipe.training, batch_size=size)
+    if size < asked:
+        for part, optimizer in recipe.optimizers.items():
+            scale_rate(part, optimizer, size / asked, recipe.notes)
+    return (
+        f"batch size {f'{asked} -> ' * (size < asked)}{size}: an example takes up to "
+        f"{each / 2**20:,.0f} MiB in training, and half of the memory is {room / 2**20:,.0f} MiB"
+    )
+
+
 def spelling(name: str) -> str:
     """Return the form under which names of optimizers are compared: "L-BFGS" is "lbfgs"."""
     return normalise(name).replace("_", "")

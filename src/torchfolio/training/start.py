@@ -24,6 +24,7 @@ from torchfolio.training.damage import RESTORE
 from torchfolio.training.device import (
     computes_bf16,
     configure,
+    half_of_memory,
     place,
     resolve_arithmetic,
     resolve_device,
@@ -48,6 +49,7 @@ from torchfolio.training.recipes import (
     DataOptions,
     NetworkOptions,
     Recipe,
+    fit_batch,
     recipe_table,
     resolve,
     sort_settings,
@@ -150,6 +152,7 @@ def prepare(
     with explained(recipe.training, lambda: 0):
         given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
         lines += task.prepare(given_card, dataset, splits.indices["train"])
+    lines += fitted_batch(recipe, task, card, sections["training"], table)
     lines += task.inherit(source, asked)
     if told:
         values = ", ".join(f"{key}={json.dumps(value)}" for key, value in told.items())
@@ -164,6 +167,22 @@ def prepare(
     if weights is not None and changed_classes(source, task):
         lines.append(new_classes(card, recipe, source, task, weights))
     return Start(card, dataset, splits, task, recipe, lines, weights)
+
+
+def fitted_batch(
+    recipe: Recipe, task: Task, card: Card, given: Mapping[str, Any], table: Mapping[str, Any]
+) -> list[str]:
+    """Let a batch that nobody asked for fit the memory, where a task knows what examples take."""
+    if "batch_size" in given or "format_version" in table:
+        return []
+    room = half_of_memory(torch.device(recipe.training.device))
+    enough = room // recipe.training.batch_size
+    each = task.bytes_of_example(card, enough, **recipe.network.get("set", {}))
+    if not each:
+        return []
+    known = len(recipe.notes)
+    line = fit_batch(recipe, each, room)
+    return [line, *recipe.notes[known:]]
 
 
 def homes(

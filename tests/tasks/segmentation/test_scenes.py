@@ -11,11 +11,12 @@ from discs import write_discs
 
 from torchfolio import open_data
 from torchfolio.data.masks import IGNORE
-from torchfolio.networks.catalogue import find_card
-from torchfolio.tasks.segmentation.options import SegmentationOptions
-from torchfolio.tasks.segmentation.plan import plan_scenes
+from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.tasks.segmentation.moving import displacements, moved, nearest, windowed
+from torchfolio.tasks.segmentation.options import SegmentationOptions
+from torchfolio.tasks.segmentation.plan import plan_scenes, rare_crops
 from torchfolio.tasks.segmentation.scenes import NUMBERS, Scenes
+from torchfolio.tasks.segmentation.task import SemanticSegmentation
 
 
 def scenes(**options: Any) -> Scenes:
@@ -75,7 +76,7 @@ def test_crops_hold_a_rare_class_as_often_as_asked() -> None:
     mask[150, 20] = 1
     picture = torch.zeros(1, 200, 200, dtype=torch.uint8)
     numbers = np.random.default_rng(0).random((300, NUMBERS))
-    for rare, low, high in ((0.0, 0.0, 0.1), (1.0, 0.4, 0.7)):
+    for rare, low, high in ((0.0, 0.0, 0.1), (None, 0.2, 0.35), (1.0, 0.4, 0.7)):
         found = scenes(augment="none", rare=rare)
         held = [bool(found.crop(picture, mask[None], row)[1].any()) for row in numbers]
         assert low <= np.mean(held) <= high  # a class is drawn first: one of two
@@ -161,7 +162,9 @@ def test_elastic_deformation_takes_all_eight_ways_to_lay_a_square() -> None:
     numbers = np.full((8, NUMBERS), 0.5)
     numbers[:, 4] = [0.1, 0.3] * 4  # mirrored or not
     numbers[:, 25] = np.repeat([0.1, 0.3, 0.6, 0.8], 2)  # quarter turns
-    ways = {tuple(found.crop(labels * 9, labels, row)[1][0].nonzero()[0].tolist()) for row in numbers}
+    ways = {
+        tuple(found.crop(labels * 9, labels, row)[1][0].nonzero()[0].tolist()) for row in numbers
+    }
     assert len(ways) == 8
 
 
@@ -207,3 +210,35 @@ def test_what_is_decided_is_said_with_the_reason(tmp_path: Path) -> None:
     pixels = np.concatenate([data.records.pixels(index).reshape(-1) for index in range(12)]) / 255
     assert found.state["mean"].item() == pytest.approx(pixels.mean(), abs=1e-4)
     assert found.state["std"].item() == pytest.approx(pixels.std(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("rare_pixels", "wanted"), [(9, 2 / 3), (10, 0.5), (0, 0.5)])
+def test_a_class_below_one_per_cent_is_looked_for_more_often(
+    rare_pixels: int, wanted: float
+) -> None:
+    """A class that no training picture has is none to be looked for."""
+    shares = np.array([990 - rare_pixels + 10, rare_pixels, 0]) / 1000
+    found, line = rare_crops(shares, ["background", "tumour", "other"])
+    assert found == wanted
+    if rare_pixels:
+        assert line.endswith(f"tumour, has {rare_pixels / 10:.2f}% of the pixels (--rare)")
+
+
+def test_the_memory_of_a_crop_is_that_of_a_hand_calculation() -> None:
+    """Two maps of 16 x 16 after each of 8 layers, 4 of 8 x 8 after 4, and 2 of the up-convolution
+    and the head: 6,144 numbers, of 6 bytes each.
+    """
+    task = SemanticSegmentation(SegmentationOptions(), {"crop": 16, "channels": 1})
+    task.state["classes"] = ["a", "b"]
+    found = task.bytes_of_example(find_card("unet"), 0, depth=1, width=2)
+    assert found == 6 * (8 * 2 * 256 + 4 * 4 * 64 + 2 * 2 * 256)
+
+
+def test_every_network_says_what_a_crop_takes() -> None:
+    found = [each for each in cards().values() if "semantic-segmentation" in each.tasks]
+    assert len(found) >= 12
+    for card in found:
+        state = {"crop": 224, "channels": 3, "classes": ["a", "b"]}
+        task = SemanticSegmentation(SegmentationOptions(), state)
+        each, most = task.bytes_of_example(card, 0), task.bytes_of_example(card, 2**40)
+        assert 2**26 < each < most < 2**31

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from PIL import Image
 import torchfolio
 from torchfolio import RequestError, Run
 from torchfolio.cli.app import run as folio
+from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.segmentation.asking import ask
+from torchfolio.training import start
 from torchfolio.training.recording import Monitor
 
 SMALL = {"set": {"depth": 2, "width": 8}, "device": "cpu", "threads": 1, "workers": 0}
@@ -70,7 +73,11 @@ def test_figures_are_those_of_the_masks_that_the_run_wrote(trained: Run, folder:
         told = {"precision": answer.sum(), "recall": truth.sum()}
         for name, number in told.items():
             value = row[f"{name}(foreground)"]
-            assert value == "" if number == 0 else float(value) == pytest.approx(both / number, abs=1e-6)
+            assert (
+                value == ""
+                if number == 0
+                else float(value) == pytest.approx(both / number, abs=1e-6)
+            )
         assert float(row["pixel_accuracy"]) == pytest.approx((truth == answer).mean(), abs=1e-6)
         hits, said, there = hits + both, said + int(answer.sum()), there + int(truth.sum())
     metrics = trained.metrics["metrics"]
@@ -89,7 +96,14 @@ def test_the_history_has_the_figures_of_every_epoch(trained: Run) -> None:
 
 def test_the_report_shows_pictures_classes_and_objects(trained: Run) -> None:
     page = (trained.path / "report.html").read_text(encoding="utf-8")
-    for words in ("the worst first", "false alarms", "dice a picture", "baseline", "confusion", "three quarters"):
+    for words in (
+        "the worst first",
+        "false alarms",
+        "dice a picture",
+        "baseline",
+        "confusion",
+        "three quarters",
+    ):
         assert words in page.lower()
 
 
@@ -208,7 +222,9 @@ def test_a_picture_of_which_no_pixel_counts_is_named_and_left_out(tmp_path: Path
     assert 0 < len(void) < len(rows)
     assert all(not row["dice"] and not row["pixel_accuracy"] for row in void)
     known = [float(row["dice"]) for row in rows if row["dice"]]
-    assert run.metrics["metrics"]["picture_dice"]["value"] == pytest.approx(np.mean(known), abs=1e-6)
+    assert run.metrics["metrics"]["picture_dice"]["value"] == pytest.approx(
+        np.mean(known), abs=1e-6
+    )
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert f"Of {len(void)} of the pictures no pixel counts: they are in no figure." in page
 
@@ -222,6 +238,21 @@ def test_one_picture_or_one_class_is_said_to_be_too_little(tmp_path: Path) -> No
 def test_a_network_for_classes_refuses_masks(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="semantic-segmentation"):
         torchfolio.train("lenet5", folder, out=tmp_path / "run")
+
+
+def test_a_batch_that_nobody_asked_for_fits_the_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small: dict[str, Any] = {"set": SMALL["set"], "device": "cpu"}
+    task = start.prepare("unet_bn", folder, small).task
+    each = task.bytes_of_example(find_card("unet_bn"), 0, **small["set"])
+    monkeypatch.setattr(start, "half_of_memory", lambda device: 3 * each)
+    found = start.prepare("unet_bn", folder, small)
+    assert found.recipe.training.batch_size == 2  # 8 -> 4 -> 2
+    assert any(line.startswith("batch size 8 -> 2: an example takes") for line in found.lines)
+    assert (
+        start.prepare("unet_bn", folder, small | {"batch_size": 8}).recipe.training.batch_size == 8
+    )
 
 
 def test_an_unknown_loss_is_named(folder: Path, tmp_path: Path) -> None:

@@ -36,8 +36,11 @@ class SegmentationOptions:
         0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1
     )
     normalize: str = option("standard", "standard, imagenet, none, or LOW:HIGH.")
-    rare: float = option(
-        0.5, "Share of training crops around a pixel of a class drawn at random.", low=0, high=1
+    rare: float | None = option(
+        None,
+        "Share of training crops around a pixel of a class drawn at random; more for rare ones.",
+        low=0,
+        high=1,
     )
     loss: str = option("cross-entropy", "cross-entropy, focal, dice, or a sum: cross-entropy+dice.")
     focal_gamma: float = option(2.0, "Exponent of the focal loss.", low=0)

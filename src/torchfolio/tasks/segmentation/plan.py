@@ -1,10 +1,11 @@
 """What segmentation decides before training: scale, crop, channels, normalisation, class shares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.masks import IGNORE
@@ -13,10 +14,12 @@ from torchfolio.evaluation.grey_cut import LEVELS, GreyCut, best_cut, grey
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.image_preparation import fit_channels
 from torchfolio.tasks.segmentation.options import SegmentationOptions
-from torchfolio.tasks.segmentation.scenes import Scenes
+from torchfolio.tasks.segmentation.scenes import RARE, Scenes
 
 FIT_PICTURES = 500  # the training pictures that mean and deviation are fitted on
 CUT_PICTURES = 50  # those that a plain threshold is fitted on
+LITTLE = 0.01  # of the training pixels: a class below this is looked for more often
+OFTEN = 2 / 3  # crops: of two classes, a third of all then shows the rare one (nnU-Net's share)
 MULTIPLE = 16  # of crops, so that maps can be halved four times
 
 
@@ -48,10 +51,14 @@ def plan_scenes(
         "classes": list(dataset.classes),
     }
     slices = volume_state(dataset)
+    cutting = []
     if slices:
         state["volume"] = slices
+        finest = f"{slices['spacing']:.3g} mm, the finest spacing of all volumes"
+        cutting = [f"{slices['axis']} slices, stretched to pixels of {finest} (--axis)"]
     scenes = Scenes(options, state)
     lines = [
+        *cutting,
         "pictures as they are: " + why if scale == 1 else f"pictures scaled by {scale:.3g}: {why}",
         f"training crops of {crop} x {crop}, {channels} channel(s) (--crop, --channels)",
         fit_channels(options.normalize, state, sample(scenes, dataset, train)),
@@ -71,6 +78,9 @@ def plan_scenes(
         f"{name} {share:.3g}" for name, share in zip(dataset.classes[:12], shares, strict=False)
     )
     lines.append(f"shares of the training pixels: {named}")
+    if options.rare is None:
+        state["rare"], line = rare_crops(shares, dataset.classes)
+        lines.append(line)
     if options.border_weight:
         told = f"gaps between objects weigh up to {options.border_weight:g} more (--border-weight)"
         if not scenes.border_weight:
@@ -79,6 +89,16 @@ def plan_scenes(
     if empty:
         lines.append(f"{empty:,} of {len(train):,} training masks hold {dataset.classes[0]} only")
     return scenes, lines
+
+
+def rare_crops(shares: NDArray[np.float64], classes: Sequence[str]) -> tuple[float, str]:
+    """Return which share of crops is around a pixel of a class drawn at random, and why."""
+    there = np.flatnonzero(shares)
+    rarest = int(there[shares[there].argmin()]) if len(there) else 0
+    told = f"the rarest class, {classes[rarest]}, has {shares[rarest]:.2%} of the pixels (--rare)"
+    if shares[rarest] < LITTLE:
+        return OFTEN, f"two of three crops are around a pixel of a class drawn at random: {told}"
+    return RARE, f"half of the crops are around a pixel of a class drawn at random: {told}"
 
 
 def fitted_cut(scenes: Scenes, dataset: Dataset, train: Indices) -> GreyCut:

@@ -179,7 +179,15 @@ def spread_table(confusions: NDArray[np.int64]) -> Table:
             places = np.percentile(values, (0, 25, 50, 75, 100)).tolist()
             mean = percent(float(values.mean()))
             rows.append([SPREAD[name], mean, *(percent(each) for each in places)])
-    columns = ["of each picture", "mean", "lowest", "quarter", "median", "three quarters", "highest"]
+    columns = [
+        "of each picture",
+        "mean",
+        "lowest",
+        "quarter",
+        "median",
+        "three quarters",
+        "highest",
+    ]
     note = "Means over the classes of a picture are taken first; predictions/ has every picture."
     return Table("By picture", columns, rows, note)
 

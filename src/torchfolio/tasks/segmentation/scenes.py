@@ -33,6 +33,7 @@ from torchfolio.tasks.segmentation.options import SegmentationOptions
 NUMBERS = 26  # random numbers of an example: 6 for where and how large, 18 for bending, 2 to turn
 SCALES = (0.5, 2.0)
 TURN = 15.0  # degrees either way, with elastic deformation
+RARE = 0.5  # crops around a pixel of a class drawn at random
 WHOLE = 255.0  # what a weight of 1 between objects is stored as
 
 
@@ -270,6 +271,12 @@ class Scenes:
         return image.contiguous(), labels.contiguous()
 
     @property
+    def rare(self) -> float:
+        """The share of crops around a pixel of a class drawn at random."""
+        asked = self.options.rare
+        return float(self.state.get("rare", RARE)) if asked is None else asked
+
+    @property
     def turned_by(self) -> float:
         """The degrees that crops are turned by either way, at most."""
         if self.options.augment == "none":
@@ -282,7 +289,7 @@ class Scenes:
         """Return where a window begins: anywhere, or around a pixel of a class drawn at random."""
         height, width = mask.shape
         room = max(0, height - window), max(0, width - window)
-        if numbers[0] < self.options.rare and (room[0] or room[1]):
+        if numbers[0] < self.rare and (room[0] or room[1]):
             present = np.unique(mask.numpy())
             present = present[present != IGNORE]
             if len(present):

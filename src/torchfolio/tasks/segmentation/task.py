@@ -29,6 +29,9 @@ from torchfolio.tasks.segmentation.scenes import CropBatch, Scenes, WholeBatch
 
 MOST_WEIGHT = 10.0  # of a rare class
 SMALL = 64  # side of a picture by which a network is made ready to answer
+KEPT = 6.0  # bytes for each number that a layer gives: float32, and half as much for gradients
+MOST_NUMBERS = 4000  # that layers give for a pixel, at most: 1,600 in unet_bn, with 64 maps
+USUAL_WIDTH = 64
 
 
 class SegmentationMeter(Meter):
@@ -105,6 +108,28 @@ class SemanticSegmentation(Task):
         network: Any = build(card.name, **decided, **arguments)
         self.fit_crop(network)
         return Parts(network=network)
+
+    def bytes_of_example(self, card: Card, enough: int, **arguments: Any) -> int:
+        side, numbers = self.state["crop"], 0
+        most = KEPT * MOST_NUMBERS * side**2 * max(1.0, arguments.get("width", 0) / USUAL_WIDTH)
+        if most <= enough:  # building the network to count takes seconds
+            return int(most)
+
+        def count(layer: nn.Module, given: Any, output: Any) -> None:
+            nonlocal numbers
+            numbers += output.numel()
+
+        with torch.device("meta"), torch.no_grad():  # nothing is computed, no weight is drawn
+            network = self.parts(card, **arguments).network.eval()
+            for layer in network.modules():
+                if not list(layer.children()):
+                    layer.register_forward_hook(count)
+            side = self.state["crop"]  # that of a network without padding is known now
+            try:
+                network(torch.zeros(1, self.state["channels"], side, side))
+            except (RuntimeError, ValueError):  # a crop that it does not take, as training will say
+                return 0
+        return int(KEPT * numbers)
 
     def fit_crop(self, network: Any) -> None:
         """Let crops have a side that the network takes, where its scores lack a border."""

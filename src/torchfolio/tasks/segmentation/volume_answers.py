@@ -54,7 +54,9 @@ class VolumeRow(dict[str, Any]):
         """
         name, suffix = ENDINGS.sub("", Path(self["input"]).name), self.volume.suffix
         endings = ("", *(f"-{n}" for n in range(2, 100_000)))
-        more = next(each for each in endings if not (target / f"{name}_mask{each}{suffix}").exists())
+        more = next(
+            each for each in endings if not (target / f"{name}_mask{each}{suffix}").exists()
+        )
         path = target / f"{name}_mask{more}{suffix}"
         self.volume.save(self.classes, path)
         image = Image.fromarray(tinted(np.repeat(self.told[..., None], 3, 2), self.said))
