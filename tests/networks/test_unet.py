@@ -46,6 +46,22 @@ def test_depth_and_width_are_arguments(depth: int, width: int, channels: int) ->
     assert found == count(depth, width, channels, 3)
 
 
+@pytest.mark.parametrize(("depth", "pixels"), [(1, 8), (2, 22), (3, 46)])
+def test_a_part_from_a_multiple_of_the_step_on_looks_so_far_beyond_it(
+    depth: int, pixels: int
+) -> None:
+    """By hand at a depth of 2: 64 - 2 = 62, 31 - 2 = 29, 14 - 2 = 12, 24 - 2 = 22, 44 - 2 = 42."""
+    network = create("unet", depth=depth, width=2).double().eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.ones_(layer.weight)
+    images = torch.ones(1, 1, 8, 128, dtype=torch.float64, requires_grad=True)
+    network(images)[..., 64:].sum().backward()
+    assert images.grad is not None
+    seen = images.grad.abs().sum((0, 1, 2)).nonzero().flatten()
+    assert 64 - int(seen[0]) == pixels <= network.reach
+
+
 @pytest.mark.parametrize("name", ["unet", "unet_bn", "unet_bn_bilinear"])
 @pytest.mark.parametrize("size", [(1, 1), (37, 50), (64, 16)])
 @torch.no_grad()

@@ -58,8 +58,9 @@ class UNet(nn.Module):
             raise ValueError(f"depth is at least 1 and width 2, not {depth} and {width}")
         self.depth, self.padded, self.dropout = depth, padded, dropout
         self.step = 2**depth  # pixels of the picture for one of the smallest map
-        self.reach = 6 * self.step - 4  # pixels that a score looks away: 92 at a depth of 4
-        self.margin = 0 if padded else self.reach
+        self.margin = 0 if padded else 6 * self.step - 4  # 92 at a depth of 4
+        # How far the scores of a part look beyond it that begins and ends at multiples of the step.
+        self.reach = 6 * self.step - 2  # pixels: 94 at a depth of 4
         widths = [width * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList()
         channels = in_channels

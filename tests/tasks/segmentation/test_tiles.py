@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio import create
+from torchfolio.tasks.segmentation import tiling
 from torchfolio.tasks.segmentation.tiles import resampled, scores
 from torchfolio.tasks.segmentation.tiling import CORE, mirrored, tiles
 
@@ -52,6 +54,39 @@ def test_a_picture_in_tiles_has_the_scores_of_the_whole() -> None:
         torch.testing.assert_close(found, whole[..., top:bottom, left:right])
         number += 1
     assert number == 12
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_no_seam_shows_between_the_tiles_of_a_network_of_the_catalogue(
+    depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where sides are no multiple of the step; tiles that see less have seams."""
+    monkeypatch.setattr(tiling, "CORE", 32)
+    torch.manual_seed(0)
+    network: Any = create("unet_bn", num_classes=3, depth=depth, width=4).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.5, 0.5)
+            nn.init.uniform_(layer.bias, -0.5, 0.5)
+    size = (150, 173)
+    images = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        whole = network(images)
+        number = 0
+        for tile in tiles(*size, network.reach, network.step):
+            top, bottom, left, right = tile.core
+            found = scores(network, images, tile)
+            torch.testing.assert_close(
+                found, whole[..., top:bottom, left:right], atol=1e-4, rtol=1e-4
+            )
+            number += 1
+        assert number > 2
+        off = 0.0
+        for tile in tiles(*size, network.reach - 2 * network.step, network.step):
+            top, bottom, left, right = tile.core
+            other = scores(network, images, tile) - whole[..., top:bottom, left:right]
+            off = max(off, float(other.abs().max()))
+    assert off > 1e-3
 
 
 def test_a_network_that_loses_a_border_sees_mirrored_pixels_and_answers_for_all() -> None:
