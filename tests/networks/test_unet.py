@@ -96,7 +96,9 @@ def test_first_weights_have_a_variance_of_two_over_the_values_read() -> None:
             )
 
 
-@pytest.mark.parametrize("name", ["unet_vgg16", "unet_vgg16_bn", "unet_vgg16_plain"])
+@pytest.mark.parametrize(
+    "name", ["unet_vgg16", "unet_vgg16_bn", "unet_vgg16_plain", "unet_vgg16_ternaus"]
+)
 @torch.no_grad()
 def test_the_contracting_path_takes_the_weights_of_a_vgg16(name: str) -> None:
     network = build(name).eval()

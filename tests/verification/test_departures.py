@@ -34,6 +34,10 @@ LARGE = (
     "fasterrcnn_resnet50_fpn",
     "fcn8s",
     "fcn16s",
+    "fcn32s",
+    "unet_vgg16",
+    "unet_vgg16_bn",
+    "unet_vgg16_plain",
 )
 DEAREST = {"yolov1", "fasterrcnn_vgg16"}  # 272 and 137 million parameters, in float64
 FIRST = 3  # mistakes of a large network that the suite plants; tools/planted.py tries them all

@@ -28,6 +28,7 @@ LEFT_OUT = (
         "fcn_resnet101",
         "unet_vgg16_bn",
         "unet_vgg16_plain",
+        "unet_vgg16_ternaus",
         "yolov",
         "fasterrcnn_vgg16",
         "unet_bn",
