@@ -6,6 +6,7 @@ take the nearest pixel where the picture is interpolated. What comes from beyond
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def moved(
     if moves is not None:
         rows, columns = rows + moves[0], columns + moves[1]
     grid = torch.stack([columns, rows], -1)[None] / max(middle, 0.5)  # -1 and 1 are the outer ones
-    how = {"grid": grid, "padding_mode": "reflection", "align_corners": True}
+    how: dict[str, Any] = {"grid": grid, "padding_mode": "reflection", "align_corners": True}
     found = F.grid_sample(image[None].float(), mode="bilinear", **how)[0]
     if image.dtype == torch.uint8:
         found = found.round().clamp(0, 255).to(torch.uint8)
