@@ -45,6 +45,7 @@ class TernausNet16(nn.Module):
     """
 
     reach = 256
+    body = ("encoder",)  # what weights of a VGG16 bring: less than half of all
     step = 32  # pixels of the picture for one of the smallest map
 
     def __init__(self, num_classes: int = 1, in_channels: int = 3) -> None:
