@@ -275,7 +275,7 @@ def endurance_lines(test: dict[str, Any]) -> list[str]:
         "",
         f"- on: {in_words(test)}; {test['seconds'] / 60:.0f} min",
         "",
-        *code_block(test["command"]),
+        *code_block(*test["commands"]),
         "| network | events | what was done | what happened |",
         "|---|---|---|---|",
     ]
@@ -294,6 +294,8 @@ def said(value: Any) -> str:
         return ", ".join(f"{key} {said(each)}" for key, each in value.items())
     if isinstance(value, list):
         return f"{len(value):,}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

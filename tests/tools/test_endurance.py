@@ -4,8 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from tools.endurance.crashes import spread
+from tools.endurance.dropout import RATE, drop_before_last
+from tools.endurance.trial import BrokenError
+from torchfolio import create
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
@@ -13,13 +20,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /pr
 
 @LINUX
 @pytest.mark.slow
-def test_trainings_killed_at_numbered_and_random_moments_end_as_one_left_alone(
-    tmp_path: Path,
-) -> None:
+def test_trainings_killed_starved_and_damaged_end_as_one_left_alone(tmp_path: Path) -> None:
     told = tmp_path / "told.json"
-    request = ["--sample", "5", "--kills", "4", "--only", "kill", "power", "full", "random"]
+    request = ["--sample", "1", "--kills", "4", "--json", str(told)]
     done = subprocess.run(
-        [sys.executable, "-m", "tools.endurance", *request, "--json", str(told), "--", "lenet5"],
+        [sys.executable, "-m", "tools.endurance", *request, "--", "lenet5", "resnet20"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -28,11 +33,114 @@ def test_trainings_killed_at_numbered_and_random_moments_end_as_one_left_alone(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(told.read_text(encoding="utf-8"))["networks"]["lenet5"]
-    assert found["training"]["reason"] == "patience"  # early stopping had its say
-    assert found["events"] > 100
-    assert [found[part]["struck"] for part in ("kill", "power", "full")] == [5, 5, 5]
-    assert found["random"]["kills"] == 4
+    networks = json.loads(told.read_text(encoding="utf-8"))["networks"]
+    for found in networks.values():
+        assert found["training"]["reason"] == "patience"  # early stopping had its say
+        assert found["events"] > 100
+        assert found["kill"]["struck"] == 1
+        assert found["random"]["kills"] == 2
+    found = networks["lenet5"]
+    assert [found[part]["struck"] for part in ("power", "full", "denied", "report")] == [1] * 4
+    assert found["damage"]["cases"] >= 16  # eight files, each cut off and ended with zeros
+    assert found["damage"]["ended"]["recipe.toml"] == {"a clear error": 2}
+    refused = found["together"]["refused"]
+    assert "holds a run already" in refused["train"]
+    assert "Another process is training into" in refused["resume"]
+    assert "Another process is training into" in refused["train, locked"]
+    assert set(refused) == {"begun at once", "train", "resume", "train, locked"}
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+def test_dropout_is_in_training_alone_and_no_part_of_the_weights(name: str) -> None:
+    torch.manual_seed(0)
+    network = create(name, num_classes=3)
+    images = torch.rand(4, 1 if name == "lenet5" else 3, 32, 32)
+    names, expected = list(network.state_dict()), network.eval()(images)
+    drop_before_last(network)
+    assert torch.equal(network(images), expected)
+    assert list(network.state_dict()) == names
+    seen: list[torch.Tensor] = []
+    *_, last = (each for each in network.modules() if isinstance(each, torch.nn.Linear))
+    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        network.train()(images)
+    assert torch.equal(seen[0] == 0, seen[1] == 0)
+    assert not torch.equal(seen[0] == 0, seen[2] == 0)
+    assert 0 < (seen[0] == 0).float().mean() < 0.7
+    assert RATE == 0.2
+
+
+def test_a_sample_is_spread_over_all() -> None:
+    assert spread(range(1, 12), 3) == [1, 6, 11]
+    assert spread(range(1, 12), 1) == [6]
+    assert spread([4, 5], 3) == [4, 5]
+
+
+class LeftAlone:
+    """A bench on which nothing is trained."""
+
+    seconds = 1.0
+    events = ()
+    digest = "0123"
+
+    def __init__(self, folder: Path, train: list[str]) -> None:
+        self.out, self.train = folder, train
+        self.alone = {"digest": self.digest, "training": {}}
+
+    def leave_alone(self) -> None:
+        recipe = '[training]\ndevice = "cpu"\nthreads = 1\n'
+        (self.out / "recipe.toml").write_text(recipe, encoding="utf-8")
+
+
+def test_what_was_found_before_one_breaks_is_kept_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which the module sets: as it is, after this
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from tools.endurance import __main__ as command
+
+    done: list[str] = []
+
+    def does(_: Any, part: str, request: Any) -> dict[str, Any]:
+        if part == "random" and not request.go_on:
+            raise BrokenError("it ends otherwise")
+        done.append(part)
+        return {"same": True, "kills": request.kills}
+
+    def endure(*words: str) -> Any:
+        monkeypatch.setattr(sys, "argv", ["endurance", "lenet5", "--json", str(told), *words])
+        command.main()
+        return json.loads(told.read_text(encoding="utf-8"))
+
+    told = tmp_path / "told.json"
+    monkeypatch.setattr(command, "Bench", LeftAlone)
+    monkeypatch.setattr(command, "warm", lambda _: None)
+    monkeypatch.setattr(command, "DOES", dict.fromkeys(command.PARTS, does))
+    with pytest.raises(SystemExit, match="BROKEN: it ends otherwise"):
+        endure("--only", "report", "random", "damage")
+    assert list(json.loads(told.read_text())["networks"]["lenet5"])[-1] == "report"
+    found = endure("--only", "report", "random", "damage", "--go-on")
+    assert done == ["report", "random", "damage"]
+    assert len(found["commands"]) == 1  # as it would be given for the whole
+    found = endure("--only", "report", "--kills", "3")
+    assert found["networks"]["lenet5"]["report"] == {"same": True, "kills": 3}
+    assert found["networks"]["lenet5"]["damage"] == {"same": True, "kills": 100}
+    assert len(found["commands"]) == 2
+    monkeypatch.setattr(LeftAlone, "digest", "4567")  # another training: no old figure stays
+    found = endure("--only", "damage", "--go-on")
+    assert found["networks"]["lenet5"]["digest"] == "4567"
+    assert "report" not in found["networks"]["lenet5"]
+
+
+def test_the_page_says_yes_and_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import results_page
+
+    assert results_page.said({"same": True, "struck": 1200}) == "same yes, struck 1,200"
+    assert results_page.said(False) == "no"
+    for name in ("results_page", "studies_page", "studies", "trainings", "where", "origin"):
+        sys.modules.pop(name, None)
 
 
 STRUCK = """

@@ -1,12 +1,17 @@
 """Kill, starve and damage trainings; exits with 1 at the first that does not end as it must.
 
 ``python -m tools.endurance --json docs/results/endurance.json`` does all of it;
-``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` a sample.
+``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` a sample. The file
+is written after each part, and keeps the other parts of the same training; with ``--go-on`` what
+it holds is not done again.
 """
+
+import os
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy reads it as it begins
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -16,12 +21,15 @@ from typing import Any
 
 from tools.endurance import crashes, damage, random_kills, together
 from tools.endurance.data import write_pictures
+from tools.endurance.dropout import RATE
 from tools.endurance.events import NEED_SPACE
 from tools.endurance.process import warm
+from tools.endurance.record import Record
 from tools.endurance.trial import Bench, BrokenError
 from tools.origin import origin
 
-# Everything that has a memory of its own, at once; patience ends it before its epochs do.
+# Everything that has a memory of its own, at once, besides dropout (tools.endurance.dropout);
+# patience ends it before its epochs do.
 SETTINGS = (
     *("--epochs", "4", "--batch-size", "8", "--ema", "0.9", "--patience", "2", "--mixup", "0.4"),
     *("--schedule", "plateau", "--plateau-patience", "0"),
@@ -30,7 +38,6 @@ SETTINGS = (
 TRAININGS: dict[str, tuple[int, int, list[str]]] = {
     "lenet5": (1, 28, ["--threads", "1"]),
     "resnet20": (3, 32, ["--threads", "2", "--augment", "crop-flip", "--precision", "bf16"]),
-    "maxout_mlp": (1, 28, ["--threads", "1", "--set", "units=16"]),  # its dropout is the paper's
 }
 CLASSES, EACH = 3, 8
 # strike: what does it, and the kinds of events at which it can tell something new
@@ -46,27 +53,34 @@ ONCE = ("power", "full", "denied", "report", "damage", "together")
 MIDDLE = 0.7  # of the events: a training has two states and its best weights then
 
 
-def endure(name: str, folder: Path, parts: list[str], request: argparse.Namespace) -> Any:
-    """Do the parts to the trainings of one network; return what happened."""
+def endure(
+    name: str, folder: Path, parts: list[str], request: argparse.Namespace, record: Record
+) -> None:
+    """Do the parts to the trainings of one network; keep what happened after each."""
+    began = time.monotonic()
     channels, side, settings = TRAININGS[name]
     data = write_pictures(folder / name / "pictures", CLASSES, EACH, side, channels)
     bench = Bench(folder / name, [name, str(data), *SETTINGS, *settings])
     bench.leave_alone()
     events = len(bench.events)
     say(name, f"left alone: {events} events, {bench.seconds:.1f} s, {bench.alone['digest'][:16]}")
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "settings": " ".join(bench.train[2:]),
+        "dropout": RATE,
         "digest": bench.alone["digest"],
         "training": bench.alone["training"],
         "events": events,
     }
+    done = record.begin(name, facts, origin(bench.out))
     for part in parts:
+        if request.go_on and part in done:
+            say(name, f"{part}: done before")
+            continue
         do: Callable[..., dict[str, Any]] = DOES.get(part, strike)
-        told[part] = do(bench, part, request)
-        say(name, f"{part}: {summary(told[part])}")
-    bench.clear()
-    bench.finish()
-    return told | {"origin": origin(bench.out)}
+        found = do(bench, part, request)
+        record.keep(name, part, found, command(), time.monotonic() - began)
+        say(name, f"{part}: {summary(found)}")
+    record.seconds += time.monotonic() - began
 
 
 def strike(bench: Bench, part: str, request: argparse.Namespace) -> dict[str, Any]:
@@ -90,7 +104,7 @@ def at_random(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, An
 
 def damaged(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
     """Damage the files of a killed training."""
-    tenths = range(10) if request.sample is None else range(0, 10, 5)
+    tenths = crashes.spread(range(10), request.sample)
     middle = round(MIDDLE * len(bench.events))
     found = damage.damage_each_file(bench, middle, tenths)
     return found | {"both states": damage.both_states_damaged(bench, middle)}
@@ -115,6 +129,12 @@ def summary(told: dict[str, Any]) -> str:
     return json.dumps(kept)[:300]
 
 
+def command() -> str:
+    """Return the command that runs, as it would be given for the whole."""
+    words = [word for word in sys.argv[1:] if word != "--go-on"]
+    return " ".join(["python -m tools.endurance", *words])
+
+
 def say(name: str, line: str) -> None:
     """Tell how far it is."""
     print(f"{name}: {line}", flush=True)
@@ -131,30 +151,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="at random moments, in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, help="write what happened to this file")
+    parser.add_argument("--go-on", action="store_true", help="leave out what that file holds")
     request = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("The endurance test needs Linux: it forks, and reads /proc.")
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    began = time.monotonic()
-    told: dict[str, Any] = {
-        "command": f"python -m tools.endurance {' '.join(sys.argv[1:])}".strip(),
-        "networks": {},
-    }
+    record = Record(request.json)
     with tempfile.TemporaryDirectory() as temporary:
         warm(Path(temporary))
         for name in request.networks:
             first = name == request.networks[0]
             parts = [part for part in request.only if first or part not in ONCE]
             try:
-                found = endure(name, Path(temporary), parts, request)
+                endure(name, Path(temporary), parts, request, record)
             except BrokenError as error:
                 sys.exit(f"{name}: BROKEN: {error}")
-            told |= found.pop("origin")
-            told["networks"][name] = found
-    told["seconds"] = round(time.monotonic() - began)
-    if request.json:
-        request.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    print(f"every training ended as the one left alone ({told['seconds']} s)")
+    print(f"every training ended as the one left alone ({record.seconds:.0f} s in all)")
 
 
 if __name__ == "__main__":

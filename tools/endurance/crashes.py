@@ -12,11 +12,13 @@ CLEAR = ("cannot be written", "cannot be made", "Free some space", "Give yoursel
 
 
 def spread(numbers: Sequence[int], sample: int | None) -> Sequence[int]:
-    """Return all numbers, or so many of them, spread over all."""
+    """Return all numbers, or so many of them, spread over all; of one, that in the middle."""
     if sample is None or sample >= len(numbers):
         return numbers
     last = len(numbers) - 1
-    return sorted({numbers[round(last * n / max(1, sample - 1))] for n in range(sample)})
+    if sample == 1:
+        return [numbers[last // 2]]
+    return sorted({numbers[round(last * n / (sample - 1))] for n in range(sample)})
 
 
 def kill_at_each(bench: Bench, strike: str, chosen: Iterable[int]) -> dict[str, Any]:

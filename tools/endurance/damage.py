@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ UNREAD = ("environment.json", "log.txt", "history.csv", "metrics.json", "lock")
 UNREAD_FOLDERS = ("predictions", "figures")
 
 
-def damage_each_file(bench: Bench, at: int, tenths: range = range(10)) -> dict[str, Any]:
+def damage_each_file(bench: Bench, at: int, tenths: Sequence[int] = range(10)) -> dict[str, Any]:
     """Kill a training at an event, damage each of its files in turn, and resume.
 
     It ends as the one left alone, or with an error that names the file; and once the file is put
@@ -47,7 +47,7 @@ def damage_each_file(bench: Bench, at: int, tenths: range = range(10)) -> dict[s
     }
 
 
-def damaged(content: bytes, tenths: range) -> Iterator[tuple[str, bytes]]:
+def damaged(content: bytes, tenths: Sequence[int]) -> Iterator[tuple[str, bytes]]:
     """Give a file's content cut at each tenth of its length, and with zeros from there on."""
     for tenth in tenths:
         kept = content[: len(content) * tenth // 10]

@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from tools.endurance.dropout import give_dropout
 from tools.endurance.events import watch
 
 # What a training, its evaluation and its report import when they come to it.
@@ -31,7 +32,7 @@ MODULES = (
         "matplotlib.pyplot",
     ),
     *("torchfolio.tasks.image_classification", "torchfolio.training.report", "captum.attr"),
-    *("safetensors.torch", "torchmetrics.functional"),
+    "safetensors.torch",
 )
 
 STRUCK = -signal.SIGKILL
@@ -42,7 +43,7 @@ PLACE = 64  # bytes of the shared memory that say what a process is at; after th
 PLACES = {
     "start": ("torchfolio.run", "prepare"),
     "cache": ("torchfolio.data.store", "Slots.write"),
-    "scan": ("torchfolio.data.scan", "scan"),
+    "scan": ("torchfolio.data.readers.image_folder", "scan"),
     "resume": ("torchfolio.run", "reopen"),
     "step": ("torchfolio.training.loop", "Loop.run_epoch"),
     "validation": ("torchfolio.training.loop", "Loop.validate"),
@@ -125,6 +126,7 @@ def run(
             log = os.open(paths["events"], os.O_WRONLY | os.O_APPEND)
             note_places(place)
             save_often(save_every)
+            give_dropout()
             by_event = attack is not None and attack.seconds is None
             if attack is None or by_event:
                 watch(folders, attack.at if attack else 0, attack.strike if attack else "", log)

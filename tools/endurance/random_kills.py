@@ -14,7 +14,7 @@ from tools.endurance.trial import Bench, BrokenError
 
 SHARE = 0.9  # of the time that a training takes: a kill after that often comes too late
 OFTEN = 6  # kills of one training; then it may end
-IN_TURN = ("start", "cache", "step", "validation", "checkpoint", "evaluation", "resume")
+IN_TURN = ("start", "scan", "cache", "step", "validation", "checkpoint", "evaluation", "resume")
 WITHIN = 0.05  # seconds from when a place is entered until the kill, at most
 
 

@@ -1,7 +1,6 @@
-"""Two trainings into one run folder, in real processes: the second is refused."""
+"""Two trainings into one run folder, in real processes: all but the first are refused."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.endurance.trial import Bench, BrokenError
+from torchfolio.training.folder import RunFolder
 
 FOLIO = [sys.executable, "-m", "torchfolio"]
 PATIENCE = 120.0  # seconds until a training has begun
@@ -27,36 +27,69 @@ def start(arguments: list[str], cache: Path) -> subprocess.Popen[str]:
 
 
 def two_trainings(bench: Bench, epochs: int = 100_000) -> dict[str, Any]:
-    """Train for long; meanwhile train into the same folder, and resume it: both are refused."""
+    """Begin two trainings in one folder at once: one trains, and nothing else gets in meanwhile.
+
+    Refused are the other one, a third that finds the run there, resuming it, and a training into a
+    folder that is only locked yet. After the kill of the first the run is resumed.
+    """
     bench.clear()
     long = [*bench.train]
     for flag in ("--epochs", "--patience"):
         long[long.index(flag) + 1] = str(epochs)
-    first = start(["train", *long, "--out", str(bench.out)], bench.cache)
-    refused = {}
+    train = ["train", *long, "--out", str(bench.out)]
+    both = [start(train, bench.cache) for _ in range(2)]
     try:
+        first, second = winner(both)
+        refused = {"begun at once": refusal(second, "training into", "holds a run already")}
         await_file(bench.out / "state", first)
-        for verb, arguments in (
-            ("train", ["train", *long, "--out", str(bench.out)]),
-            ("resume", ["resume", str(bench.out)]),
-        ):
-            second = start(arguments, bench.cache)
-            error = second.communicate(timeout=PATIENCE)[1].strip()
-            if second.returncode != 2:
-                raise BrokenError(f"a second {verb} is not refused: {error}")
-            refused[verb] = error.replace(str(bench.out), "RUN")
+        locked = bench.folder / "locked"
+        with RunFolder.create(locked).locked():
+            waiting = {
+                "train": start(train, bench.cache),
+                "resume": start(["resume", str(bench.out)], bench.cache),
+                "train, locked": start([*train[:-1], str(locked)], bench.cache),
+            }
+            words = ("holds a run already", "is training into", "is training into")
+            for (what, process), word in zip(waiting.items(), words, strict=True):
+                refused[what] = refusal(process, word)
         if first.poll() is not None:
             raise BrokenError("the first training did not outlive the others")
     finally:
-        first.send_signal(signal.SIGKILL)
-        first.communicate()
+        for process in both:
+            process.kill()
+            process.communicate()
     again = start(["resume", str(bench.out)], bench.cache)  # the lock died with its process
     try:
         await_log(bench.out, again)
     finally:
         again.kill()
         again.communicate()
+    names = {str(bench.folder / "locked"): "RUN", str(bench.out): "RUN"}
+    for old, new in names.items():
+        refused = {what: error.replace(old, new) for what, error in refused.items()}
     return {"refused": refused, "after a kill": "resumed"}
+
+
+def winner(both: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
+    """Wait until one of two processes has ended; return the other one first."""
+    deadline = time.monotonic() + PATIENCE
+    while all(each.poll() is None for each in both):
+        if time.monotonic() > deadline:
+            raise BrokenError("two trainings go on in one folder")
+        time.sleep(0.05)
+    return sorted(both, key=lambda each: each.poll() is not None)
+
+
+def refusal(process: subprocess.Popen[str], *words: str) -> str:
+    """Return the error of a process that is to be refused for a reason with one of these words."""
+    try:
+        error = process.communicate(timeout=PATIENCE)[1].strip()
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise BrokenError("a second training goes on in the folder of the first") from None
+    if process.returncode != 2 or not any(each in error for each in words):
+        raise BrokenError(f"not refused as it should be (exit {process.returncode}): {error}")
+    return error
 
 
 def await_file(folder: Path, process: subprocess.Popen[str]) -> None:
