@@ -224,13 +224,19 @@ def test_what_is_read_ahead_is_decoded_before_the_first_batch(
 def test_reading_ahead_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHFOLIO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(image_preparation, "PHOTOGRAPHS", 1)
-    monkeypatch.setattr(pictures_module, "AHEAD", 0.0)
     monkeypatch.setattr(pictures_module, "Feed", lambda load, items, _: map(load, items))
     write_photos(tmp_path / "photos")
     decoded = counted_decoding(monkeypatch)
     data = open_data(tmp_path / "photos")
-    prepared(data, augment="photo", image_size=32).read_ahead(data, np.arange(8))
-    assert len(decoded) < 8
+    task = prepared(data, augment="photo", image_size=32, decode_ahead=1e-9)
+    task.read_ahead(data, np.arange(8))
+    assert 1 < len(decoded) < 8
+    fitted = list(decoded)
+    task = prepared(data, augment="photo", image_size=32, decode_ahead=0)
+    decoded.clear()
+    task.read_ahead(data, np.arange(8))
+    assert decoded == []
+    assert fitted
 
 
 def test_nothing_more_is_read_ahead_where_nothing_can_be_kept(

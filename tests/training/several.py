@@ -22,8 +22,11 @@ from toys import (
 from torchfolio import create
 from torchfolio.checkpoint import digest, pack, read_tensors, unpack, write_tensors
 from torchfolio.errors import RequestError
+from torchfolio.training import loop as loop_module
+from torchfolio.training import start
 from torchfolio.training.loop import Loop
 from torchfolio.training.processes import Processes, joined
+from torchfolio.training.sharding import is_split
 from torchfolio.training.start import make_loop, prepare
 from torchfolio.training.transfer import freeze
 
@@ -119,6 +122,40 @@ def sharded(world: Processes, folder: Path) -> dict[str, Any]:
     return found
 
 
+def split_beside_copied(world: Processes, network: str) -> dict[str, Any]:
+    """Train three updates with whole copies and with split weights."""
+    settings = {"batch_size": 8, "image_size": 32, "precision": "fp32", "augment": "none"}
+    found = {}
+    for name, split in (("copied", False), ("split", True)):
+        listener = Losses(stop_after=3)
+        loop = digits(world, network, sharded=split, lr=0.01, **settings)
+        loop.run(listener)
+        tensors = Loop.tensors(loop.parts)
+        buffers = {
+            key: each.flatten()[0].item() for key, each in tensors.items() if "running" in key
+        }
+        units = {key for key, each in tensors.items() if is_split(each)}
+        found[name] = {"losses": listener.losses, "buffers": buffers, "units": len(units)}
+    return found
+
+
+def wholly_placed(world: Processes) -> list[bool]:
+    """Say of each part that is moved to the device before training whether it is whole then."""
+    seen: list[bool] = []
+
+    def noting(part: nn.Module, options: Any) -> nn.Module:
+        seen.append(not all(is_split(each) for each in part.parameters()))
+        return part.to(options.device)
+
+    plain = start.place, loop_module.place
+    start.place = loop_module.place = noting
+    try:
+        digits(world, "mlp", sharded=True, **ADAMW)
+    finally:
+        start.place, loop_module.place = plain
+    return seen
+
+
 def half_frozen() -> nn.Module:
     """The network of the rows, of which the first layer rests."""
     network = small_network()
@@ -139,9 +176,9 @@ def head_alone(world: Processes, folder: Path) -> dict[str, Any]:
         write_tensors(taught, create("lenet5").state_dict())
     world.wait()
     settings = QUICK | {"weights": str(taught), "transfer": "head", "augment": "none"}
-    start = prepare("lenet5", "digits", settings | {"epochs": 2, "batch_size": 256})
-    loop = make_loop(start, world=world)
-    lines = [line for line in start.lines if line.startswith("features")]
+    begun = prepare("lenet5", "digits", settings | {"epochs": 2, "batch_size": 256})
+    loop = make_loop(begun, world=world)
+    lines = [line for line in begun.lines if line.startswith("features")]
     return trained(loop) | {"lines": lines, "kept": loop.features is not None}
 
 
@@ -170,7 +207,7 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "class_weights": "balanced",
         "epochs": 2,
     }
-    start = torch.get_num_threads()
+    threads = torch.get_num_threads()
     found: dict[str, Any] = {
         "lenet5": trained(digits(world, "lenet5", epochs=6, batch_size=64)),
         # 1,257 are 25 batches of 50 and one of 7: 3, 2 and 2 for three of four processes
@@ -205,8 +242,13 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "resumed": resumed(noisy, folder, 25) if world.several else {},
         "thawed again": resumed(lambda: thawed(world), folder, 7) if world.several else {},
         "sharded": sharded(world, folder),
+        "split": {
+            name: split_beside_copied(world, name) if world.several else {}
+            for name in ("resnet20", "vit_ti_16")
+        },
+        "wholly placed": wholly_placed(world) if world.several else [],
         "refusals": refusals(world) if world.several else [],
-        "threads": start,
+        "threads": threads,
     }
     return found
 

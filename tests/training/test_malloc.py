@@ -6,8 +6,13 @@ import sys
 
 import pytest
 
+from torchfolio.training import device
+from torchfolio.training.device import configure, resolve_device
+from torchfolio.training.options import TrainingOptions
+
 PROGRAM = """
 import resource
+import sys
 import torch
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.options import TrainingOptions
@@ -15,14 +20,16 @@ from torchfolio.training.options import TrainingOptions
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-configure(resolve_device(TrainingOptions(device="cpu")))
+asked = {"None": None, "True": True, "False": False}[sys.argv[1]]
+options = resolve_device(TrainingOptions(device="cpu", keep_memory=asked))
+configure(options)
 for repeat in range(8):
     if repeat == 3:
         before = faults()
     step = [torch.ones(10**6) for _ in range(40)]  # 4 MB each, freed together
     small = torch.ones(10)
     del step
-print(faults() - before)
+print(faults() - before, options.keep_memory)
 for _ in range(20):
     large = torch.ones(2**24)  # 64 MiB
 resident = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
@@ -35,26 +42,39 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def page_faults(**environment: str) -> tuple[int, int]:
-    """Return the page faults of five steps and the memory in MiB after larger pieces."""
+def page_faults(asked: bool | None = None, **environment: str) -> tuple[int, str, int]:
+    """Return the page faults of five steps, what was chosen, and the MiB after larger pieces."""
     usual = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, str(asked)],
         env={**usual, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    faults, resident = map(int, done.stdout.split())
-    return faults, resident
+    faults, chosen, resident = done.stdout.split()
+    return int(faults), chosen, int(resident)
 
 
 def test_steps_take_no_memory_from_the_system_twice() -> None:
-    faults, resident = page_faults()
+    faults, chosen, resident = page_faults()
+    assert chosen == "True"
     assert faults < 5_000  # handed back, the 160 MB of five steps would be 195,312 pages of 4 kiB
     assert resident < 1500  # 20 pieces of 64 MiB each did not stay
 
 
 def test_what_the_environment_says_of_malloc_holds() -> None:
-    faults, _ = page_faults(MALLOC_TRIM_THRESHOLD_="131072")
+    faults, chosen, _ = page_faults(MALLOC_TRIM_THRESHOLD_="131072")
+    assert chosen == "False"
     assert faults > 100_000
+
+
+def test_what_is_asked_for_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(device, "keep_freed_memory", lambda: told.append("kept"))
+    for asked in (False, True):
+        configure(resolve_device(TrainingOptions(device="cpu", keep_memory=asked)))
+    assert told == ["kept"]
+    faults, chosen, _ = page_faults(asked=True, MALLOC_TRIM_THRESHOLD_="131072")
+    assert chosen == "True"
+    assert faults < 5_000

@@ -16,9 +16,11 @@ import pytest
 import several
 import torch
 
+from torchfolio import create
 from torchfolio.errors import RequestError
 from torchfolio.run import Run
 from torchfolio.training.processes import Processes, check_device, given_place
+from torchfolio.training.sharding import units
 from torchfolio.training.start import make_loop, prepare
 
 pytestmark = pytest.mark.skipif(
@@ -200,6 +202,31 @@ def test_split_weights_train_as_whole_ones(alone: dict[str, Any], two: dict[str,
     assert split["losses"] == pytest.approx(whole["losses"], abs=1e-5)
     for one, other in zip(whole["history"], split["history"], strict=True):
         assert one == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vit_ti_16"])
+def test_blocks_are_split_by_themselves_and_train_as_copies_do(
+    name: str, two: dict[str, Any]
+) -> None:
+    copied, split = two["split"][name]["copied"], two["split"][name]["split"]
+    assert len(copied["losses"]) == 3
+    assert split["losses"] == pytest.approx(copied["losses"], abs=1e-5)
+    assert split["buffers"] == pytest.approx(copied["buffers"], abs=1e-5)
+    assert len(split["buffers"]) == {"resnet20": 2 * 19, "vit_ti_16": 0}[name]
+    assert copied["units"] == 0
+
+
+def test_no_part_is_whole_on_its_device_when_it_is_split(two: dict[str, Any]) -> None:
+    assert two["wholly placed"] == [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    # 3n blocks of two convolutions, n = 3 (He et al. 2016, Section 4.2); 12 layers and the head
+    [("resnet20", 9), ("vit_ti_16", 13)],
+)
+def test_units_are_the_blocks_of_a_network(name: str, blocks: int) -> None:
+    assert len(list(units(create(name, num_classes=10)))) == blocks
 
 
 def test_split_weights_resume_exactly(two: dict[str, Any]) -> None:

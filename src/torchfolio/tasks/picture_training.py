@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MixingOptions(PictureOptions):
-    """Settings of pictures and of how they are mixed."""
+    """Settings of pictures, of how they are mixed, and when they are decoded."""
 
     mixup: float = option(0.0, "Mix pairs of pictures: alpha of the Beta distribution.", low=0)
     cutmix: float = option(0.0, "Paste patches of other pictures: alpha.", low=0)
+    decode_ahead: float = option(
+        30.0,
+        "Seconds for which files are decoded before the first update, at most; on the CPU alone.",
+        low=0,
+    )
 
 
 class PictureTraining(PictureTask):
@@ -91,7 +96,7 @@ class PictureTraining(PictureTask):
         return super().batches(dataset, split, size, seed, epoch)
 
     def read_ahead(self, dataset: Dataset, split: Indices) -> None:
-        self.pictures.decode_ahead(dataset, split)
+        self.pictures.decode_ahead(dataset, split, self.options.decode_ahead)
 
     def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> ImageBatch:
         truth = self.truth(dataset, indices)

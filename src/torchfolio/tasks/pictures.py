@@ -24,8 +24,6 @@ from torchfolio.data.records import ImageArray, ImageFiles, fingerprint
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.options import option
 
-AHEAD = 30.0  # seconds for which pictures are decoded before the first update, at most
-
 
 @dataclass(frozen=True)
 class PictureOptions:
@@ -141,17 +139,17 @@ class Pictures:
             records.unchanged,
         )
 
-    def decode_ahead(self, dataset: Dataset, indices: Indices) -> None:
-        """Decode pictures of files as training takes them, for ``AHEAD`` seconds at most.
+    def decode_ahead(self, dataset: Dataset, indices: Indices, seconds: float) -> None:
+        """Decode pictures of files as training takes them, for so many seconds at most.
 
         Beside a network that computes on the CPU, the same takes about twice as long: its threads
         wait for the one whose core decodes. It ends where there is no room to keep them.
         """
-        if isinstance(dataset.records, ImageArray):
+        if isinstance(dataset.records, ImageArray) or not seconds:
             return
         cropped = self.options.augment != "none" and self.how_moved() == "photo"
         store = self.store(dataset, large=cropped)
-        end = time.monotonic() + AHEAD
+        end = time.monotonic() + seconds
         wanted = store.missing(indices).tolist()
         feed = Feed(store.get, wanted, min(8, os.cpu_count() or 1))
         for index, _ in zip(wanted, feed, strict=True):
@@ -256,7 +254,7 @@ class ReadPictures(Pictures):
         super().__init__(pictures.options, pictures.state)
         self.features = features
 
-    def decode_ahead(self, dataset: Dataset, indices: Indices) -> None:
+    def decode_ahead(self, dataset: Dataset, indices: Indices, seconds: float) -> None:
         """There is nothing to decode."""
 
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:

@@ -13,7 +13,7 @@ from torchfolio.data.draws import key
 from torchfolio.data.store import memory_budget
 from torchfolio.errors import RequestError
 from torchfolio.tasks.base import Batch
-from torchfolio.training.malloc import keep_freed_memory
+from torchfolio.training.malloc import keep_freed_memory, keeps_freed_memory
 from torchfolio.training.options import TrainingOptions
 
 WIDE = 2**18  # weights of a linear layer
@@ -24,12 +24,13 @@ LOADERS = 8  # threads that load for a GPU, at most
 
 
 def resolve_device(options: TrainingOptions, in_memory: bool = False) -> TrainingOptions:
-    """Return the options with device, workers and threads chosen by a fixed rule.
+    """Return the options with device, workers, threads and memory chosen by fixed rules.
 
     The first CUDA device if there is one, then Apple's, then the CPU. Two threads load, for a GPU
     up to ``LOADERS`` where there are files to read; on the CPU the loop itself copies examples that
-    lie ``in_memory``, which takes less time than handing them from thread to thread. Precision and
-    layout follow the parts (:func:`resolve_arithmetic`).
+    lie ``in_memory``, which takes less time than handing them from thread to thread. On the CPU
+    memory is kept by :func:`keeps_freed_memory`. Precision and layout follow the parts
+    (:func:`resolve_arithmetic`).
     """
     device = options.device
     if device == "auto":
@@ -59,7 +60,8 @@ def resolve_device(options: TrainingOptions, in_memory: bool = False) -> Trainin
     workers = 0 if in_memory and wanted.type == "cpu" else min(at_most, os.cpu_count() or 1)
     workers = workers if options.workers is None else options.workers
     threads = options.threads or torch.get_num_threads()
-    return replace(options, device=device, workers=workers, threads=threads)
+    keep = wanted.type == "cpu" and keeps_freed_memory(options.keep_memory)
+    return replace(options, device=device, workers=workers, threads=threads, keep_memory=keep)
 
 
 def half_of_memory(device: torch.device) -> int:
@@ -91,7 +93,8 @@ def moved(options: TrainingOptions, device: str) -> TrainingOptions:
     if torch.device(found).type == torch.device(options.device).type:
         return replace(options, device=found)
     precision = "fp32" if options.precision == "tf32" else options.precision
-    fresh: dict[str, Any] = {"weight_gradients": "auto", "graphs": None, "workers": None}
+    fresh: dict[str, Any] = dict.fromkeys(("graphs", "workers", "keep_memory"))
+    fresh["weight_gradients"] = "auto"
     return replace(options, device=found, precision=precision, **fresh)
 
 
@@ -99,7 +102,7 @@ def configure(options: TrainingOptions) -> torch.device:
     """Set torch up as the resolved options say and return the device."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    if torch.device(options.device).type == "cpu":
+    if options.keep_memory:
         keep_freed_memory()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"  # fp32 means fp32

@@ -71,7 +71,18 @@ class TrainingOptions:
         None, "Record passes as CUDA graphs; by a fixed rule unless given."
     )
     workers: int | None = option(None, "Threads that load batches; 0 loads in the loop.", low=0)
-    threads: int | None = option(None, "Threads that compute on the CPU.", low=1, high=1024)
+    threads: int | None = option(
+        None,
+        "Threads that compute on the CPU; unless given, as many as torch takes: one a core, or "
+        "OMP_NUM_THREADS.",
+        low=1,
+        high=1024,
+    )
+    keep_memory: bool | None = option(
+        None,
+        "Keep what a step frees for the next one, on the CPU with glibc; by a fixed rule unless "
+        "given.",
+    )
     sharded: bool = option(
         False, "Split weights, gradients and optimizer state over the processes (FSDP2)."
     )

@@ -77,7 +77,9 @@ def shard(world: Processes, options: TrainingOptions, parts: Parts) -> None:
     """Split weights, gradients and the optimizers' state among the processes, in place.
 
     Gathered together for a forward pass are the members of a list or a sequence of layers (the
-    blocks of a deep network), each by itself, and all that is in none of them.
+    blocks of a deep network), each by itself, and all that is in none of them. Each moves from the
+    CPU to the device as it is split (``fully_shard`` does that), so that no device ever holds the
+    whole network.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard

@@ -256,8 +256,6 @@ def make_loop(
     sharded = world.several and options.sharded
     if sharded:
         check_sharded(parts, options, start.recipe.optimizers)
-        for part in parts.values():
-            place(part, options)
         shard(world, options, parts)
     by_layer = options.unfreeze is not None
     optimizers = {
