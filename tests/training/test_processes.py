@@ -270,10 +270,15 @@ def test_odd_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 # The command
 
 
+FOLIO = ("-m", "torchfolio")
+
+
 class Started:
     """Processes of one training without torchrun, which would end the others when one dies."""
 
-    def __init__(self, number: int, command: list[str], folder: Path) -> None:
+    def __init__(
+        self, number: int, command: list[str], folder: Path, program: tuple[str, ...] = FOLIO
+    ) -> None:
         port = str(free_port())
         self.outputs = [folder / f"output-{rank}.txt" for rank in range(number)]
         self.processes = []
@@ -286,7 +291,7 @@ class Started:
                 MASTER_PORT=port,
             )
             with output.open("wb") as file:
-                arguments = [sys.executable, "-m", "torchfolio", *command]
+                arguments = [sys.executable, *program, *command]
                 self.processes.append(
                     subprocess.Popen(arguments, env=place, stdout=file, stderr=subprocess.STDOUT)
                 )
@@ -332,6 +337,59 @@ def test_one_process_killed_stops_the_other_and_the_run_goes_on_in_one(
     assert Run(out).folder.processes() == 2
     Run(out).resume(report=False)
     assert_whole(Run(out))
+
+
+def test_the_first_process_killed_in_the_final_evaluation_stops_the_one_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, begun = tmp_path / "run", tmp_path / "evaluating"
+    monkeypatch.setenv("EVALUATING", str(begun))
+    command = ["train", "mlp", "digits", "--epochs", "1", *QUICK, "--out", str(out)]
+    started = Started(2, command, tmp_path, (str(HERE / "evaluating.py"),))
+    started.wait_for(begun)
+    started.processes[0].kill()
+    killed = time.monotonic()
+    assert started.end()[1] == 1
+    assert time.monotonic() - killed < 60
+    assert "Process 1 of 2 lost another process of this training" in started.said()[1]
+    Run(out).resume(report=False)
+    assert Run(out).metrics["examples"] == 270
+    assert len(Run(out).history) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the processes in /proc")
+def test_torchrun_says_which_process_was_killed_and_the_run_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", "mlp", "digits", "--epochs", "2", "--batch-size", "4", *QUICK]
+    command = torchrun("--nproc-per-node", "2", "-m", "torchfolio", *words, "--out", str(out))
+    with (tmp_path / "said.txt").open("wb") as file:
+        agent = subprocess.Popen(command, env=environment(), stdout=file, stderr=file)
+    try:
+        for _ in range(1200):
+            if (out / "history.csv").exists():
+                break
+            assert agent.poll() is None
+            time.sleep(0.1)
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text("ascii").split()
+        ranks = {rank_of(int(child)): int(child) for child in children}
+        os.kill(ranks["1"], signal.SIGKILL)
+        killed = time.monotonic()
+        assert agent.wait(90) == 1
+        assert time.monotonic() - killed < 60
+    finally:
+        agent.kill()
+        agent.wait()
+    said = (tmp_path / "said.txt").read_text(encoding="utf-8", errors="replace")
+    assert f"Signal 9 (SIGKILL) received by PID {ranks['1']}" in said
+    Run(out).resume(report=False)
+    assert [row["epoch"] for row in Run(out).history] == [1, 2]
+    assert Run(out).metrics["training"]["reason"] == "finished"
+
+
+def rank_of(process: int) -> str:
+    """The rank that torchrun has given a process; "" where it has given none."""
+    variables = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(each.partition("=")[::2] for each in variables if each).get("RANK", "")
 
 
 def test_a_run_of_one_process_goes_on_in_two(tmp_path: Path) -> None:
