@@ -1,9 +1,9 @@
 """Load: folders of very many tiny pictures, of very many classes, or on a slow disk.
 
-``python -m benchmarks.load --json docs/results/load.json`` writes the data into a temporary folder
-and runs ``folio check`` and one epoch of ``folio train`` on them, as whole processes, first with an
-empty cache folder (cold), then once more (warm). Time and peak memory must grow with the files, and
-no faster.
+``python -m benchmarks.load`` writes the data into a temporary folder and runs ``folio check`` and
+one epoch of ``folio train`` on them, as whole processes, first with an empty cache folder (cold),
+then once more (warm). Time and peak memory must grow with the files, and no faster. Each row is
+written to docs/results/load.json as it comes, also that of a command that fails.
 """
 
 import argparse
@@ -20,9 +20,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.process import measure
+from benchmarks.process import ROOT, measure
 from tools.origin import machine
+from torchfolio.checkpoint import write_text
 
+RESULTS = ROOT / "docs" / "results" / "load.json"
+WHICH = ("data", "files", "classes", "verb", "cache")  # by which a row is told from others
 SIDE = 16  # pixels of a picture
 TRAIN = ("--epochs", "1", "--batch-size", "512", "--threads", "1", "--no-report", "--quiet")
 LIMIT = 3600.0  # seconds for one command
@@ -77,13 +80,12 @@ def write(load: Load, folder: Path) -> Path:
     return data
 
 
-def one(load: Load, folder: Path) -> list[dict[str, Any]]:
-    """Measure the commands on one kind of data; return a row for each."""
+def rows_of(load: Load, folder: Path) -> Iterator[dict[str, Any]]:
+    """Measure the commands on one kind of data; give a row for each, also where it fails."""
     data = write(load, folder)
     environment = {"TORCHFOLIO_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     if load.slow:
         environment["TORCHFOLIO_SLOW_DISK"] = f"{data}:{SLOW_MS}"
-    rows = []
     for verb, state in (("check", "cold"), ("train", "cold"), ("check", "warm"), ("train", "warm")):
         if state == "cold":
             shutil.rmtree(folder / "cache", ignore_errors=True)
@@ -109,11 +111,9 @@ def one(load: Load, folder: Path) -> list[dict[str, Any]]:
         if verb == "train":
             files = (each for each in (folder / "run").rglob("*") if each.is_file())
             row["run_mb"] = megabytes(sum(each.stat().st_size for each in files))
-        print(json.dumps(row), flush=True)
         if took["status"] != 0:
-            raise SystemExit(took["errors"])
-        rows.append(row)
-    return rows
+            row["errors"] = took["errors"][-500:]
+        yield row
 
 
 def rounded(seconds: float | None) -> float | None:
@@ -124,23 +124,44 @@ def megabytes(count: int | None) -> float | None:
     return None if count is None else round(count / 1e6, 1)
 
 
+def keep(path: Path, row: dict[str, Any]) -> None:
+    """Write a row in the place of that of the same command on the same data, beside the others.
+
+    Rows of another machine go.
+    """
+    told: dict[str, Any] = {"rows": []}
+    if path.is_file():
+        told = json.loads(path.read_text(encoding="utf-8"))
+    about = {"machine": machine(), "slow_disk_ms": SLOW_MS}
+    same = all(told.get(name) == value for name, value in about.items())
+    others = [
+        each
+        for each in (told["rows"] if same else [])
+        if any(each[name] != row[name] for name in WHICH)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(about | {"rows": [*others, row]}, indent=1) + "\n")
+
+
 def main() -> None:
-    """Measure every load, from small to large, and write the rows."""
+    """Measure every load, from small to large, and write each row as it comes."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000, 200_000])
-    parser.add_argument("--only", help="this kind of data alone")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--only", help="this kind of data alone; the rows of the others stay")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="the file of the rows")
     request = parser.parse_args()
-    rows = []
+    failed = 0
     for load in loads(request.sizes):
         if request.only in (None, load.name):
             with tempfile.TemporaryDirectory() as temporary:
-                rows += one(load, Path(temporary))
-    told = {"machine": machine(), "slow_disk_ms": SLOW_MS, "rows": rows}
-    if request.json:
-        request.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+                for row in rows_of(load, Path(temporary)):
+                    print(json.dumps(row), flush=True)
+                    keep(request.json, row)
+                    failed += row["status"] != 0
+    if failed:
+        raise SystemExit(f"{failed} commands failed; their errors are in {request.json}.")
 
 
 if __name__ == "__main__":

@@ -282,12 +282,16 @@ def load(path: Path) -> list[str]:
     if not path.is_file():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
-    columns = ("data", "files", "classes", "verb", "cache", "wall", "first_step", "memory_mb")
-    heads = ("data", "files", "classes", "verb", "cache", "s", "first step, s", "memory, MB")
+    columns = ("data", "files", "classes", "verb", "cache", "wall", "first_step")
+    heads = ("data", "files", "classes", "verb", "cache", "s", "first step, s")
+    columns += ("memory_mb", "anonymous_mb", "run_mb")
+    heads += ("memory, MB", "of that anonymous", "run folder, MB")
     lines = ["## Load", "", LOAD.format(**found), "| " + " | ".join(heads) + " |"]
     lines.append("|" + "---|" * len(heads))
     for row in found["rows"]:
-        cells = ("" if row[name] is None else row[name] for name in columns)
-        told = (f"{each:,}" if isinstance(each, int) else str(each) for each in cells)
+        cells = ("" if row.get(name) is None else row[name] for name in columns)
+        told = [f"{each:,}" if isinstance(each, int) else str(each) for each in cells]
+        if row["status"] != 0:
+            told[5] = f"failed after {told[5]}"
         lines.append("| " + " | ".join(told) + " |")
     return [*lines, ""]

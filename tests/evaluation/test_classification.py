@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ from torchfolio.evaluation.classification import (
     quick_metrics,
     worst_mistakes,
 )
+from torchfolio.evaluation.measures import checked
 
 Case = tuple[NDArray[np.floating], NDArray[np.int64]]
 
@@ -237,6 +239,21 @@ def test_a_hundred_classes_without_a_warning() -> None:
         warnings.simplefilter("error")
         result = evaluate(*make(400, 100), resamples=10)
     assert len(result.per_class) == 100
+
+
+def test_very_many_classes_are_measured_without_a_copy_of_their_probabilities() -> None:
+    probabilities, labels = make(500, 4000)
+    probabilities = probabilities.astype(np.float32)
+    tracemalloc.start()
+    found = quick_metrics(probabilities, labels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < probabilities.nbytes / 2
+    k = metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=range(4000))
+    assert found["top5_accuracy"] == pytest.approx(k)
+    above = np.array([[1.004, 0.0]], np.float32)  # rounded up in half precision
+    assert checked(above, np.array([0]))[0].tolist() == [[1, 0]]
+    assert above[0, 0] > 1  # what was given stays as it is
 
 
 @pytest.mark.parametrize(

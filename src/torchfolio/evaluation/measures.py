@@ -12,13 +12,18 @@ from torchfolio.errors import FolioError
 from torchfolio.evaluation.counts import class_scores
 from torchfolio.evaluation.intervals import Floats
 
+COMPARED = 2**20  # probabilities that are compared at once
 SUM_TOLERANCE = 1e-2  # softmax in half precision comes within 5e-3 of one
 
 
 def checked(
     probabilities: NDArray[Any], labels: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return probabilities as float32 or float64 and labels as int64, or say what is wrong."""
+    """Return probabilities as float32 or float64 and labels as int64, or say what is wrong.
+
+    The probabilities are those given, and no copy, where nothing has to be changed: of very many
+    classes they are most of the memory.
+    """
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
         raise FolioError(
@@ -36,7 +41,7 @@ def checked(
             f"expected whole numbers from 0 to {classes - 1}."
         )
     sums = probabilities.sum(1, dtype=np.float64)
-    bad = ~((np.abs(sums - 1) <= SUM_TOLERANCE) & (probabilities >= 0).all(1))
+    bad = ~((np.abs(sums - 1) <= SUM_TOLERANCE) & (probabilities.min(1) >= 0))
     if bad.any():
         first = int(np.argmax(bad))
         raise FolioError(
@@ -44,7 +49,9 @@ def checked(
             f"{first}, they sum to {sums[first]:.4g}) are not probabilities: expected numbers from "
             "0 to 1 that sum to 1. If they are not-a-number, the network's weights have diverged."
         )
-    return np.minimum(probabilities, 1), labels.astype(np.int64)
+    if probabilities.max() > 1:
+        probabilities = np.minimum(probabilities, 1)
+    return probabilities, labels.astype(np.int64)
 
 
 def losses(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> Floats:
@@ -64,10 +71,15 @@ def in_top(probabilities: NDArray[Any], labels: NDArray[np.int64], k: int) -> ND
     Of equally probable classes the later ones count as more probable, as in scikit-learn's
     ``top_k_accuracy_score``.
     """
-    own = probabilities[np.arange(len(labels)), labels][:, None]
-    later = np.arange(probabilities.shape[1]) > labels[:, None]
-    ahead = (probabilities > own) | ((probabilities == own) & later)
-    return ahead.sum(1) < k
+    classes = np.arange(probabilities.shape[1])
+    found = np.empty(len(labels), np.bool_)
+    rows = max(1, COMPARED // len(classes))
+    for start in range(0, len(labels), rows):
+        some, true = probabilities[start : start + rows], labels[start : start + rows, None]
+        own = np.take_along_axis(some, true, 1)
+        ahead = (some > own) | ((some == own) & (classes > true))
+        found[start : start + rows] = ahead.sum(1) < k
+    return found
 
 
 def per_example(probabilities: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, Floats]:
