@@ -6,11 +6,15 @@
 - ``memory``: anonymous memory of a training on 2,000 and on 20,000 JPEGs of 500x375, cut at random
   at 128 pixels: a linear network, so that the data and not the arithmetic count.
 - ``loop``: milliseconds of an update by the loop, and of bare forward, backward and optimizer step
-  on pictures that lie ready, CPU time of one thread, the two in turn.
+  on pictures that lie ready, CPU time of one thread, the two in pairs of which either comes first
+  in turn. The share is that of the medians, and its quartiles are those of the pairs.
+
+The cache is one of its own, empty at first.
 """
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -78,16 +82,14 @@ def memory_of_files(folder: Path) -> list[dict[str, Any]]:
         arguments = ["train", "softmax_regression", str(files), "--image-size", "128", "--augment",
                      "photo", "--epochs", "1", "--no-report", "--quiet",
                      "--out", str(folder / f"run-{count}")]  # fmt: skip
-        run = checked(
-            measure([*FOLIO, *arguments], {"TORCHFOLIO_CACHE": str(folder / "cache")}, folder)
-        )
+        run = checked(measure([*FOLIO, *arguments], {}, folder))
         figures = {name: round(run[name] / 2**20) for name in ("memory", "anonymous")}
         found.append({"files": count, "seconds": round(run["wall"], 1), **figures})
         shutil.rmtree(files)
     return found
 
 
-def cost_of_the_loop(folder: Path, rounds: int = 7) -> list[dict[str, Any]]:
+def cost_of_the_loop(folder: Path, rounds: int = 25) -> list[dict[str, Any]]:
     """Return the milliseconds of an update by the loop and of the bare step."""
     del folder
     mnist = data.prepare("mnist", "full", WORK / "data").path
@@ -99,7 +101,7 @@ def cost_of_the_loop(folder: Path, rounds: int = 7) -> list[dict[str, Any]]:
 
 
 def cost_of(network: str, path: str, updates: int, rounds: int, **settings: Any) -> dict[str, Any]:
-    """Return it of one network; the decoded pictures are in the cache."""
+    """Return it of one network; the decoded pictures are in the cache after the first round."""
     start = prepare(network, path, {"epochs": 1, "threads": 1, **settings})
     loop = make_loop(start)
     loop.set_training_mode()
@@ -124,22 +126,40 @@ def cost_of(network: str, path: str, updates: int, rounds: int, **settings: Any)
             loop.flush()
 
     found: dict[str, list[float]] = {"ours": [], "bare": []}
+    turns = [("bare", bare), ("ours", ours)]
     for number in range(rounds + 1):  # the first one warms up
-        for name, function in (("bare", bare), ("ours", ours)):
+        for name, function in turns if number % 2 else reversed(turns):
             began = time.process_time()
             function()
             if number:
                 found[name].append(1000 * (time.process_time() - began) / updates)
-    ours_ms, bare_ms = (statistics.median(found[name]) for name in ("ours", "bare"))
-    pairs = zip(found["ours"], found["bare"], strict=True)
-    return {
+    about = {
         "network": network,
         "batch": settings["batch_size"],
         "precision": loop.options.precision,
-        "ours": round(ours_ms, 2),
-        "bare": round(bare_ms, 2),
-        "share": round(statistics.median(1 - bare / ours for ours, bare in pairs), 3),
+        "rounds": rounds,
     }
+    return about | shares(found["ours"], found["bare"])
+
+
+def shares(ours: list[float], bare: list[float]) -> dict[str, Any]:
+    """Return medians and quartiles of both, and what ours takes more as a share of ours."""
+    every = [1 - one / other for one, other in zip(bare, ours, strict=True)]
+    share = 1 - statistics.median(bare) / statistics.median(ours)
+    return {
+        "ours": round(statistics.median(ours), 2),
+        "quartiles of ours": quartiles(ours, 2),
+        "bare": round(statistics.median(bare), 2),
+        "quartiles of bare": quartiles(bare, 2),
+        "share": round(share, 3),
+        "quartiles of the share": quartiles(every, 3),
+    }
+
+
+def quartiles(values: list[float], digits: int) -> list[float]:
+    """Return the first and the third quartile."""
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
+    return [round(first, digits), round(third, digits)]
 
 
 MEASURES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
@@ -173,6 +193,7 @@ def main() -> None:
     for what in request.what or MEASURES:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
+        os.environ["TORCHFOLIO_CACHE"] = str(folder / "cache")
         rows = MEASURES[what](folder)
         print(what, *rows, sep="\n  ", flush=True)
         began = datetime.now(UTC).isoformat(timespec="seconds")

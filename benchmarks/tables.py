@@ -3,6 +3,7 @@
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 from benchmarks.precision import PRECISIONS, SEEDS, cleared
 from benchmarks.statistics import OURS, Spread, interval
@@ -217,11 +218,17 @@ def growth(folder: Path) -> list[str]:
                 "",
                 "| " + " | ".join(rows[0]) + " |",
                 "|" + "---|" * len(rows[0]),
-                *("| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value)
-                                    for value in row.values()) + " |" for row in rows),
+                *("| " + " | ".join(map(figure, row.values())) + " |" for row in rows),
                 "",
             ]  # fmt: skip
     return lines
+
+
+def figure(value: Any) -> str:
+    """Return a value, or the range that a list of two holds, as a cell."""
+    if isinstance(value, list):
+        return " to ".join(map(figure, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def kept_memory(folder: Path) -> list[str]:
