@@ -14,6 +14,7 @@ from benchmarks.statistics import BF16, COLD, OURS, Round, Spread, ratios, value
 from benchmarks.tables import (
     average_precision,
     canonical,
+    compiled,
     decoding,
     growth,
     kept_memory,
@@ -70,6 +71,7 @@ python -m benchmarks.precision                      whole trainings in float32 a
 python -m benchmarks.schedules time_mnist           schedules of the time to accuracy
 python -m benchmarks.growth                         time and memory as the data grow
 python -m benchmarks.kept_memory                    malloc that keeps what a step frees
+python -m benchmarks.compiled                       when torch.compile pays
 python -m benchmarks.decoding                       what one JPEG costs, part by part
 python -m benchmarks.average_precision              COCO's figures beside pycocotools
 python -m benchmarks.load                           very many pictures, classes, a slow disk
@@ -101,6 +103,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += schedules(folder.parent / "schedules")
     lines += growth(folder.parent / "growth")
     lines += kept_memory(folder.parent / "kept_memory")
+    lines += compiled(folder.parent / "compiled")
     lines += decoding(folder.parent / "decoding")
     lines += average_precision(folder.parent / "average_precision")
     lines += load(docs / "results" / "load.json")

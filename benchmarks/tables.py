@@ -52,6 +52,12 @@ KEPT = """\
 Training steps of ResNet-18 in bf16, batch 32, in processes that take turns: malloc keeps what a
 step frees (`torchfolio.training.malloc`), or is left alone: `python -m benchmarks.kept_memory`.
 """
+COMPILED = """\
+A training step as written and compiled (`--compile`), in turn, on pictures of the page's size, and
+the seconds of compiling both forms of batch that an epoch has, none of it cached: CPU time of one
+thread, on GPUs by the clock. It pays after as many updates as those seconds divided by what a step
+gains: `python -m benchmarks.compiled`. No rule of ours turns it on.
+"""
 DECODING = """\
 A JPEG of 500x375, CPU time of one thread, the parts in turn: `python -m benchmarks.decoding`.
 """
@@ -252,6 +258,31 @@ def kept_memory(folder: Path) -> list[str]:
     return lines
 
 
+def compiled(folder: Path) -> list[str]:
+    """Return the table of ``benchmarks.compiled``, for each hardware."""
+    lines = ["## torch.compile", "", COMPILED] if any(folder.glob("*.json")) else []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lines += [
+            f"{found['hardware']}, torch {found['torch']}, {found['rounds']} rounds, "
+            f"{found['began'][:10]}; load of the machine {found['load']}:",
+            "",
+            "| network | batch | ms, plain | quartiles | ms, compiled | quartiles | compiling, s "
+            "| pays after, updates |",
+            "|" + "---|" * 8,
+        ]
+        for row in found["networks"]:
+            cells = [row["network"], str(row["batch"])]
+            for way in ("plain", "compiled"):
+                low, high = row["quartiles"][way]
+                cells += [f"{row['milliseconds'][way]:.2f}", f"{low:.2f} to {high:.2f}"]
+            after = row["pays_after"]
+            cells += [f"{row['compiling']:.0f}", "never" if after is None else f"{after:,}"]
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    return lines
+
+
 def decoding(folder: Path) -> list[str]:
     """Return the table of ``benchmarks.decoding``, for each hardware."""
     lines = ["## One JPEG", "", DECODING] if any(folder.glob("*.json")) else []
@@ -289,10 +320,9 @@ def load(path: Path) -> list[str]:
     if not path.is_file():
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
-    columns = ("data", "files", "classes", "verb", "cache", "wall", "first_step")
-    heads = ("data", "files", "classes", "verb", "cache", "s", "first step, s")
-    columns += ("memory_mb", "anonymous_mb", "run_mb")
-    heads += ("memory, MB", "of that anonymous", "run folder, MB")
+    which = ("data", "files", "classes", "verb", "cache")
+    columns = (*which, "wall", "first_step", "memory_mb", "anonymous_mb", "run_mb")
+    heads = (*which, "s", "first step, s", "memory, MB", "of that anonymous", "run folder, MB")
     lines = ["## Load", "", LOAD.format(**found), "| " + " | ".join(heads) + " |"]
     lines.append("|" + "---|" * len(heads))
     for row in found["rows"]:
