@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /pr
 @pytest.mark.slow
 def test_trainings_killed_starved_and_damaged_end_as_one_left_alone(tmp_path: Path) -> None:
     told = tmp_path / "told.json"
-    request = ["--sample", "1", "--kills", "2", "--json", str(told)]
+    request = ["--sample", "1", "--kills", "1", "--json", str(told)]
     done = subprocess.run(
         [sys.executable, "-m", "tools.endurance", *request, "--", "lenet5", "resnet20"],
         cwd=ROOT,
@@ -38,7 +39,7 @@ def test_trainings_killed_starved_and_damaged_end_as_one_left_alone(tmp_path: Pa
         assert found["training"]["reason"] == "patience"  # early stopping had its say
         assert found["events"] > 100
         assert found["kill"]["struck"] == 1
-        assert found["random"]["kills"] == 1
+    assert [found["random"]["kills"] for found in networks.values()] == [1, 0]
     found = networks["lenet5"]
     assert [found[part]["struck"] for part in ("power", "full", "denied", "report")] == [1] * 4
     assert found["damage"]["cases"] >= 16  # eight files, each cut off and ended with zeros
@@ -75,6 +76,16 @@ def test_a_sample_is_spread_over_all() -> None:
     assert spread(range(1, 12), 3) == [1, 6, 11]
     assert spread(range(1, 12), 1) == [6]
     assert spread([4, 5], 3) == [4, 5]
+
+
+def test_kills_are_shared_among_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from tools.endurance.__main__ import share
+
+    names = ["lenet5", "resnet20", "mlp"]
+    request = Namespace(networks=names, kills=100)
+    assert [share(name, request) for name in names] == [34, 33, 33]
 
 
 class LeftAlone:

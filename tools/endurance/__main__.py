@@ -98,8 +98,13 @@ def report(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
 
 def at_random(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
     """Kill at random moments: this network's share of them."""
-    kills = -(-request.kills // len(request.networks))
-    return random_kills.random_kills(bench, kills, request.seed)
+    return random_kills.random_kills(bench, share(bench.train[0], request), request.seed)
+
+
+def share(name: str, request: argparse.Namespace) -> int:
+    """Return how many of all random kills are a network's; what is left over is the first ones'."""
+    place = request.networks.index(name)
+    return len(range(place, request.kills, len(request.networks)))
 
 
 def damaged(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
