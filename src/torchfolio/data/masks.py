@@ -9,7 +9,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -72,7 +72,7 @@ class MaskRule:
 
     A "table" has a class for each value, "threshold" the class 1 for what lies above its only
     value, and "nearest" takes the class of the nearest colour. Classes are indices into ``names``,
-    or ``IGNORE``.
+    or ``IGNORE``. Where files are ``numbered``, each value but 0 is an object.
     """
 
     how: Literal["table", "threshold", "nearest"]
@@ -81,6 +81,7 @@ class MaskRule:
     classes: tuple[int, ...]
     names: tuple[str, ...]
     reading: str
+    numbered: bool = field(default=False, repr=False)  # fingerprints are of the repr
 
     def stray(self, facts: MaskFacts) -> str:
         """Return what a mask holds that is of no class, as :meth:`classes_of` tells it; else ""."""
@@ -350,7 +351,8 @@ def by_value(facts: Sequence[MaskFacts], names: Sequence[str]) -> MaskRule | Non
     if most < IGNORE and not numbered(facts):
         return by_index(most, ignored, names)
     reading = f"numbers of objects (0 to {most}): 0 is background, all else {FOREGROUND}"
-    return made("threshold", "grey", [0], [1], names or (BACKGROUND, FOREGROUND), reading)
+    found = made("threshold", "grey", [0], [1], names or (BACKGROUND, FOREGROUND), reading)
+    return replace(found, numbered=True)
 
 
 def by_index(most: int, ignored: bool, names: Sequence[str]) -> MaskRule:

@@ -62,7 +62,7 @@ class MaskFiles:
     def objects(self, index: int) -> NDArray[np.int32] | None:
         """Return the number of the object that each pixel is of, 0 for none, where files tell.
 
-        They do where each holds one object, or where all numbers but 0 are of one class.
+        They do where each holds one object, or where they number objects of one class.
         """
         names, rule = self.names[index], self.rule
         if self.parts is None and len(names) > 1:
@@ -71,10 +71,7 @@ class MaskFiles:
             for number, each in enumerate(inside, 1):
                 found[each] = number
             return found
-        if self.parts is not None or (rule.how, rule.values) != ("threshold", (0,)):
-            return None
-        values: NDArray[np.int32] = self.values_of(names[0], rule.kind)[0]
-        return values
+        return self.values_of(names[0], rule.kind) if rule.numbered else None
 
     def classes_of(self, name: str) -> Classes:
         """Return the classes that one file holds; raise ``DataError`` with its name."""

@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ from PIL import Image
 
 from torchfolio import open_data
 from torchfolio.connected import objects
+from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.networks.catalogue import find_card
+from torchfolio.tasks.segmentation import scenes
 from torchfolio.tasks.segmentation.borders import border_weights, distances
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 from torchfolio.tasks.segmentation.plan import plan_scenes
@@ -85,11 +88,45 @@ def write_touching(root: Path, kind: str) -> Path:
 def test_objects_that_the_files_tell_stay_apart_where_they_touch(kind: str, tmp_path: Path) -> None:
     data = open_data(write_touching(tmp_path, kind))
     card, options = find_card("unet"), SegmentationOptions(border_weight=10, augment="none")
-    scenes, lines = plan_scenes(card, data, np.arange(4), options)
+    found, lines = plan_scenes(card, data, np.arange(4), options)
     assert "gaps between objects weigh up to 10 more (--border-weight)" in lines
-    batch = scenes.crops(data, np.array([0]), 1, 0)
+    batch = found.crops(data, np.array([0]), 1, 0)
     assert batch.borders is not None
     counted = batch.masks < 255  # the whole picture
     assert counted.sum() == 60 * 60
     wanted = 10 * math.exp(-((1 + math.sqrt(2)) ** 2) / 50)
     assert float(batch.borders[counted].max()) == pytest.approx(wanted, abs=10 / 255)
+
+
+def test_masks_with_loss_number_no_objects(tmp_path: Path) -> None:
+    """Of 0 and 1 in a JPEG what lies above 0 is foreground, whatever its value."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:32] = 1
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for name in "abcd":
+            Image.fromarray(mask).save(tmp_path / folder / f"{name}.jpg", quality=100)
+    masks: Any = open_data(tmp_path).records.masks
+    assert (masks.rule.how, masks.rule.values) == ("threshold", (0,))
+    assert masks.objects(0) is None
+
+
+def test_weights_between_objects_are_for_training_and_share_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_data(write_touching(tmp_path, "numbers"))
+    budgets = []
+
+    def opened(*given: Any) -> PictureStore:
+        budgets.append(given[5])
+        return PictureStore(*given)
+
+    monkeypatch.setattr(scenes, "PictureStore", opened)
+    options = SegmentationOptions(border_weight=10)
+    found, _ = plan_scenes(find_card("unet"), data, np.arange(4), options)
+    found.whole(data, np.array([0]))
+    assert len(budgets) == 2
+    for epoch in (1, 2):
+        found.crops(data, np.array([0]), epoch, 0)
+    assert len(budgets) == 3
+    assert 0.99 * memory_budget() < sum(budgets) <= memory_budget()

@@ -136,8 +136,8 @@ def turned(array: NDArray[Any], affine: NDArray[np.float64]) -> Volume:
     found = orientations.apply_orientation(array, there)
     new = affine @ orientations.inv_ornt_aff(there, array.shape)
 
-    def save(classes: NDArray[np.uint8], path: Path) -> None:
-        own_order = orientations.apply_orientation(classes, back)
+    def save(values: NDArray[np.uint8] | NDArray[np.float32], path: Path) -> None:
+        own_order = orientations.apply_orientation(values, back)
         image = nibabel.Nifti1Image(np.ascontiguousarray(own_order), affine)
         image.header.set_xyzt_units("mm")
         nibabel.save(image, path)
@@ -168,9 +168,9 @@ def read_pages(path: Path) -> Volume:
         raise DataError("its pages have different sizes")
     array = np.stack(found).transpose(2, 1, 0)  # (columns, rows, pages)
 
-    def save(classes: NDArray[np.uint8], path: Path) -> None:
+    def save(values: NDArray[np.uint8] | NDArray[np.float32], path: Path) -> None:
         first, *rest = [
-            Image.fromarray(np.ascontiguousarray(each.T)) for each in np.moveaxis(classes, 2, 0)
+            Image.fromarray(np.ascontiguousarray(each.T)) for each in np.moveaxis(values, 2, 0)
         ]
         first.save(path, "TIFF", save_all=True, append_images=rest, compression="tiff_deflate")
 

@@ -29,13 +29,14 @@ CUT = (0.5, 99.5)  # per cent of the values that become black, and that do not b
 class Volume:
     """An array (x, y, z) whose indices lead to the patient's left, back and head.
 
-    ``spacing`` is in millimetres, 1 where the file does not say. ``save(classes, path)`` writes
-    classes of this shape as a file with the geometry of this one, whose name ends in ``suffix``.
+    ``spacing`` is in millimetres, 1 where the file does not say. ``save(values, path)`` writes
+    classes (uint8) or probabilities (float32) of this shape as a file with the geometry of this
+    one, whose name ends in ``suffix``.
     """
 
     array: NDArray[Any]
     spacing: tuple[float, float, float]
-    save: Callable[[NDArray[np.uint8], Path], None]
+    save: Callable[[NDArray[np.uint8] | NDArray[np.float32], Path], None]
     suffix: str
     affine: NDArray[np.float64] | None = None
 

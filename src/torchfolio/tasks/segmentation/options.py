@@ -30,7 +30,7 @@ class SegmentationOptions:
         high=180,
     )
     mirror: bool | None = option(
-        None, "Mirror left to right; on unless given. Top to bottom only with elastic."
+        None, "Mirror left to right, with elastic also top to bottom; on unless given."
     )
     colour: float = option(
         0.0, "Strength of random brightness, contrast and saturation.", low=0, high=1

@@ -63,7 +63,6 @@ def evaluate(
     cut = GreyCut(**task.state["cut"]) if "cut" in task.state else None
     by_cut = np.zeros((2, 2), np.int64)
     files: dict[str, bytes] = {}
-    parts.network.eval()
     for place, index in enumerate(split.tolist()):
         truth = task.scenes.mask(dataset, index).numpy()
         answer = answered(task, parts, dataset, index, context)

@@ -107,17 +107,16 @@ class Scenes:
         """Return the classes of a picture's own pixels (height, width)."""
         return self.stores(dataset)[1].get(index)[0]
 
-    def labels(self, dataset: Dataset, index: int) -> Tensor:
+    def labels(self, dataset: Dataset, index: int, size: Sequence[int]) -> Tensor:
         """Return what belongs to each pixel of the scaled picture (kinds, height, width), uint8.
 
-        The classes, and where they weigh anything the borders between objects.
+        The classes, and where they weigh anything the borders between objects. ``size`` is the
+        height and width of the picture.
         """
-        mask = self.mask(dataset, index)[None]
+        mask = nearest(self.mask(dataset, index)[None], *size)
         if not self.border_weight:
-            return nearest(mask, *self.picture(dataset, index).shape[-2:])
-        assert self._borders is not None
-        borders = self._borders.get(index)
-        return torch.cat([nearest(mask, *borders.shape[-2:]), borders])
+            return mask
+        return torch.cat([mask, self.border_store(dataset).get(index)])
 
     @property
     def border_weight(self) -> float:
@@ -132,15 +131,32 @@ class Scenes:
             if dataset is not self._dataset or self._pictures is None or self._masks is None:
                 self._dataset = dataset
                 self._pictures, self._masks = self.open_stores(dataset)
+                self._borders = None
             return self._pictures, self._masks
+
+    def border_store(self, dataset: Dataset) -> PictureStore:
+        """Return the store of the weights between objects, which training alone needs."""
+        sizes = self.stores(dataset)[0].sizes
+        with self._lock:
+            if self._borders is None:
+                self._borders = self.open_borders(dataset, sizes)
+            return self._borders
+
+    @property
+    def budget(self) -> int:
+        """The bytes of memory that each store may take where the cache has no room."""
+        return memory_budget() // (3 if self.border_weight else 2)
+
+    def factors(self, records: Any) -> list[tuple[float, float]]:
+        """Return what rows and columns of each picture are scaled by beside the common scale."""
+        if "volume" not in self.state:
+            return [(1.0, 1.0)] * len(records)
+        scale = records.spacing / self.state["volume"]["spacing"]  # other data may be coarser
+        return list(map(tuple, (records.factors * scale).tolist()))
 
     def open_stores(self, dataset: Dataset) -> tuple[PictureStore, PictureStore]:
         state, records = self.state, cast("SceneFiles", dataset.records)
-        slices: Any = records
-        factors: list[tuple[float, float]] = [(1.0, 1.0)] * len(records)
-        if "volume" in state:
-            scale = slices.spacing / state["volume"]["spacing"]  # other data may be coarser
-            factors = list(map(tuple, (slices.factors * scale).tolist()))
+        factors = self.factors(records)
         sizes = np.array(
             [
                 self.scaled(height, width, factor)
@@ -148,7 +164,6 @@ class Scenes:
             ],
             np.int64,
         )
-        budget = memory_budget() // 2
         pictures = PictureStore(
             lambda index: self.fit(
                 self.tensor(records.pixels(index, state["depth"])), factors[index]
@@ -161,7 +176,7 @@ class Scenes:
                 np.array(factors),
                 *(state["depth"], records.channels, PIL.__version__, torch.__version__),
             ),
-            budget,
+            self.budget,
             records.unchanged,
         )
         masks = PictureStore(
@@ -170,18 +185,21 @@ class Scenes:
             1,
             torch.uint8,
             fingerprint("masks 1", dataset.fingerprint),
-            budget,
+            self.budget,
         )
-        if self.border_weight:
-            self._borders = PictureStore(
-                lambda index: self.borders(records, index, sizes[index].tolist()),
-                sizes.reshape(-1, 2),
-                1,
-                torch.uint8,
-                fingerprint("borders 1", dataset.fingerprint, state["scale"], np.array(factors)),
-                budget,
-            )
         return pictures, masks
+
+    def open_borders(self, dataset: Dataset, sizes: NDArray[np.int64]) -> PictureStore:
+        records = cast("SceneFiles", dataset.records)
+        factors = np.array(self.factors(records))
+        return PictureStore(
+            lambda index: self.borders(records, index, sizes[index].tolist()),
+            sizes,
+            1,
+            torch.uint8,
+            fingerprint("borders 2", dataset.fingerprint, self.state["scale"], factors),
+            self.budget,
+        )
 
     def borders(self, records: SceneFiles, index: int, size: Sequence[int]) -> Tensor:
         """Return the weights between the objects of a scaled picture (1, height, width), uint8."""
@@ -225,10 +243,11 @@ class Scenes:
     def crops(self, dataset: Dataset, indices: Indices, epoch: int, seed: int) -> CropBatch:
         """Return training crops, changed at random by seed, epoch and example."""
         numbers = uniforms("scene", seed, epoch, indices, NUMBERS)
-        pairs = [
-            self.crop(self.picture(dataset, index), self.labels(dataset, index), row)
-            for index, row in zip(indices.tolist(), numbers, strict=True)
-        ]
+        pairs = []
+        for index, row in zip(indices.tolist(), numbers, strict=True):
+            picture = self.picture(dataset, index)
+            labels = self.labels(dataset, index, picture.shape[-2:])
+            pairs.append(self.crop(picture, labels, row))
         images = torch.stack([image for image, _ in pairs])
         labels = torch.stack([each for _, each in pairs])
         if self.options.colour and self.options.augment != "none":
@@ -264,9 +283,10 @@ class Scenes:
         if elastic and most:
             quarters = int(numbers[25] * 4)
             image, labels = image.rot90(quarters, (-2, -1)), labels.rot90(quarters, (-2, -1))
-        if elastic and numbers[5] < 0.5:
+        mirror = options.augment != "none" and options.mirror is not False
+        if mirror and elastic and numbers[5] < 0.5:
             image, labels = image.flip(-2), labels.flip(-2)
-        if options.augment != "none" and options.mirror is not False and numbers[4] * 2 % 1 < 0.5:
+        if mirror and numbers[4] * 2 % 1 < 0.5:
             image, labels = image.flip(-1), labels.flip(-1)
         return image.contiguous(), labels.contiguous()
 

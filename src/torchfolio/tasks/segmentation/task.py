@@ -31,6 +31,7 @@ MOST_WEIGHT = 10.0  # of a rare class
 SMALL = 64  # side of a picture by which a network is made ready to answer
 KEPT = 6.0  # bytes for each number that a layer gives: float32, and half as much for gradients
 MOST_NUMBERS = 4000  # that layers give for a pixel, at most: 1,600 in unet_bn, with 64 maps
+LEAST_SIDE = 80  # counted of crops: FCN's padding of 100 around a smaller one is most of its work
 USUAL_WIDTH = 64
 
 
@@ -110,10 +111,12 @@ class SemanticSegmentation(Task):
         return Parts(network=network)
 
     def bytes_of_example(self, card: Card, enough: int, **arguments: Any) -> int:
-        side, numbers = self.state["crop"], 0
-        most = KEPT * MOST_NUMBERS * side**2 * max(1.0, arguments.get("width", 0) / USUAL_WIDTH)
-        if most <= enough:  # building the network to count takes seconds
-            return int(most)
+        side, numbers = max(self.state["crop"], LEAST_SIDE), 0
+        width = arguments.get("width", USUAL_WIDTH)
+        if isinstance(width, int | float):  # else building the network says what is wrong
+            most = KEPT * MOST_NUMBERS * side**2 * max(1.0, width / USUAL_WIDTH)
+            if most <= enough:  # building the network to count takes seconds
+                return int(most)
 
         def count(layer: nn.Module, given: Any, output: Any) -> None:
             nonlocal numbers
