@@ -65,8 +65,10 @@ def train(
                 which=str(recipe) if recipe else None,
                 wanted_task=task,
                 progress=watcher.reading,
+                world=world,
             )
         world.require_same("data", [start.dataset.fingerprint, start.splits.digest])
+        world.require_same("batch size (--batch-size)", start.recipe.training.batch_size)
         if start.recipe.training.tensorboard:
             require_tensorboard()
         loop = make_loop(start, world=world)

@@ -84,17 +84,37 @@ def test_the_rate_is_scaled_with_the_batch() -> None:
 def test_a_batch_that_does_not_fit_the_memory_is_halved_and_the_rate_with_it() -> None:
     """Of 128, 2 MiB each, 32 fit into 64 MiB: 0.1 * (128 / 256) * (32 / 128)."""
     recipe = resolved()
-    line = fit_batch(recipe, 2 * 2**20, 64 * 2**20)
+    line = fit_batch(recipe, 2 * 2**20, 64 * 2**20, 256)
     assert recipe.training.batch_size == 32
     assert recipe.optimizers["network"]["lr"] == pytest.approx(0.0125)
     assert line == (
-        "batch size 128 -> 32: an example takes up to 2 MiB in training, and half of the memory "
-        "is 64 MiB"
+        "batch size 128 -> 32: an example takes up to 2 MiB in training, and half of a process's "
+        "memory is 64 MiB"
     )
-    assert fit_batch(recipe, 2 * 2**20, 64 * 2**20).startswith("batch size 32: ")
+    assert fit_batch(recipe, 2 * 2**20, 64 * 2**20, 256).startswith("batch size 32: ")
     assert recipe.optimizers["network"]["lr"] == pytest.approx(0.0125)
-    fit_batch(recipe, 2**30, 2**20)
+    fit_batch(recipe, 2**30, 2**20, 256)
     assert recipe.training.batch_size == 1
+
+
+@pytest.mark.parametrize(("reference", "rate"), [(None, 0.05), (64, 0.025), (16, 0.05)])
+def test_a_rate_follows_a_halved_batch_as_its_reference_says(
+    reference: int | None, rate: float
+) -> None:
+    """From 0.05 at 128, to 32: a rate for 64 is halved, one for 16 was never raised."""
+    recipe = resolved()
+    fit_batch(recipe, 2 * 2**20, 64 * 2**20, reference)
+    assert recipe.training.batch_size == 32
+    assert recipe.optimizers["network"]["lr"] == pytest.approx(rate)
+
+
+def test_of_a_batch_in_pieces_one_piece_has_to_fit() -> None:
+    recipe = resolved()
+    line = fit_batch(recipe, 2 * 2**20, 32 * 2**20, 256, pieces=4)
+    assert recipe.training.batch_size == 64
+    assert line.startswith("batch size 128 -> 64, 16 at a time: ")
+    fit_batch(recipe, 2**30, 2**20, 256, pieces=4)
+    assert recipe.training.batch_size == 4
 
 
 def test_another_optimizer_has_torchs_defaults_and_the_same_one_the_recipes() -> None:

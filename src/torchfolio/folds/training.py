@@ -129,9 +129,10 @@ def cross_validate(
             require_free(Path(out))
         with world.in_turn():
             start, plan, division = prepare_all(
-                network, data, folds, repeats, settings, recipe, task, watcher.reading
+                network, data, folds, repeats, settings, recipe, task, watcher.reading, world
             )
         world.require_same("folds", division)
+        world.require_same("batch size (--batch-size)", start.recipe.training.batch_size)
         shared = shared_recipe(start.recipe, plan)
         if shared.training.tensorboard:
             require_tensorboard()
@@ -160,6 +161,7 @@ def prepare_all(
     recipe: str | Path | None = None,
     task: str | None = None,
     progress: Any = None,
+    world: Processes | None = None,
 ) -> tuple[Start, Plan, str]:
     """Prepare the first training of several, and make the splits of all.
 
@@ -174,6 +176,7 @@ def prepare_all(
         which=str(recipe) if recipe else None,
         wanted_task=task,
         progress=progress,
+        world=world,
     )
     if type(start.task).pool is Task.pool:
         raise RequestError(

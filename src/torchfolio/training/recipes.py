@@ -8,6 +8,7 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -332,21 +333,25 @@ def with_smaller_batch(
     return replace(training, batch_size=size)
 
 
-def fit_batch(recipe: Recipe, each: int, room: int) -> str:
-    """Halve a proposed batch until it fits, and scale rates with it; return a line on why.
+def fit_batch(recipe: Recipe, each: int, room: int, reference: int | None, pieces: int = 1) -> str:
+    """Halve a proposed batch until a piece of it fits; return a line on why.
 
-    ``each`` is how many bytes an example takes in an update, ``room`` how many there are.
+    ``each`` is how many bytes an example takes in an update, ``room`` how many a process has. Rates
+    that are for a batch of ``reference`` are scaled with the batch, none where there is no such.
     """
     asked = size = recipe.training.batch_size
-    while size > 1 and size * each > room:
+    while size // 2 >= pieces and ceil(size / pieces) * each > room:
         size //= 2
     recipe.training = replace(recipe.training, batch_size=size)
-    if size < asked:
+    if reference is not None:
         for part, optimizer in recipe.optimizers.items():
-            scale_rate(part, optimizer, size / asked, recipe.notes)
+            ratio = min(size, reference) / min(asked, reference)
+            scale_rate(part, optimizer, ratio, recipe.notes)
+    at_once = f", {ceil(size / pieces)} at a time" if pieces > 1 else ""
     return (
-        f"batch size {f'{asked} -> ' * (size < asked)}{size}: an example takes up to "
-        f"{each / 2**20:,.0f} MiB in training, and half of the memory is {room / 2**20:,.0f} MiB"
+        f"batch size {f'{asked} -> ' * (size < asked)}{size}{at_once}: an example takes up to "
+        f"{each / 2**20:,.0f} MiB in training, and half of a process's memory is "
+        f"{room / 2**20:,.0f} MiB"
     )
 
 

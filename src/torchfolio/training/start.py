@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,12 @@ def prepare(
     which: str | None = None,
     wanted_task: str | None = None,
     progress: Progress | None = None,
+    world: Processes | None = None,
 ) -> Start:
     """Read the data, split them, resolve the recipe and fit the preprocessing.
 
     ``settings`` are flat, as flags or keyword arguments give them; ``which`` is the recipe.
+    ``world`` are the processes that share a batch.
     """
     card = find_card(network)
     table, where = recipe_table(card, which)
@@ -152,7 +155,9 @@ def prepare(
     with explained(recipe.training, lambda: 0):
         given_card = replace(card, arguments=card.arguments | recipe.network.get("set", {}))
         lines += task.prepare(given_card, dataset, splits.indices["train"])
-    lines += fitted_batch(recipe, task, card, sections["training"], table)
+    if "batch_size" not in sections["training"] and "format_version" not in table:
+        reference = None if "lr" in sections["optimizer"] else given.get("reference_batch")
+        lines += fitted_batch(recipe, task, card, reference, world or Processes())
     lines += task.inherit(source, asked)
     if told:
         values = ", ".join(f"{key}={json.dumps(value)}" for key, value in told.items())
@@ -170,18 +175,23 @@ def prepare(
 
 
 def fitted_batch(
-    recipe: Recipe, task: Task, card: Card, given: Mapping[str, Any], table: Mapping[str, Any]
+    recipe: Recipe, task: Task, card: Card, reference: int | None, world: Processes
 ) -> list[str]:
-    """Let a batch that nobody asked for fit the memory, where a task knows what examples take."""
-    if "batch_size" in given or "format_version" in table:
-        return []
-    room = half_of_memory(torch.device(recipe.training.device))
-    enough = room // recipe.training.batch_size
+    """Let a proposed batch fit the memory, where a task knows what examples take.
+
+    Rates are for a batch of ``reference``, or stay as they are.
+    """
+    device = torch.device(recipe.training.device)
+    room = half_of_memory(device)
+    if device.type != "cuda":  # the processes of a machine share its memory
+        room //= world.local_size
+    pieces = recipe.training.accumulate * world.size
+    enough = room // ceil(recipe.training.batch_size / pieces)
     each = task.bytes_of_example(card, enough, **recipe.network.get("set", {}))
     if not each:
         return []
     known = len(recipe.notes)
-    line = fit_batch(recipe, each, room)
+    line = fit_batch(recipe, each, room, reference, pieces)
     return [line, *recipe.notes[known:]]
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,19 @@ import pytest
 import torch
 from discs import write_discs
 from PIL import Image
+from torch import nn
 
 import torchfolio
-from torchfolio import RequestError, Run
+from torchfolio import FolioError, RequestError, Run
 from torchfolio.cli.app import run as folio
 from torchfolio.networks.catalogue import find_card
+from torchfolio.tasks.base import Context
+from torchfolio.tasks.segmentation import report
 from torchfolio.tasks.segmentation.asking import ask
+from torchfolio.tasks.segmentation.task import SemanticSegmentation
 from torchfolio.training import start
+from torchfolio.training.processes import Processes
+from torchfolio.training.recipes import recipe_table
 from torchfolio.training.recording import Monitor
 
 SMALL = {"set": {"depth": 2, "width": 8}, "device": "cpu", "threads": 1, "workers": 0}
@@ -253,6 +260,76 @@ def test_a_batch_that_nobody_asked_for_fits_the_memory(
     assert (
         start.prepare("unet_bn", folder, small | {"batch_size": 8}).recipe.training.batch_size == 8
     )
+
+
+def test_a_rate_that_was_asked_for_stays_where_the_batch_is_halved(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SemanticSegmentation, "bytes_of_example", lambda *_, **__: 2**20)
+    monkeypatch.setattr(start, "half_of_memory", lambda device: 3 * 2**20)
+    rates = []
+    for given in ({}, {"lr": 0.002}):
+        recipe = start.prepare("unet_bn", folder, SMALL | given).recipe
+        assert recipe.training.batch_size == 2
+        rates.append(recipe.optimizers["network"]["lr"])
+    settled, _ = recipe_table(find_card("unet_bn"), None)
+    assert rates[0] < settled["optimizer"]["network"]["lr"]
+    assert rates[1] == 0.002
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "world", "size"),
+    [
+        (4, Processes(), 8),
+        (2, Processes(), 4),
+        (1, Processes(0, 2, 0, 1), 4),  # two machines
+        (1, Processes(0, 2, 0, 2), 2),  # one, whose memory two share
+    ],
+)
+def test_a_batch_takes_the_memory_of_what_is_computed_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int, world: Processes, size: int
+) -> None:
+    """There is room for three examples: the eight of the recipe are computed in pieces."""
+    monkeypatch.setattr(SemanticSegmentation, "bytes_of_example", lambda *_, **__: 2**20)
+    monkeypatch.setattr(start, "half_of_memory", lambda device: 3 * 2**20)
+    settings = SMALL | {"accumulate": accumulate}
+    found = start.prepare("unet_bn", folder, settings, world=world)
+    assert found.recipe.training.batch_size == size
+
+
+def test_hosts_that_propose_other_batches_are_told_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TwoHosts(Processes):
+        def everyone(self, value: Any) -> list[Any]:
+            return [value, value // 2 if isinstance(value, int) else value]
+
+    monkeypatch.setattr(torchfolio.run, "joined", lambda: nullcontext(TwoHosts()))
+    with pytest.raises(FolioError, match=r"other batch size \(--batch-size\) than process 0: 4"):
+        torchfolio.train("unet", folder, out=tmp_path / "run", batch_size=8, epochs=1, **SMALL)
+
+
+def test_folded_batch_norms_give_the_figures_of_the_network_as_it_is(folder: Path) -> None:
+    """All of an evaluation: the norms have statistics far from those that they begin with."""
+    begun = start.prepare("unet_bn", folder, SMALL)
+    task: Any = begun.task
+    parts = start.make_parts(begun)
+    draw = torch.Generator().manual_seed(0)
+    for layer in parts.network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for values in (layer.running_mean, layer.weight, layer.bias):
+                values.data.add_(torch.randn(values.shape, generator=draw), alpha=0.2)
+            layer.running_var.copy_(0.2 + torch.rand(layer.running_var.shape, generator=draw))
+    context = Context(torch.device("cpu"), report=False)
+    split = begun.splits.indices["test"]
+    found = task.evaluate(parts, begun.dataset, split, context)
+    folded = task.answering(parts, context).network
+    assert folded is not parts.network
+    assert not any(isinstance(each, nn.BatchNorm2d) for each in folded.modules())
+    plain = report.evaluate(task, parts, begun.dataset, split, context)
+    assert 0.05 < plain.metrics["mean_iou"]["value"] < 0.95
+    for name, figure in plain.metrics.items():
+        assert found.metrics[name] == pytest.approx(figure, abs=1e-3)
 
 
 def test_an_unknown_loss_is_named(folder: Path, tmp_path: Path) -> None:
