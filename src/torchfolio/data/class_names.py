@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from torchfolio.data.masks import COLOUR
+from torchfolio.data.masks import COLOUR, read_values
 from torchfolio.errors import RequestError
 
 # Files beside the folders that name the classes in the order of their indices, a line each.
@@ -13,6 +14,22 @@ COMMENT = re.compile(r"#(?![0-9a-fA-F]{6}\b)")
 THREE = re.compile(r"(?<![\w.])(\d{1,3})[\s,;]+(\d{1,3})[\s,;]+(\d{1,3})(?![\s,;]+\d|[\w.])")
 BEFORE = re.compile(r"(\d+)[\W_]+(?=.*[^\W\d])")
 BEHIND = re.compile(r"(?<=[^\W\d])[\W_]+(\d+)$")
+
+
+def told_classes(
+    root: Path, options: Any, names: Sequence[str] = ()
+) -> tuple[Sequence[str], dict[int, str] | None]:
+    """Return the classes in the order of their indices, and those of values, as far as told.
+
+    By the person (``class_names`` and ``mask_values`` of ``options``), else by ``names`` that the
+    data themselves give, else by a file beside the folders. Raises ``RequestError``.
+    """
+    found, table = named_classes(root)
+    if options.mask_values is not None:
+        table = read_values(options.mask_values)
+    if options.class_names is not None:
+        return given_classes(options.class_names), table
+    return names or found, table
 
 
 def named_classes(root: Path) -> tuple[list[str], dict[int, str] | None]:

@@ -2,8 +2,9 @@
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,3 +131,15 @@ def stop_on(problems: list[Problem], on_error: str, path: Path) -> None:
             f"{path} has {counted(len(problems), 'bad file')}:\n{told(problems)}\n"
             "Mend or remove them, or leave them out with --on-error skip."
         )
+
+
+def require_some(
+    found: Collection[Any], what: str, path: Path, problems: list[Problem], on_error: str
+) -> None:
+    """Raise where nothing is left, or there are problems that should stop the reading.
+
+    ``what`` is "no picture that can be read: such folders were expected".
+    """
+    stop_on(problems, on_error, path)
+    if not found:
+        raise DataError(f"{path} has {what}.\n{told(problems)}")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import given_splits, listing, stop_on, told
+from torchfolio.data.folders import given_splits, listing, require_some
 from torchfolio.data.masks import BACKGROUND, IGNORE
 from torchfolio.data.readers.coco import Pictured, Thing, find_files, read_pictures
 from torchfolio.data.readers.image_masks import groups_by, series, told_groups
@@ -85,12 +85,8 @@ class CocoMasks(Reader):
                 continue
             keep.append(place)
             shapes.append(shapes_of(picture, numbers, height, width, problems))
-        stop_on(problems, on_error, path)
-        if not keep or not names:
-            raise DataError(
-                f"{path} has no picture with shapes that can be read: {self.reads} was expected.\n"
-                + told(problems)
-            )
+        what = f"no picture with shapes that can be read: {self.reads} was expected"
+        require_some(keep if names else (), what, path, problems, on_error)
         rows = np.array(keep)
         sizes = scanned.sizes[rows]
         images = [pictures[place].image for place in keep]

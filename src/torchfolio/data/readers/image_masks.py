@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.class_names import given_classes, named_classes
+from torchfolio.data.class_names import told_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
@@ -21,8 +21,7 @@ from torchfolio.data.folders import (
     given_splits,
     listing,
     nfc,
-    stop_on,
-    told,
+    require_some,
 )
 from torchfolio.data.masks import (
     BACKGROUND,
@@ -31,7 +30,6 @@ from torchfolio.data.masks import (
     MaskFacts,
     MaskRule,
     examine_mask,
-    read_values,
     understand,
 )
 from torchfolio.data.pairing import (
@@ -149,12 +147,8 @@ class ImageMasks(Reader):
         self, path: Path, keep: Sequence[int], problems: list[Problem], on_error: str
     ) -> None:
         """Raise where no picture is left, or there are problems that should stop the reading."""
-        stop_on(problems, on_error, path)
-        if not keep:
-            raise DataError(
-                f"{path} has no picture with a mask that can be read: {self.reads} was expected.\n"
-                + told(problems)
-            )
+        what = f"no picture with a mask that can be read: {self.reads} was expected"
+        require_some(keep, what, path, problems, on_error)
 
     def dataset(
         self,
@@ -199,12 +193,7 @@ class ImageMasks(Reader):
                 )
             reading = f"a file for each of {listing(list(of_files))}"
             return replace(found, names=(BACKGROUND, *of_files), reading=reading)
-        names, table = named_classes(root)
-        if self.options.class_names is not None:
-            names = given_classes(self.options.class_names)
-        if self.options.mask_values is not None:
-            table = read_values(self.options.mask_values)
-        return understand(facts, names, table)
+        return understand(facts, *told_classes(root, self.options))
 
     def groups(self, names: Sequence[str]) -> NDArray[Any] | None:
         """Return the group of each picture: what the pattern finds, or :func:`series` tells."""

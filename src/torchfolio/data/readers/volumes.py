@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.class_names import given_classes, named_classes
+from torchfolio.data.class_names import told_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, counted, descend, given_splits, stop_on, told
-from torchfolio.data.masks import MaskFacts, MaskRule, read_values, understand
+from torchfolio.data.folders import SPLIT_OF, counted, descend, given_splits, require_some
+from torchfolio.data.masks import MaskFacts, MaskRule, understand
 from torchfolio.data.pairing import MASK_WORDS, TOKEN, key_of
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.image_masks import groups_by
@@ -161,25 +161,15 @@ class Volumes(Reader):
                     seen.append((source, found))
                 if progress is not None:
                     progress(done, len(sources))
-        self.require(path, seen, problems, on_error)
+        wanted = f"no volume with a mask that can be read: {self.reads} was expected"
+        require_some(seen, wanted, path, problems, on_error)
         rule = self.rule(root, seen)
         texts = [rule.stray(each.facts) for _, each in seen]
         for (source, _), text in zip(seen, texts, strict=True):
             problems += [Problem(source.name, f"its mask {source.mask}: {text}")] if text else []
         seen = [each for each, text in zip(seen, texts, strict=True) if not text]
-        self.require(path, seen, problems, on_error)
+        require_some(seen, wanted, path, problems, on_error)
         return self.dataset(path, rule, axis, seen, problems)
-
-    def require(
-        self, path: Path, seen: Sequence[Any], problems: list[Problem], on_error: str
-    ) -> None:
-        """Raise where no volume is left, or there are problems that should stop the reading."""
-        stop_on(problems, on_error, path)
-        if not seen:
-            raise DataError(
-                f"{path} has no volume with a mask that can be read: {self.reads} was expected.\n"
-                + told(problems)
-            )
 
     def axis(self, sources: Sequence[Source], problems: list[Problem]) -> Axis:
         """Return the axis along which all volumes are cut."""
@@ -248,15 +238,11 @@ class Volumes(Reader):
 
     def rule(self, root: Path, seen: Sequence[tuple[Source, Seen]]) -> MaskRule:
         """Return what the values of all masks mean."""
-        names, table = named_classes(root)
         of_contours = list(dict.fromkeys(name for source, _ in seen for name in source.regions))
-        if of_contours:
-            names = ["background", *of_contours]
-        if self.options.class_names is not None:
-            names = given_classes(self.options.class_names)
-        if self.options.mask_values is not None:
-            table = read_values(self.options.mask_values)
-        return understand([each.facts for _, each in seen], names, table)
+        names = ["background", *of_contours] if of_contours else []
+        return understand(
+            [each.facts for _, each in seen], *told_classes(root, self.options, names)
+        )
 
 
 def examined(source: Source, axis: Axis, window: tuple[float, float] | None) -> Seen:
