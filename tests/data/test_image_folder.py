@@ -3,13 +3,14 @@ import os
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from torchfolio.data import scan
-from torchfolio.data.readers import find_reader, open_dataset
+from torchfolio.data.readers import find_reader, open_dataset, recognise
 from torchfolio.data.readers.image_folder import ImageFolder
 from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError, RequestError
@@ -331,3 +332,24 @@ def test_the_messy_folder_is_read_right(public_data: Path) -> None:
 def test_ants_and_bees_keep_their_val(public_data: Path) -> None:
     dataset = open_dataset(public_data / "hymenoptera")
     assert {name: len(rows) for name, rows in dataset.given.items()} == {"train": 81, "val": 52}
+
+
+def test_folders_are_listed_once_until_a_reader_recognises_them(
+    tmp_path: Path, draw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("ant", "bee"):
+        draw(tmp_path / "photos" / kind / "a.png")
+    listed: list[str] = []
+    scan = os.scandir
+
+    def noted(folder: Any) -> Any:
+        listed.append(str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    reader = recognise(tmp_path / "photos")
+    assert reader is not None
+    assert reader.name == "image-folder"
+    assert len(listed) == len(set(listed)) == 3
+    draw(tmp_path / "photos" / "wasp" / "a.png")
+    assert open_dataset(tmp_path / "photos").classes == ("ant", "bee", "wasp")

@@ -2,7 +2,9 @@
 
 import os
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -36,8 +38,34 @@ def contents(folder: Path) -> tuple[list[Path], list[Path]]:
     return [folder / name for name in folders], [folder / name for name in files]
 
 
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """List each folder once within: readers ask for the same ones until one recognises the data."""
+    token = _listed.set({})
+    try:
+        yield
+    finally:
+        _listed.reset(token)
+
+
+_listed: ContextVar[dict[Path, tuple[list[str], list[str]]] | None] = ContextVar(
+    "listed", default=None
+)
+
+
 def entries(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of :func:`contents`: of 200,000 files, paths would take seconds to make."""
+    known = _listed.get()
+    if known is None:
+        return listing_of(folder)
+    if folder not in known:
+        known[folder] = listing_of(folder)
+    folders, files = known[folder]
+    return [*folders], [*files]
+
+
+def listing_of(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the files in a folder as they are now."""
     folders: list[str] = []
     files: list[str] = []
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from torchfolio.data.archives import is_archive, unpack
 from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.downloads import SOURCES, find_known, known_name
-from torchfolio.data.folders import contents, counted, listing
+from torchfolio.data.folders import contents, counted, listed_once, listing
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.cifar import Cifar
 from torchfolio.data.readers.coco import CocoBoxes
@@ -166,6 +166,7 @@ def _not_recognised(path: str | Path, place: Path) -> str:
     )
 
 
+@listed_once()
 def recognise(place: Path, kinds: Collection[str] = ()) -> type[Reader] | None:
     """Return the first reader that recognises a path, or the first of ``kinds`` beside it.
 

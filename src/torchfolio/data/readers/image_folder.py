@@ -1,6 +1,5 @@
 """Pictures in a folder for each class."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -8,10 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
-from torchfolio.data.folders import SPLIT_OF, descend, entries, is_litter, listing, nfc, stop_on
+from torchfolio.data.folders import SPLIT_OF, descend, entries, listing, nfc, stop_on
 from torchfolio.data.images import SUFFIXES
 from torchfolio.data.readers.pictures import picture_dataset
 from torchfolio.data.scan import IGNORED, scan
+from torchfolio.errors import DataError
 
 
 class ImageFolder(Reader):
@@ -109,19 +109,21 @@ def walk(folder: Path, root: Path, problems: list[Problem] | None = None) -> Ite
 
     Links to folders are not followed. Folders that cannot be listed are added to ``problems``.
     """
-
-    def note(error: OSError) -> None:
+    try:
+        folders, files = entries(folder)
+    except DataError as error:
         if problems is not None:
-            name = Path(error.filename).relative_to(root).as_posix()
-            problems.append(Problem(name, f"cannot be listed: {error.strerror or error}"))
-
-    for top, folders, files in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
-        within = Path(top).relative_to(root).as_posix()
-        start = "" if within == "." else f"{within}/"
-        for name in sorted(files):
-            if not is_litter(name):
-                yield start + name
+            name, why = folder.relative_to(root).as_posix(), error.__cause__
+            text = getattr(why, "strerror", None) or why
+            problems.append(Problem(name, f"cannot be listed: {text}"))
+        return
+    within = folder.relative_to(root).as_posix()
+    start = "" if within == "." else f"{within}/"
+    for name in files:
+        yield start + name
+    for name in folders:
+        if not (folder / name).is_symlink():
+            yield from walk(folder / name, root, problems)
 
 
 def strays(root: Path, splits: dict[str, Path], problems: list[Problem]) -> list[str]:
