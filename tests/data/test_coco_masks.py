@@ -66,6 +66,7 @@ def test_run_lengths_are_a_list_or_a_string(tmp_path: Path) -> None:
         ({"size": 20, "counts": COUNTS}, "its run lengths are of 20, its picture 4 x 5"),
         ({"size": SIZE, "counts": [20]}, "its shape covers no pixel"),
         ([[1, 1, 1e9, 1, 1e9, 3]], "polygon 0 has a point at 1e+09, far outside its picture"),
+        ([[1, 1, 10**400, 1, 2, 3]], "polygon 0 is no list of pairs of numbers"),
         ([[1, 1, float("nan"), 1, 4, 3]], "polygon 0 is no list of pairs of numbers"),
         ([[0.1, 0.1, 0.3, 0.1, 0.3, 0.3]], "its shape covers no pixel"),
         (None, "it has no shape (segmentation)"),

@@ -1,6 +1,7 @@
 """Masks from COCO's JSON files: polygons and run lengths, as classes of pixels."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,13 @@ from numpy.typing import NDArray
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import given_splits, listing, require_some
 from torchfolio.data.masks import BACKGROUND, IGNORE
-from torchfolio.data.readers.coco import Pictured, Thing, find_files, read_pictures
+from torchfolio.data.readers.coco import (
+    Pictured,
+    Thing,
+    find_files,
+    number_of,
+    read_pictures,
+)
 from torchfolio.data.readers.image_masks import groups_by, series, told_groups
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.data.scan import IGNORED, scan
@@ -239,14 +246,12 @@ def polygons(shape: Any, height: int, width: int) -> list[list[float]]:
     if not isinstance(shape, list) or not shape:
         raise DataError("it has no shape (segmentation)")
     for place, polygon in enumerate(shape):
-        numbers = isinstance(polygon, list) and all(
-            isinstance(each, int | float) and each == each for each in polygon
-        )
-        if not numbers or len(polygon) % 2:
+        values = [number_of(each) for each in polygon] if isinstance(polygon, list) else [math.nan]
+        if any(map(math.isnan, values)) or len(values) % 2:
             raise DataError(f"polygon {place} is no list of pairs of numbers")
         if len(polygon) < 2 * POINTS:
             raise DataError(f"polygon {place} has {len(polygon) // 2} points, not {POINTS} or more")
-        far = max(polygon, key=abs)
+        far = max(values, key=abs)
         if abs(far) > FAR * max(height, width):
             raise DataError(
                 f"polygon {place} has a point at {far:g}, far outside its picture of {width} x "

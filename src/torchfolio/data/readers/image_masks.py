@@ -340,8 +340,7 @@ def find_pairs(root: Path, problems: list[Problem]) -> tuple[Pairs, str]:
     problems += without_masks(root, places)
     for names, what in ((pairs.alone, "no mask"), (pairs.spare, "a mask without picture")):
         problems += [Problem(name, f"{what}: left out") for name in names]
-    splits_of_lists(root, pairs, problems)
-    return pairs, how
+    return pairs, how + splits_of_lists(root, pairs, problems)
 
 
 def without_masks(root: Path, places: Sequence[Place]) -> list[Problem]:
@@ -374,11 +373,11 @@ def told_places(places: Sequence[Place]) -> str:
     return "; ".join(found) + (f"; and in {more:,} more folders" if more > 0 else "")
 
 
-def splits_of_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> None:
-    """Take the splits from VOC's lists of names, where there are any."""
+def splits_of_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> str:
+    """Take the splits from VOC's lists of names, where there are any; tell what no list names."""
     folder = root / LISTS
     if not folder.is_dir():
-        return
+        return ""
     of_name: dict[str, str] = {}
     for split in SPLITS:
         file = folder / f"{split}.txt"
@@ -387,13 +386,13 @@ def splits_of_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> None:
                 of_name.setdefault(nfc(line), split)
     names = [nfc(PurePosixPath(each).stem) for each in pairs.images]
     if not any(name in of_name for name in names):
-        return
+        return ""
     pairs.splits = [of_name.get(name, "") for name in names]
-    if spare := [name for name in names if name not in of_name]:
-        text = f"{counted(len(spare), 'picture')} in no list: left out: {listing(spare)}"
-        problems.append(Problem(LISTS, text))
     for name in sorted(of_name.keys() - set(names)):
         problems.append(Problem(LISTS, f"{name} is listed and has no picture with a mask"))
+    spare = [name for name in names if name not in of_name]
+    what = f"{counted(len(spare), 'picture')} in no list of {LISTS} left out ({listing(spare)})"
+    return f"; {what}" if spare else ""
 
 
 def examine_masks(root: Path, pairs: Pairs) -> list[Any]:
