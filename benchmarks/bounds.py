@@ -71,7 +71,7 @@ def told(
             what = {"wall": "time", "memory": "peak memory"}.get(
                 bound.quantity, bound.quantity.replace("_", " ")
             )
-            told_median, answer = "not measured", "no"
+            told_median, answer = "not measured", "not measured"
             if spread is not None:
                 told_median = form.format(spread.median)
                 if spread.count > 1:

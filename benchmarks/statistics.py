@@ -16,6 +16,7 @@ COLD_FP32 = "ours_cold_fp32"
 BF16 = "_bf16"  # the end of the name of a peer that was told to compute in it
 Round = dict[str, dict[str, Any]]
 ENOUGH = 3  # rounds for an interval of their mean
+SAME = 1e-6  # differences of an accuracy that rounding makes
 # Student's t for an interval of 95 % around the mean of 2, 3, ... 15 values; above, the normal's.
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179,
            2.160, 2.145)  # fmt: skip
@@ -112,7 +113,7 @@ def verdict(rounds: Sequence[Round], name: str, over: str = OURS) -> str:
         return ""
     first, second = (statistics.mean(each) for each in zip(*pairs, strict=True))
     differences = [theirs - ours for ours, theirs in pairs]
-    if len(pairs) >= ENOUGH and max(differences) > min(differences):
+    if len(pairs) >= ENOUGH and max(differences) - min(differences) > SAME:
         _, least = interval(differences)
     else:
         runs = [run for each in rounds for run in each.values() if "examples" in run]

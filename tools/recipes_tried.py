@@ -10,10 +10,11 @@ PASSES = 10
 INTRODUCTION = f"""\
 ## Recipes as they are
 
-The `paper` and the `modern` recipe of each family on the digits that come with the package, as
-they are but for the length: {PASSES} passes, small pictures, one thread. So short a training says
-that a recipe learns, not how well: *baseline* is the commonest class. Batches are halved until an
-epoch has 50 updates, and rates follow them, as in every training of small data.
+The `paper` and the `modern` recipe of the families of whose own recipes no figure stands above, on
+the digits that come with the package, as they are but for the length: {PASSES} passes, small
+pictures, one thread. So short a training says that a recipe learns, not how well: *baseline* is the
+commonest class. Batches are halved until an epoch has 50 updates, and rates follow them, as in
+every training of small data.
 """
 SMALL = {  # the smallest picture that leaves a network its stages, or near it
     "alexnet_2012": "--image-size 67",

@@ -1,7 +1,6 @@
 """The usual loop that answers pictures by torchvision's Faster R-CNN, with given weights."""
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.transforms import functional as T
 
 from benchmarks.peers.boxes import CLASSES, LONG, SHORT
+from benchmarks.peers.request import print_rows
 
 BATCH = 4
 NAMES = ("background", "disc", "square")
@@ -59,7 +59,7 @@ def main() -> None:
                     )
                 ]
                 rows.append({"input": str(pictures.paths[len(rows)]), "objects": objects})
-    print(json.dumps(rows))
+    print_rows(rows, "torch", "torchvision")
 
 
 if __name__ == "__main__":

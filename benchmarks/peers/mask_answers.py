@@ -5,7 +5,6 @@ each class in each picture.
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as T
 
 from benchmarks.peers.masks import CLASSES, make_network
+from benchmarks.peers.request import print_rows
 from benchmarks.peers.torch_data import IMAGENET
 
 BATCH = 8
@@ -49,7 +49,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--device", default="cpu")
     request = parser.parse_args()
-    model, _ = make_network(request.network)
+    model, packages = make_network(request.network)
     model.load_state_dict(load_file(request.weights))
     model.eval().to(request.device)
     pictures = Pictures(Path(request.data) / request.folder)
@@ -61,7 +61,7 @@ def main() -> None:
             shares = torch.bincount(said.flatten(), minlength=CLASSES) / said.numel()
             named = dict(enumerate(shares.tolist()))
             rows.append({"input": str(pictures.paths[len(rows)]), "shares": named})
-    print(json.dumps(rows))
+    print_rows(rows, *packages)
 
 
 if __name__ == "__main__":

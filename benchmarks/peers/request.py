@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
@@ -56,8 +57,18 @@ def first_step() -> None:
 _stepped = False
 
 
+def print_rows(rows: list[dict[str, Any]], *packages: str) -> None:
+    """Print a row for each picture, and the versions of what was used."""
+    print(json.dumps({"rows": rows, "versions": versions_of(packages)}), flush=True)
+
+
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Return the version of each package."""
+    return {each: version(each) for each in packages}
+
+
 def answer(accuracy: float, examples: int, *packages: str, **more: Any) -> None:
     """Print the accuracy on so many test examples, and the versions of what was used."""
-    versions = {each: version(each) for each in packages}
+    versions = versions_of(packages)
     document = {"accuracy": float(accuracy), "examples": examples, "versions": versions, **more}
     print(f"\n{json.dumps(document)}", flush=True)  # a progress bar may have left a line open

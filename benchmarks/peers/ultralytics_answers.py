@@ -1,49 +1,48 @@
 """Ultralytics answers pictures, run by its command ``yolo detect predict`` only (AGPL).
 
-Its weights are those of a training of its own, which is made once, beside the weights of ours, and
-is not measured there: ``--train``.
+Its weights are those of a training of its own, which is made before anything is measured:
+``--train``.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.peers.request import Request
+from benchmarks.peers.request import Request, print_rows
 from benchmarks.peers.ultralytics import yolo
 
 NAMES = ("disc", "square")
 WIDTH, HEIGHT = 160, 120
-EPOCHS = 30
+SETTINGS = ("epochs", "lr", "batch-size")  # of the training
 
 
-def weights_of(folder: Path) -> Path:
-    """Return the file of its weights, made if there is none."""
-    found = folder / "ultralytics.pt"
-    if not found.is_file():
-        with tempfile.TemporaryDirectory() as place:
-            call = [sys.executable, "-m", "benchmarks.peers.ultralytics_boxes"]
-            flags = {"data": str(folder), "epochs": str(EPOCHS), "lr": "0.001", "batch-size": "8"}
-            told = [each for key, value in flags.items() for each in (f"--{key}", value)]
-            subprocess.run([*call, *told], cwd=place, check=True, stdout=subprocess.DEVNULL)
-            shutil.copy(Path(place) / "train" / "weights" / "last.pt", found)
-    return found
+def train(data: str, settings: dict[str, str], target: Path) -> None:
+    """Train, and keep the last weights."""
+    with tempfile.TemporaryDirectory() as place:
+        told = [each for name in settings for each in (f"--{name}", settings[name])]
+        call = [sys.executable, "-m", "benchmarks.peers.ultralytics_boxes", "--data", data, *told]
+        subprocess.run(call, cwd=place, check=True, stdout=subprocess.DEVNULL)
+        shutil.copy(Path(place) / "train" / "weights" / "last.pt", target)
 
 
 def main() -> None:
-    """Answer the pictures, print a row for each."""
+    """Answer the pictures, print a row for each; or make the weights."""
     parser = argparse.ArgumentParser()
-    for name in ("network", "weights", "data", "folder"):
+    for name in ("data", "folder", "kept", *SETTINGS):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--train", action="store_true", help="only make the weights")
     request = parser.parse_args()
-    root = Path(request.data)
-    weights = weights_of(root)
+    settings = {name: getattr(request, name.replace("-", "_")) for name in SETTINGS}
+    of = "-".join([version("ultralytics"), *settings.values()])
+    root, weights = Path(request.data), Path(request.kept) / f"ultralytics-{of}.pt"
     if request.train:
+        if not weights.is_file():
+            train(request.data, settings, weights)
         return
     folder = root / request.folder
     asked = Request(data=str(root), size=WIDTH, batch_size=1, device=request.device)
@@ -56,7 +55,7 @@ def main() -> None:
         file = Path("predict") / "labels" / f"{path.stem}.txt"
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         rows.append({"input": str(path), "objects": [described(line) for line in lines]})
-    print(json.dumps(rows))
+    print_rows(rows, "ultralytics", "torch")
 
 
 def described(line: str) -> dict[str, object]:

@@ -1,11 +1,13 @@
 """Masks and boxes of 400 pictures of 160x120, by one command, beside the usual loops.
 
 Everybody has the weights of one short training of ours (Ultralytics, whose network is another, of
-one of its own). What is told shows that all give the same answers: how well the share of each class
-in a picture agrees with its mask, or how many objects were found at an overlap of 0.5.
+one of its own). torchvision's FCN computes its auxiliary head also when it answers. What is told
+shows that all give the same answers: how well the share of each class in a picture agrees with its
+mask, or how many objects were found at an overlap of 0.5.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -41,13 +43,13 @@ class Answers:
         return place.kept / f"run-{code_digest()}"
 
     def train(self, place: Place) -> None:
-        """Make the run, unless it is there."""
+        """Make the weights that are not there yet."""
         run = self.run_of(place)
-        if (run / "metrics.json").is_file():
-            return
-        command = self.work.ours("ours", place)
-        arguments = [str(run) if each == "run" else each for each in command.arguments]
-        call(Command(arguments, command.environment), place.folder)
+        if not (run / "metrics.json").is_file():
+            shutil.rmtree(run, ignore_errors=True)  # of a training that was broken off
+            command = self.work.ours("ours", place)
+            arguments = [str(run) if each == "run" else each for each in command.arguments]
+            call(Command(arguments, command.environment), place.folder)
         if self.module in OWN_WEIGHTS and Path(place.peer_python).with_name("yolo").is_file():
             call(Command([*self.peer(place).arguments, "--train"]), place.folder)
 
@@ -65,20 +67,34 @@ class Answers:
         """Return the peer's command."""
         arguments = [
             *(place.peer_python, "-m", f"benchmarks.peers.{self.module}"),
-            *("--network", self.work.network, "--device", place.device),
-            *("--weights", str(self.run_of(place) / "weights" / "best.safetensors")),
-            *("--data", place.there.path, "--folder", self.folder),
+            *("--device", place.device, "--data", place.there.path, "--folder", self.folder),
         ]
+        if self.module in OWN_WEIGHTS:
+            arguments += ["--kept", str(place.kept), "--epochs", str(self.work.epochs)]
+            arguments += ["--lr", str(self.work.lr), "--batch-size", str(self.work.batch_size)]
+        else:
+            weights = self.run_of(place) / "weights" / "best.safetensors"
+            arguments += ["--network", self.work.network, "--weights", str(weights)]
         return Command(arguments)
+
+
+def rows_of(output: Any) -> list[dict[str, Any]] | None:
+    """Return the rows that ``folio predict --json`` printed, or a peer with its versions."""
+    if isinstance(output, dict):
+        output = output.get("rows")
+    return output if isinstance(output, list) else None
 
 
 def shares_agree(output: Any, data: Data | None) -> tuple[float, int] | None:
     """Return 1 less half the sum of what the classes' shares are off, mean over the pictures."""
-    if not isinstance(output, list):
+    if (rows := rows_of(output)) is None:
         return reached(output, data)
     found = []
-    for row in output:
+    for row in rows:
         told = np.array(list(row["shares"].values()))
+        if not len(told):  # an error
+            found.append(0.0)
+            continue
         path = Path(row["input"])
         true = shares_of(path.parent.parent / "masks" / f"{path.stem}.png", len(told))
         found.append(1 - np.abs(told - true).sum() / 2)
@@ -95,10 +111,10 @@ def shares_of(mask: Path, classes: int) -> Any:
 
 def objects_found(output: Any, data: Data | None) -> tuple[float, int] | None:
     """Return the share of objects of which a box of their class overlaps by half, and pictures."""
-    if not isinstance(output, list):
+    if (rows := rows_of(output)) is None:
         return reached(output, data)
     found: list[bool] = []
-    for row in output:
+    for row in rows:
         path = Path(row["input"])
         for name, box in objects_of(path.parent.parent.parent / "annotations", path.parent.name)[
             path.name
@@ -109,7 +125,7 @@ def objects_found(output: Any, data: Data | None) -> tuple[float, int] | None:
                     for each in row["objects"]
                 )
             )
-    return float(np.mean(found)), len(output)
+    return float(np.mean(found)), len(rows)
 
 
 Known = dict[str, list[tuple[str, list[float]]]]

@@ -5,6 +5,7 @@ that ``folio export`` makes of it. What is asked are the pictures that it was tr
 accuracy only shows that all give the same answers.
 """
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def train(place: Place) -> None:
     run = run_of(place)
     if (run / "metrics.json").is_file():
         return
+    shutil.rmtree(run, ignore_errors=True)  # of a training that was broken off
     arguments = [
         *(place.python, "-m", "torchfolio", "train", "resnet18", place.there.path),
         *("--image-size", str(SIZE), "--epochs", "1", "--batch-size", "32", "--lr", "0.02"),

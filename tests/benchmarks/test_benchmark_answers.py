@@ -28,6 +28,7 @@ def test_shares_agree_with_masks(tmp_path: Path) -> None:
     other = row | {"shares": {"background": 1.0, "disc": 0.0, "square": 0.0}}
     assert shares_agree([true], None) == (1.0, 1)
     assert shares_agree([true, other], None) == (0.75, 2)
+    assert shares_agree({"rows": [true, row | {"shares": {}}]}, None) == (0.5, 2)  # one error
 
 
 def test_objects_are_found_by_class_and_overlap(tmp_path: Path) -> None:
