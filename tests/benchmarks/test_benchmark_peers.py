@@ -113,3 +113,21 @@ def test_timm_learns_from_folders(tmp_path: Path) -> None:
     assert found["output"]["examples"] == 40
     assert found["output"]["accuracy"] > 0.3
     assert 0 < found["first_step"] < found["wall"]
+
+
+@pytest.mark.slow
+def test_ultralytics_learns_from_folders(tmp_path: Path) -> None:
+    need("ultralytics")
+    for seed, (split, count) in enumerate((("train", 160), ("val", 20), ("test", 40))):
+        for number, (picture, label) in enumerate(zip(*colours(count, seed), strict=True)):
+            folder = tmp_path / "data" / split / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(folder / f"{number}.png")
+    command = [sys.executable, "-m", "benchmarks.peers.ultralytics", "--kind", "folder"]
+    command += ["--size", "32", "--data", str(tmp_path / "data"), "--network", "resnet18"]
+    command += ["--epochs", "3", "--batch-size", "16", "--lr", "0.02", "--workers", "0"]
+    (tmp_path / "run").mkdir()
+    found = measure(command, {}, tmp_path / "run", 500)
+    assert found["status"] == 0, found["errors"]
+    assert found["output"]["examples"] == 40
+    assert found["output"]["accuracy"] > 0.3
