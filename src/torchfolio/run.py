@@ -187,7 +187,9 @@ class Run:
     ) -> Context:
         """Return where measuring runs: in bf16 where the training did and the device has it."""
         trained = self.recipe.training
-        options = replace(trained, device=device, precision="auto", workers=None)
+        options = moved(trained, device)
+        keep = None if options.keep_memory else options.keep_memory  # a yes may be the rule's own
+        options = replace(options, precision="auto", workers=None, keep_memory=keep)
         options = resolve_device(options)
         found = configure(options)
         return Context(

@@ -4,11 +4,17 @@ import os
 import subprocess
 import sys
 
-import pytest
+from types import SimpleNamespace
 
-from torchfolio.training import device
+import pytest
+import torch
+
+from torchfolio.errors import RequestError
+from torchfolio.run import Run
+from torchfolio.training import device, malloc
 from torchfolio.training.device import configure, resolve_device
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.start import prepare
 
 PROGRAM = """
 import resource
@@ -78,3 +84,40 @@ def test_what_is_asked_for_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     faults, chosen, _ = page_faults(asked=True, MALLOC_TRIM_THRESHOLD_="131072")
     assert chosen == "True"
     assert faults < 5_000
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "stored", "told", "kept"),
+    [
+        ("cuda", False, False, True),  # on a GPU the question does not arise
+        ("cpu", True, False, True),
+        ("cpu", True, True, False),  # the rule's own yes does not silence the environment
+        ("cpu", False, False, False),
+    ],
+)
+def test_measuring_on_the_cpu_keeps_memory_by_the_rule_unless_it_was_refused(
+    trained_on: str, stored: bool, told: bool, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [each for each in os.environ if each.startswith(("MALLOC_", "GLIBC_"))]:
+        monkeypatch.delenv(name)
+    if told:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    calls: list[bool] = []
+    monkeypatch.setattr(device, "keep_freed_memory", lambda: calls.append(True))
+    run = object.__new__(Run)
+    training = TrainingOptions(
+        device=trained_on, keep_memory=stored, threads=torch.get_num_threads(), batch_size=8
+    )
+    run.recipe = SimpleNamespace(training=training)
+    run.context("cpu")
+    assert calls == [True] * kept
+
+
+def test_memory_that_cannot_be_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"device": "cpu", "keep_memory": True}
+    assert prepare("softmax_regression", "digits", settings).recipe.training.keep_memory is True
+    monkeypatch.setattr(malloc, "mallopt", lambda: None)  # another C library
+    with pytest.raises(RequestError, match="--keep-memory needs the CPU and the C library glibc"):
+        prepare("softmax_regression", "digits", settings)
+    chosen = prepare("softmax_regression", "digits", {"device": "cpu"}).recipe.training
+    assert chosen.keep_memory is False

@@ -149,6 +149,8 @@ def prepare(
     )
     check_unfreezing(recipe)
     recipe.training = resolve_device(recipe.training, dataset.records.in_memory)
+    if sections["training"].get("keep_memory") and not recipe.training.keep_memory:
+        raise RequestError("--keep-memory needs the CPU and the C library glibc. Leave it out.")
     configure(recipe.training)
     task = make_task(recipe)
     lines = [*recipe.notes, splits.rule]
