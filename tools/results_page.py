@@ -264,14 +264,18 @@ def kill_lines(test: dict[str, Any], title: str) -> list[str]:
 
 def endurance_lines(test: dict[str, Any]) -> list[str]:
     """Return the section of the trainings that were killed, starved and damaged everywhere."""
+    ended = (
+        "Every one ended with the weights, history and predictions of the training left alone, or, "
+        "where a file was damaged, with an error that names it."
+    )
+    if test["missing"]:
+        ended = f"**The figures are not those of the whole** ({'; '.join(test['missing'])})."
     lines = [
         "## Killed at every write, starved, damaged",
         "",
         "Every file and folder made, write, flush, rename and removal of a training is numbered; "
         "it is killed at each, and in the middle of each write, and resumed; some also with what "
-        "was not flushed lost, with a full disk, with a read-only one. Every one ended with the "
-        "weights, history and predictions of the training left alone, or, where a file was "
-        "damaged, with an error that names it.",
+        "was not flushed lost, with a full disk, with a read-only one. " + ended,
         "",
         f"- on: {in_words(test)}; {test['seconds'] / 60:.0f} min",
         "",
@@ -282,7 +286,8 @@ def endurance_lines(test: dict[str, Any]) -> list[str]:
     for name, found in test["networks"].items():
         for part, told in found.items():
             if isinstance(told, dict) and part not in ("training",):
-                plain = {key: value for key, value in told.items() if key not in ("at", "kill")}
+                aside = ("at", "kill", "asked")
+                plain = {key: value for key, value in told.items() if key not in aside}
                 words = "; ".join(f"{key}: {said(value)}" for key, value in plain.items())
                 lines.append(f"| {name} | {found['events']:,} | {part} | {words} |")
     return [*lines, ""]
@@ -296,7 +301,9 @@ def said(value: Any) -> str:
         return f"{len(value):,}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return " ".join(str(value).split()).replace("|", "\\|")  # a cell is one line
 
 
 def state(kill: dict[str, Any]) -> str:

@@ -4,28 +4,30 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tools.endurance import __main__ as command
+from tools.endurance import together
 from tools.endurance.crashes import spread
 from tools.endurance.dropout import RATE, drop_before_last
-from tools.endurance.trial import BrokenError
+from tools.endurance.plan import ONCE, PARTS, asked, missing, share
+from tools.endurance.trial import Bench, BrokenError
 from torchfolio import create
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 
 
-@LINUX
-@pytest.mark.slow
-def test_trainings_killed_starved_and_damaged_end_as_one_left_alone(tmp_path: Path) -> None:
-    told = tmp_path / "told.json"
-    request = ["--sample", "1", "--kills", "1", "--json", str(told)]
+def endured(told: Path, name: str, *parts: str) -> dict[str, Any]:
+    """What a sample of one finds when parts of it are done to one network."""
+    request = ["--sample", "1", "--kills", "1", "--json", str(told), "--only", *parts]
     done = subprocess.run(
-        [sys.executable, "-m", "tools.endurance", *request, "--", "lenet5", "resnet20"],
+        [sys.executable, "-m", "tools.endurance", *request, "--", name],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -34,17 +36,40 @@ def test_trainings_killed_starved_and_damaged_end_as_one_left_alone(tmp_path: Pa
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    networks = json.loads(told.read_text(encoding="utf-8"))["networks"]
-    for found in networks.values():
-        assert found["training"]["reason"] == "patience"  # early stopping had its say
-        assert found["events"] > 100
-        assert found["kill"]["struck"] == 1
-    assert [found["random"]["kills"] for found in networks.values()] == [1, 0]
-    found = networks["lenet5"]
-    assert [found[part]["struck"] for part in ("power", "full", "denied", "report")] == [1] * 4
+    found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))["networks"][name]
+    assert found["training"]["reason"] == "patience"  # early stopping had its say
+    assert found["events"] > 100
+    return found
+
+
+@LINUX
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("lenet5", ["kill", "random"]), ("lenet5", ["power", "full", "denied"]),
+     ("resnet20", ["kill"])],
+)  # fmt: skip
+def test_trainings_killed_and_starved_end_as_one_left_alone(
+    name: str, parts: list[str], tmp_path: Path
+) -> None:
+    found = endured(tmp_path / "told.json", name, *parts)
+    for part in parts:
+        assert found[part]["same"] is True
+        assert found[part]["kills" if part == "random" else "struck"] == 1
+
+
+@LINUX
+@pytest.mark.slow
+def test_damaged_files_are_told_of_or_not_needed(tmp_path: Path) -> None:
+    found = endured(tmp_path / "told.json", "lenet5", "damage")
     assert found["damage"]["cases"] >= 16  # eight files, each cut off and ended with zeros
     assert found["damage"]["ended"]["recipe.toml"] == {"a clear error": 2}
-    refused = found["together"]["refused"]
+
+
+@LINUX
+@pytest.mark.slow
+def test_one_of_two_trainings_into_one_folder_is_refused(tmp_path: Path) -> None:
+    refused = endured(tmp_path / "told.json", "lenet5", "together")["together"]["refused"]
     assert "holds a run already" in refused["train"]
     assert "Another process is training into" in refused["resume"]
     assert "Another process is training into" in refused["train, locked"]
@@ -78,14 +103,22 @@ def test_a_sample_is_spread_over_all() -> None:
     assert spread([4, 5], 3) == [4, 5]
 
 
-def test_kills_are_shared_among_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    from tools.endurance.__main__ import share
-
+def test_kills_are_shared_among_the_networks() -> None:
     names = ["lenet5", "resnet20", "mlp"]
-    request = Namespace(networks=names, kills=100)
+    request = Namespace(networks=names, kills=100, seed=4, sample=5)
     assert [share(name, request) for name in names] == [34, 33, 33]
+    assert asked("mlp", "random", request) == {"kills": 33, "seed": 4}
+    assert asked("mlp", "kill", request) == {"sample": 5}
+
+
+@LINUX
+def test_a_network_without_a_random_kill_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["endurance", "--kills", "1"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "--kills needs one for each network at least" in capsys.readouterr().err
 
 
 class LeftAlone:
@@ -104,54 +137,154 @@ class LeftAlone:
         (self.out / "recipe.toml").write_text(recipe, encoding="utf-8")
 
 
+@LINUX
 def test_what_was_found_before_one_breaks_is_kept_and_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which the module sets: as it is, after this
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    from tools.endurance import __main__ as command
-
     done: list[str] = []
+    breaks: list[str] = []
 
     def does(_: Any, part: str, request: Any) -> dict[str, Any]:
-        if part == "random" and not request.go_on:
+        if part in breaks:
             raise BrokenError("it ends otherwise")
         done.append(part)
         return {"same": True, "kills": request.kills}
 
+    def read() -> Any:
+        return json.loads(told.read_text(encoding="utf-8"))
+
     def endure(*words: str) -> Any:
         monkeypatch.setattr(sys, "argv", ["endurance", "lenet5", "--json", str(told), *words])
+        done.clear()
         command.main()
-        return json.loads(told.read_text(encoding="utf-8"))
+        return read()["networks"]["lenet5"]
 
     told = tmp_path / "told.json"
     monkeypatch.setattr(command, "Bench", LeftAlone)
     monkeypatch.setattr(command, "warm", lambda _: None)
+    monkeypatch.setattr(command, "code_digest", lambda *_: "code")
     monkeypatch.setattr(command, "DOES", dict.fromkeys(command.PARTS, does))
+    some = ("--only", "report", "random", "damage")
+    breaks.append("random")
     with pytest.raises(SystemExit, match="BROKEN: it ends otherwise"):
-        endure("--only", "report", "random", "damage")
-    assert list(json.loads(told.read_text())["networks"]["lenet5"])[-1] == "report"
-    found = endure("--only", "report", "random", "damage", "--go-on")
-    assert done == ["report", "random", "damage"]
-    assert len(found["commands"]) == 1  # as it would be given for the whole
-    found = endure("--only", "report", "--kills", "3")
-    assert found["networks"]["lenet5"]["report"] == {"same": True, "kills": 3}
-    assert found["networks"]["lenet5"]["damage"] == {"same": True, "kills": 100}
-    assert len(found["commands"]) == 2
+        endure(*some)
+    assert list(read()["networks"]["lenet5"])[-2:] == ["report", "random"]
+    assert read()["networks"]["lenet5"]["random"]["broken"] == "it ends otherwise"
+    breaks.clear()
+    endure(*some, "--go-on")
+    assert done == ["random", "damage"]
+    assert len(read()["commands"]) == 1  # as it would be given for the whole
+    endure(*some, "--go-on")
+    assert done == []
+    endure(*some, "--go-on", "--kills", "3")  # what is asked for otherwise is done again
+    assert done == ["random"]
+    endure(*some, "--go-on", "--kills", "3", "--sample", "5")
+    assert done == ["report", "damage"]
+    found = endure("--only", "report")
+    assert found["damage"]["asked"] == {"sample": 5}
+    assert "lenet5, damage: a sample" in read()["missing"]
+    assert not any("lenet5, report" in each for each in read()["missing"])
+    breaks.append("report")  # what held before breaks now
+    with pytest.raises(SystemExit, match="BROKEN"):
+        endure("--only", "report")
+    assert "same" not in read()["networks"]["lenet5"]["report"]
+    assert "lenet5, report: broken" in read()["missing"]
+    breaks.clear()
+    monkeypatch.setattr(command, "code_digest", lambda *_: "other code")
+    assert "damage" not in endure("--only", "report")
+    assert len(read()["commands"]) == 1
     monkeypatch.setattr(LeftAlone, "digest", "4567")  # another training: no old figure stays
     found = endure("--only", "damage", "--go-on")
-    assert found["networks"]["lenet5"]["digest"] == "4567"
-    assert "report" not in found["networks"]["lenet5"]
+    assert found["digest"] == "4567"
+    assert "report" not in found
+    monkeypatch.setattr(LeftAlone, "leave_alone", does_not_begin)
+    with pytest.raises(SystemExit, match="left alone, it fails"):
+        endure("--only", "damage")
+    assert read()["networks"] == {}
 
 
-def test_the_page_says_yes_and_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def does_not_begin(_: Any) -> None:
+    raise BrokenError("left alone, it fails")
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The script, which finds others beside itself; none of them stays imported."""
+    before = set(sys.modules)
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import results_page
 
-    assert results_page.said({"same": True, "struck": 1200}) == "same yes, struck 1,200"
-    assert results_page.said(False) == "no"
-    for name in ("results_page", "studies_page", "studies", "trainings", "where", "origin"):
-        sys.modules.pop(name, None)
+    yield results_page
+    beside = {path.stem for path in (ROOT / "tools").glob("*.py")}
+    for name in beside & set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_the_page_says_yes_and_no(page: Any) -> None:
+    assert page.said({"same": True, "struck": 1200}) == "same yes, struck 1,200"
+    assert page.said(False) == "no"
+    assert page.said("it | fails:\nso") == "it \\| fails: so"
+
+
+def test_the_page_says_that_all_ended_well_where_all_of_it_did(page: Any) -> None:
+    whole = {
+        name: {"events": 9}
+        | {part: {"same": True, "asked": {}} for part in PARTS if first or part not in ONCE}
+        for first, name in ((True, "lenet5"), (False, "resnet20"))
+    }
+    about = {"machine": "Abacus", "threads": 1, "date": "2026-11-28", "seconds": 60,
+             "versions": {"torch": "2", "torchfolio": "1"}, "commands": ["endure"]}  # fmt: skip
+
+    def lines() -> str:
+        test = about | {"networks": whole, "missing": missing(whole)}
+        return "\n".join(page.endurance_lines(test))
+
+    assert missing(whole) == []
+    assert "Every one ended with the weights" in lines()
+    assert "| lenet5 | 9 | kill | same: yes |" in lines()
+    whole["resnet20"]["random"] = {"broken": "it ends otherwise", "asked": {}}
+    del whole["lenet5"]["together"]
+    whole["lenet5"]["power"] = {"same": True, "asked": {"sample": 2}}
+    assert missing(whole) == [
+        "lenet5, power: a sample", "resnet20, random: broken", "lenet5, together: not done"
+    ]  # fmt: skip
+    assert "Every one ended with the weights" not in lines()
+    assert "not those of the whole" in lines()
+    assert "| resnet20 | 9 | random | broken: it ends otherwise |" in lines()
+
+
+@LINUX
+def test_who_waits_is_ended_when_another_is_refused_for_a_wrong_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(arguments: list[str], _: Path) -> subprocess.Popen[str]:
+        wrong = len(begun) in (1, 2)  # the second one at once, and the first that comes later
+        program = "import sys; sys.exit(2)" if wrong else "import time; time.sleep(600)"
+        pipe = subprocess.PIPE
+        begun.append(
+            subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True)
+        )
+        return begun[-1]
+
+    def refusal(process: Any, *words: str) -> str:
+        process.wait()
+        if begun.index(process) == 2:
+            raise BrokenError("not refused as it should be")
+        return words[0]
+
+    monkeypatch.setattr(together, "start", start)
+    monkeypatch.setattr(together, "refusal", refusal)
+    monkeypatch.setattr(together, "await_file", lambda *_: None)
+    bench = Bench(tmp_path, ["lenet5", "data", "--epochs", "1", "--patience", "1"])
+    try:
+        with pytest.raises(BrokenError, match="not refused as it should be"):
+            together.two_trainings(bench)
+        assert [each.returncode for each in begun] == [-9, 2, 2, -9, -9]
+    finally:
+        for process in begun:
+            process.kill()
 
 
 STRUCK = """

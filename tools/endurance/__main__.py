@@ -2,13 +2,14 @@
 
 ``python -m tools.endurance --json docs/results/endurance.json`` does all of it;
 ``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` a sample. The file
-is written after each part, and keeps the other parts of the same training; with ``--go-on`` what
-it holds is not done again.
+is written after each part, and keeps the other parts of the same training by the same code; with
+``--go-on`` what it holds is not done again, unless it broke or was done to another sample.
 """
 
 import os
 
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # numpy reads it as it begins
+if __name__ == "__main__":  # numpy reads it as it begins
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 import argparse
 import json
@@ -19,10 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import code_digest
 from tools.endurance import crashes, damage, random_kills, together
 from tools.endurance.data import write_pictures
 from tools.endurance.dropout import RATE
 from tools.endurance.events import NEED_SPACE
+from tools.endurance.plan import ONCE, PARTS, TRAININGS, asked, share
 from tools.endurance.process import warm
 from tools.endurance.record import Record
 from tools.endurance.trial import Bench, BrokenError
@@ -34,11 +37,6 @@ SETTINGS = (
     *("--epochs", "4", "--batch-size", "8", "--ema", "0.9", "--patience", "2", "--mixup", "0.4"),
     *("--schedule", "plateau", "--plateau-patience", "0"),
 )
-# name: channels, side of the pictures, what follows ``folio train NETWORK DATA``
-TRAININGS: dict[str, tuple[int, int, list[str]]] = {
-    "lenet5": (1, 28, ["--threads", "1"]),
-    "resnet20": (3, 32, ["--threads", "2", "--augment", "crop-flip", "--precision", "bf16"]),
-}
 CLASSES, EACH = 3, 8
 # strike: what does it, and the kinds of events at which it can tell something new
 STRIKES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...] | None]] = {
@@ -47,9 +45,6 @@ STRIKES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...] | None]]
     "full": (crashes.deny_at_each, NEED_SPACE),
     "denied": (crashes.deny_at_each, ("make", "mkdir", "rename", "remove")),
 }
-PARTS = (*STRIKES, "report", "random", "damage", "together")
-# These do not depend on the network: they are done with the first one alone.
-ONCE = ("power", "full", "denied", "report", "damage", "together")
 MIDDLE = 0.7  # of the events: a training has two states and its best weights then
 
 
@@ -61,7 +56,11 @@ def endure(
     channels, side, settings = TRAININGS[name]
     data = write_pictures(folder / name / "pictures", CLASSES, EACH, side, channels)
     bench = Bench(folder / name, [name, str(data), *SETTINGS, *settings])
-    bench.leave_alone()
+    try:
+        bench.leave_alone()
+    except BrokenError:
+        record.forget(name)
+        raise
     events = len(bench.events)
     say(name, f"left alone: {events} events, {bench.seconds:.1f} s, {bench.alone['digest'][:16]}")
     facts: dict[str, Any] = {
@@ -71,13 +70,21 @@ def endure(
         "training": bench.alone["training"],
         "events": events,
     }
-    done = record.begin(name, facts, origin(bench.out))
+    code = code_digest() + code_digest(Path(__file__).parent)  # of what trains, of what strikes
+    record.begin(name, facts, origin(bench.out) | {"code": code})
     for part in parts:
-        if request.go_on and part in done:
+        wanted = asked(name, part, request)
+        if request.go_on and record.holds(name, part, wanted):
             say(name, f"{part}: done before")
             continue
+        record.forget(name, part)
         do: Callable[..., dict[str, Any]] = DOES.get(part, strike)
-        found = do(bench, part, request)
+        try:
+            found = do(bench, part, request) | {"asked": wanted}
+        except BrokenError as error:
+            found = {"broken": str(error), "asked": wanted}
+            record.keep(name, part, found, command(), time.monotonic() - began)
+            raise
         record.keep(name, part, found, command(), time.monotonic() - began)
         say(name, f"{part}: {summary(found)}")
     record.seconds += time.monotonic() - began
@@ -99,12 +106,6 @@ def report(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
 def at_random(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
     """Kill at random moments: this network's share of them."""
     return random_kills.random_kills(bench, share(bench.train[0], request), request.seed)
-
-
-def share(name: str, request: argparse.Namespace) -> int:
-    """Return how many of all random kills are a network's; what is left over is the first ones'."""
-    place = request.networks.index(name)
-    return len(range(place, request.kills, len(request.networks)))
 
 
 def damaged(bench: Bench, _: str, request: argparse.Namespace) -> dict[str, Any]:
@@ -130,7 +131,9 @@ DOES: dict[str, Callable[..., dict[str, Any]]] = {
 
 def summary(told: dict[str, Any]) -> str:
     """Return what happened in a line."""
-    kept = {key: value for key, value in told.items() if key not in ("at", "kill", "digest")}
+    kept = {
+        key: value for key, value in told.items() if key not in ("at", "kill", "digest", "asked")
+    }
     return json.dumps(kept)[:300]
 
 
@@ -160,6 +163,8 @@ def main() -> None:
     request = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("The endurance test needs Linux: it forks, and reads /proc.")
+    if "random" in request.only and request.kills < len(request.networks):
+        parser.error("--kills needs one for each network at least; else leave random out of --only")
     record = Record(request.json)
     with tempfile.TemporaryDirectory() as temporary:
         warm(Path(temporary))

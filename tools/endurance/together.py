@@ -38,26 +38,26 @@ def two_trainings(bench: Bench, epochs: int = 100_000) -> dict[str, Any]:
         long[long.index(flag) + 1] = str(epochs)
     train = ["train", *long, "--out", str(bench.out)]
     both = [start(train, bench.cache) for _ in range(2)]
+    waiting: dict[str, subprocess.Popen[str]] = {}
     try:
         first, second = winner(both)
         refused = {"begun at once": refusal(second, "training into", "holds a run already")}
         await_file(bench.out / "state", first)
         locked = bench.folder / "locked"
         with RunFolder.create(locked).locked():
-            waiting = {
-                "train": start(train, bench.cache),
-                "resume": start(["resume", str(bench.out)], bench.cache),
-                "train, locked": start([*train[:-1], str(locked)], bench.cache),
-            }
+            waiting["train"] = start(train, bench.cache)
+            waiting["resume"] = start(["resume", str(bench.out)], bench.cache)
+            waiting["train, locked"] = start([*train[:-1], str(locked)], bench.cache)
             words = ("holds a run already", "is training into", "is training into")
             for (what, process), word in zip(waiting.items(), words, strict=True):
                 refused[what] = refusal(process, word)
         if first.poll() is not None:
             raise BrokenError("the first training did not outlive the others")
     finally:
-        for process in both:
+        for process in (*both, *waiting.values()):
             process.kill()
-            process.communicate()
+            if process.stdout and not process.stdout.closed:  # not read to its end yet
+                process.communicate()
     again = start(["resume", str(bench.out)], bench.cache)  # the lock died with its process
     try:
         await_log(bench.out, again)
