@@ -2,12 +2,13 @@
 
     python -m benchmarks.compiled [NETWORK ...] [--rounds N] [--device cuda]
 
-Steps of a network, in the memory layout of its training, are taken in turn as written and compiled
-as ``--compile`` does, in one process, on the pictures of its page. Compiling is counted for the two
-forms of batch that an epoch has (the usual one, and the last, smaller one), with no compiled code
-left from before: what their first steps take more than a compiled step does. It pays after so many
-updates as those seconds divided by what a step gains; where it gains nothing, never. On the CPU all
-are seconds of CPU time, by one thread, so that other work on the machine counts less.
+Steps of a network, in float32 and the memory layout of its training, are taken in turn as written
+and compiled as ``--compile`` does, in one process, on the pictures of its page. Compiling is
+counted for the two forms of batch that an epoch has (the usual one, and the last, smaller one),
+with no compiled code left from before: what their first steps take more than a compiled step does.
+It pays after so many updates as those seconds divided by what a step gains; where it gains nothing,
+never. On the CPU all are seconds of CPU time, by one thread, so that other work on the machine
+counts less. Networks that are not named keep the figures that they have.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from torch.nn import functional as F
 
 from benchmarks.ceiling import hardware
 from benchmarks.results import RESULTS, slug
+from benchmarks.statistics import quartiles
 from torchfolio import create
 from torchfolio.networks.catalogue import find_card
 from torchfolio.training.device import wants_channels_last
@@ -98,16 +100,12 @@ def measure(name: str, batch: int, rounds: int, device: torch.device) -> dict[st
         "network": name,
         "batch": batch,
         "milliseconds": {way: round(1000 * each, 3) for way, each in medians.items()},
-        "quartiles": {way: quartiles(each) for way, each in found.items()},
+        "quartiles": {
+            way: quartiles([1000 * one for one in each], 3) for way, each in found.items()
+        },
         "compiling": round(compiling, 1),
         "pays_after": pays_after(compiling, medians["plain"], medians["compiled"]),
     }
-
-
-def quartiles(seconds: list[float]) -> list[float]:
-    """Return the first and the third quartile in milliseconds."""
-    first, _, third = statistics.quantiles(seconds, n=4, method="inclusive")
-    return [round(1000 * first, 3), round(1000 * third, 3)]
 
 
 def pays_after(compiling: float, plain: float, compiled: float) -> int | None:
@@ -125,28 +123,32 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, default=RESULTS.parent / "compiled")
     request = parser.parse_args()
-    rows = []
+    for name in set(request.networks) - set(BATCHES):
+        parser.error(f"there is no {name}, but {', '.join(BATCHES)}")
+    machine = hardware(request.device.type)
+    path = request.out / f"compiled_{slug(machine)}.json"
+    rows: dict[str, dict[str, Any]] = {}
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))["networks"]
+        rows = {row["network"]: row for row in before}
+    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = fresh
         if request.device.type == "cpu":
             os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # its work is counted here
             torch.set_num_threads(1)
         for name in request.networks or BATCHES:
-            rows.append(measure(name, BATCHES[name], request.rounds, request.device))
-            print(rows[-1], flush=True)
-    machine = hardware(request.device.type)
-    document = {
-        "hardware": machine,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "networks": rows,
-    }
-    path = request.out / f"compiled_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            about = {
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "began": datetime.now(UTC).isoformat(timespec="seconds"),
+                "rounds": request.rounds,
+                "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+            }
+            rows[name] = measure(name, BATCHES[name], request.rounds, request.device) | about
+            print(rows[name], flush=True)
+            document = {"hardware": machine, "networks": list(rows.values())}
+            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

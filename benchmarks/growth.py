@@ -32,6 +32,7 @@ from benchmarks import data
 from benchmarks.ceiling import hardware
 from benchmarks.process import ROOT, measure
 from benchmarks.results import RESULTS, slug
+from benchmarks.statistics import quartiles
 from torchfolio.training.device import autocast
 from torchfolio.training.start import make_loop, prepare
 
@@ -156,12 +157,6 @@ def shares(ours: list[float], bare: list[float]) -> dict[str, Any]:
     }
 
 
-def quartiles(values: list[float], digits: int) -> list[float]:
-    """Return the first and the third quartile."""
-    first, _, third = statistics.quantiles(values, n=4, method="inclusive")
-    return [round(first, digits), round(third, digits)]
-
-
 MEASURES: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "time": time_of_epochs,
     "memory": memory_of_files,
@@ -181,8 +176,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", choices=list(MEASURES), default=[])
+    parser.add_argument("what", nargs="*", help=f"of: {', '.join(MEASURES)}; all unless named")
     request = parser.parse_args()
+    for name in set(request.what) - set(MEASURES):
+        parser.error(f"there is no {name}, but {', '.join(MEASURES)}")
     machine = hardware("cpu")
     path = RESULTS.parent / "growth" / f"growth_{slug(machine)}.json"
     document: dict[str, Any] = {}

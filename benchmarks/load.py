@@ -3,7 +3,9 @@
 ``python -m benchmarks.load`` writes the data into a temporary folder and runs ``folio check`` and
 one epoch of ``folio train`` on them, as whole processes, first with an empty cache folder (cold),
 then once more (warm). Time and peak memory must grow with the files, and no faster. Each row is
-written to docs/results/load.json as it comes, also that of a command that fails.
+written to docs/results/load.json as it comes, also that of a command that fails; with ``--sizes``,
+a trial, it is written only to what ``--json`` names. Rows of another machine, of other versions or
+of another state of our code go.
 """
 
 import argparse
@@ -14,6 +16,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.process import ROOT, measure
+from benchmarks.results import code_digest
 from tools.origin import machine
 from torchfolio.checkpoint import write_text
 
 RESULTS = ROOT / "docs" / "results" / "load.json"
+SIZES = [2_000, 20_000, 200_000]
 WHICH = ("data", "files", "classes", "verb", "cache")  # by which a row is told from others
 SIDE = 16  # pixels of a picture
 TRAIN = ("--epochs", "1", "--batch-size", "512", "--threads", "1", "--no-report", "--quiet")
@@ -107,6 +113,7 @@ def rows_of(load: Load, folder: Path) -> Iterator[dict[str, Any]]:
             "memory_mb": megabytes(took["memory"]),
             "anonymous_mb": megabytes(took["anonymous"]),
             "status": took["status"],
+            "date": date.today().isoformat(),
         }
         if verb == "train":
             files = (each for each in (folder / "run").rglob("*") if each.is_file())
@@ -124,15 +131,21 @@ def megabytes(count: int | None) -> float | None:
     return None if count is None else round(count / 1e6, 1)
 
 
-def keep(path: Path, row: dict[str, Any]) -> None:
+def origin() -> dict[str, Any]:
+    """Return what all rows of a file have in common: where, and with what they were measured."""
+    versions = {each: version(each) for each in ("torchfolio", "torch")}
+    about = {"machine": machine(), "versions": versions, "code": code_digest()}
+    return about | {"slow_disk_ms": SLOW_MS}
+
+
+def keep(path: Path, row: dict[str, Any], about: dict[str, Any]) -> None:
     """Write a row in the place of that of the same command on the same data, beside the others.
 
-    Rows of another machine go.
+    Rows of another origin than ``about`` go.
     """
     told: dict[str, Any] = {"rows": []}
     if path.is_file():
         told = json.loads(path.read_text(encoding="utf-8"))
-    about = {"machine": machine(), "slow_disk_ms": SLOW_MS}
     same = all(told.get(name) == value for name, value in about.items())
     others = [
         each
@@ -148,20 +161,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000, 200_000])
+    parser.add_argument("--sizes", type=int, nargs="+", help="numbers of files, for a trial")
     parser.add_argument("--only", help="this kind of data alone; the rows of the others stay")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="the file of the rows")
+    parser.add_argument("--json", type=Path, help="the file of the rows")
     request = parser.parse_args()
+    path = request.json or (None if request.sizes else RESULTS)
+    about = origin()
     failed = 0
-    for load in loads(request.sizes):
+    for load in loads(request.sizes or SIZES):
         if request.only in (None, load.name):
             with tempfile.TemporaryDirectory() as temporary:
                 for row in rows_of(load, Path(temporary)):
                     print(json.dumps(row), flush=True)
-                    keep(request.json, row)
+                    if path is not None:
+                        keep(path, row, about)
                     failed += row["status"] != 0
     if failed:
-        raise SystemExit(f"{failed} commands failed; their errors are in {request.json}.")
+        raise SystemExit(f"{failed} commands failed; their errors are above.")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,13 @@ class Spread:
         return cls(len(values), median, min(values), max(values), lower, upper)
 
 
+def quartiles(found: Sequence[float], digits: int) -> list[float]:
+    """Return the first and the third quartile of at least one value."""
+    spread = Spread.of(found)
+    assert spread is not None
+    return [round(spread.lower, digits), round(spread.upper, digits)]
+
+
 def values(rounds: Sequence[Round], name: str, quantity: str) -> list[float]:
     """Return a quantity of a contestant, of each round in which it did the work."""
     runs = (each[name] for each in rounds if name in each)

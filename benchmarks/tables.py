@@ -45,18 +45,18 @@ GROWTH = "Measured by `python -m benchmarks.growth`.\n"
 LOAD = """\
 Pictures of 16x16 pixels in class folders or beside a table, in very many classes (20 pictures in
 each), and on a disk whose every access takes {slow_disk_ms:g} ms; the first class has one picture.
-One epoch of a linear network, one thread, whole processes, on {machine}:
-`python -m benchmarks.load`.
+One epoch of a linear network, one thread, whole processes, on {machine}; torch {torch},
+torchfolio {torchfolio}: `python -m benchmarks.load`.
 """
 KEPT = """\
 Training steps of ResNet-18 in bf16, batch 32, in processes that take turns: malloc keeps what a
 step frees (`torchfolio.training.malloc`), or is left alone: `python -m benchmarks.kept_memory`.
 """
 COMPILED = """\
-A training step as written and compiled (`--compile`), in turn, on pictures of the page's size, and
-the seconds of compiling both forms of batch that an epoch has, none of it cached: CPU time of one
-thread, on GPUs by the clock. It pays after as many updates as those seconds divided by what a step
-gains: `python -m benchmarks.compiled`. No rule of ours turns it on.
+A training step in float32 as written and compiled (`--compile`), in turn, on pictures of the page's
+size, and the seconds of compiling both forms of batch that an epoch has, none of it cached: CPU
+time of one thread, on GPUs by the clock. It pays after as many updates as those seconds divided by
+what a step gains: `python -m benchmarks.compiled`. No rule of ours turns it on.
 """
 DECODING = """\
 A JPEG of 500x375, CPU time of one thread, the parts in turn: `python -m benchmarks.decoding`.
@@ -263,9 +263,13 @@ def compiled(folder: Path) -> list[str]:
     lines = ["## torch.compile", "", COMPILED] if any(folder.glob("*.json")) else []
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
+        places = dict.fromkeys(
+            f"torch {row['torch']}, {row['rounds']} rounds, {row['began'][:10]}; load of the "
+            f"machine {row['load']}"
+            for row in found["networks"]
+        )
         lines += [
-            f"{found['hardware']}, torch {found['torch']}, {found['rounds']} rounds, "
-            f"{found['began'][:10]}; load of the machine {found['load']}:",
+            f"{found['hardware']}, {'; '.join(places)}:",
             "",
             "| network | batch | ms, plain | quartiles | ms, compiled | quartiles | compiling, s "
             "| pays after, updates |",
@@ -321,9 +325,18 @@ def load(path: Path) -> list[str]:
         return []
     found = json.loads(path.read_text(encoding="utf-8"))
     which = ("data", "files", "classes", "verb", "cache")
-    columns = (*which, "wall", "first_step", "memory_mb", "anonymous_mb", "run_mb")
-    heads = (*which, "s", "first step, s", "memory, MB", "of that anonymous", "run folder, MB")
-    lines = ["## Load", "", LOAD.format(**found), "| " + " | ".join(heads) + " |"]
+    columns = (*which, "wall", "first_step", "memory_mb", "anonymous_mb", "run_mb", "date")
+    heads = (
+        *which,
+        "s",
+        "first step, s",
+        "memory, MB",
+        "of that anonymous",
+        "run folder, MB",
+        "date",
+    )
+    about = LOAD.format(**found, **found["versions"])
+    lines = ["## Load", "", about, "| " + " | ".join(heads) + " |"]
     lines.append("|" + "---|" * len(heads))
     for row in found["rows"]:
         cells = ("" if row.get(name) is None else row[name] for name in columns)
