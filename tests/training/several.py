@@ -26,7 +26,7 @@ from torchfolio.training import loop as loop_module
 from torchfolio.training import start
 from torchfolio.training.loop import Loop
 from torchfolio.training.processes import Processes, joined
-from torchfolio.training.sharding import is_split
+from torchfolio.training.sharding import is_split, units
 from torchfolio.training.start import make_loop, prepare
 from torchfolio.training.transfer import freeze
 
@@ -123,7 +123,13 @@ def sharded(world: Processes, folder: Path) -> dict[str, Any]:
 
 
 def split_beside_copied(world: Processes, network: str) -> dict[str, Any]:
-    """Train three updates with whole copies and with split weights."""
+    """Train three updates with whole copies and with split weights.
+
+    ``units`` says of each block whether it is gathered by itself, ``split`` of how many tensors the
+    processes have a share each.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
     settings = {"batch_size": 8, "image_size": 32, "precision": "fp32", "augment": "none"}
     found = {}
     for name, split in (("copied", False), ("split", True)):
@@ -134,8 +140,13 @@ def split_beside_copied(world: Processes, network: str) -> dict[str, Any]:
         buffers = {
             key: each.flatten()[0].item() for key, each in tensors.items() if "running" in key
         }
-        units = {key for key, each in tensors.items() if is_split(each)}
-        found[name] = {"losses": listener.losses, "buffers": buffers, "units": len(units)}
+        blocks = [each for part in loop.parts.values() for each in units(part)]
+        found[name] = {
+            "losses": listener.losses,
+            "buffers": buffers,
+            "units": [isinstance(each, FSDPModule) for each in blocks],
+            "split": sum(is_split(each) for each in tensors.values()),
+        }
     return found
 
 
@@ -242,10 +253,7 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "resumed": resumed(noisy, folder, 25) if world.several else {},
         "thawed again": resumed(lambda: thawed(world), folder, 7) if world.several else {},
         "sharded": sharded(world, folder),
-        "split": {
-            name: split_beside_copied(world, name) if world.several else {}
-            for name in ("resnet20", "vit_ti_16")
-        },
+        "split": split_beside_copied(world, "resnet20") if world.several else {},
         "wholly placed": wholly_placed(world) if world.several else [],
         "refusals": refusals(world) if world.several else [],
         "threads": threads,
