@@ -344,6 +344,26 @@ def test_each_file_of_coco_finds_the_pictures_of_its_own_split(tmp_path: Path) -
     assert "000.jpg is not there" in data.problems[0].problem
 
 
+def test_a_folder_in_a_name_of_coco_leads_to_no_other_split(tmp_path: Path) -> None:
+    """Both files say images/1.jpg; only one split has such a folder. What names it stays there."""
+    pictures = {"train": "images/1.jpg", "valid": "1.jpg"}
+    for name, place in pictures.items():
+        picture(tmp_path / name / place)
+        told = {
+            "images": [
+                {"id": 1, "file_name": "images/1.jpg", "width": WIDTH, "height": HEIGHT},
+                {"id": 2, "file_name": "train/images/1.jpg", "width": WIDTH, "height": HEIGHT},
+            ][: 1 if name == "train" else 2],
+            "categories": [{"id": 1, "name": "x"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}],
+        }
+        (tmp_path / name / "_annotations.coco.json").write_text(json.dumps(told))
+    data = open_dataset(tmp_path)
+    assert data.records.names == ["train/images/1.jpg", "valid/1.jpg"]
+    (problem,) = data.problems
+    assert problem.problem == "image 2: train/images/1.jpg is not there"
+
+
 def test_keypoints_of_the_same_pictures_are_no_further_boxes(tmp_path: Path) -> None:
     file = coco(tmp_path, "val2017")
     file.with_name("person_keypoints_val2017.json").write_bytes(file.read_bytes())

@@ -344,8 +344,12 @@ class Held:
         beside = nfc(file.parent.relative_to(self.root).as_posix())
         beside = "" if beside == "." else f"{beside}/"
         own = split_of(file)
-        listed = next((self.by_tail[each] for each in tails_of(said) if each in self.by_tail), ())
-        found = [each for each in listed if not own or split_in(each) in ("", own)]
+        found: list[str] = []
+        for tail in tails_of(said):
+            listed = self.by_tail.get(tail, [])
+            found = [each for each in listed if not own or split_in(each) in ("", own)]
+            if found or (listed and split_in(said)):  # it is there, in the split that it names
+                break
         if not found:
             raise DataError(f"{name} is not there")
         if len(found) == 1:
