@@ -17,6 +17,8 @@ from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.pictures import DetectionPictures
 from torchfolio.tasks.detection.plan import medians, plan_detection, squares
 from torchfolio.tasks.detection.report import middle
+from torchfolio.tasks.detection.task import ObjectDetection
+from torchfolio.training.processes import Processes
 
 
 def test_a_picture_lies_in_the_middle_of_its_square() -> None:
@@ -153,6 +155,26 @@ def test_every_batch_has_a_size_of_its_own_on_request() -> None:
         plan_detection(find_card("yolov1"), data, np.arange(400), options)
 
 
+@pytest.mark.parametrize("augment", ["none", "mosaic"])
+def test_pieces_of_a_batch_have_its_size_and_its_pictures(augment: Any) -> None:
+    """By which a batch of several processes or of accumulated pieces is that of one."""
+    data, card = open_data("digit-boxes"), find_card("yolov3_tiny")
+    options = DetectionOptions(augment=augment, multi_scale=True, image_size=96)
+    task = ObjectDetection(options)
+    task.prepare(card, data, np.arange(40))
+    sides = set()
+    for epoch in (0, 1):
+        for batch in task.batches(data, np.arange(40), 8, 1, epoch):
+            whole = task.load(data, batch, epoch, 1).images
+            sides.add(whole.shape[-1])
+            for rank in range(2):
+                share = Processes(rank, 2).pieces(batch, 2, 2)
+                for place, piece in enumerate(share, 2 * rank):
+                    part = task.load(data, piece, epoch, 1).images
+                    assert torch.equal(part, whole[2 * place : 2 * place + 2])
+    assert len(sides) > 1
+
+
 def test_mosaics_are_of_training_pictures_alone() -> None:
     _, pictures, _ = prepared(augment="mosaic")
     assert pictures.state["train"].tolist() == list(range(400))
@@ -190,8 +212,6 @@ def test_a_mosaic_is_of_parts_of_four_pictures_at_their_own_size() -> None:
 
 
 def test_anchors_of_the_data_are_the_networks() -> None:
-    from torchfolio.tasks.detection.task import ObjectDetection
-
     data = open_data("digit-boxes")
     task = ObjectDetection(DetectionOptions(anchors="data"))
     task.prepare(find_card("yolov3_tiny"), data, np.arange(400))

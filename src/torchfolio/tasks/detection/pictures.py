@@ -1,6 +1,7 @@
 """Pictures with their objects as a detector takes them: in the middle of a square, on grey."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -64,6 +65,7 @@ class DetectionPictures:
         self._dataset: Dataset | None = None
         self._store: PictureStore | None = None
         self._lock = threading.Lock()
+        self._planned: tuple[tuple[int, int] | None, dict[int, int]] = None, {}
 
     # Single pictures
 
@@ -154,17 +156,33 @@ class DetectionPictures:
         """Return training pictures, changed at random by seed, epoch and example.
 
         ``pool`` are the pictures that stand beside them in mosaics; those of training unless given.
-        With ``multi_scale`` the first example decides the size of all.
+        With ``multi_scale`` the first example of their batch decides the size of all: that of the
+        batch which :meth:`plan` was told of, else the first of those given.
         """
         batch = self.moved(dataset, indices, epoch, seed, pool)
         if not self.options.multi_scale:
             return batch
         sides = self.state["squares"]
-        draw = uniforms("squares", seed, epoch, indices[:1], 1).item()
+        first = self.deciding(int(indices[0]), epoch, seed)
+        draw = uniforms("squares", seed, epoch, np.array([first]), 1).item()
         side = sides[int(draw * len(sides))]
         scale = side / self.state["size"]
         images = transforms.resize(batch.images, side, side)
         return replace(batch, images=images, boxes=[each * scale for each in batch.boxes])
+
+    def plan(self, batches: Sequence[Indices], epoch: int, seed: int) -> None:
+        """Note the batches of an epoch, of which pieces are asked for later: all have one size."""
+        if self.options.multi_scale:
+            first = {index: int(each[0]) for each in batches for index in each.tolist()}
+            self._planned = (epoch, seed), first
+
+    def deciding(self, index: int, epoch: int, seed: int) -> int:
+        """Return the first example of the batch that an example is in; itself where none is known.
+
+        A batch may be computed in pieces, and by several processes.
+        """
+        planned, first = self._planned
+        return first.get(index, index) if planned == (epoch, seed) else index
 
     def moved(
         self, dataset: Dataset, indices: Indices, epoch: int, seed: int, pool: Indices | None

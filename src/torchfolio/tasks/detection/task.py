@@ -134,6 +134,13 @@ class ObjectDetection(Task):
 
     # Training
 
+    def batches(
+        self, dataset: Dataset, split: Indices, size: int, seed: int, epoch: int
+    ) -> list[Indices]:
+        planned = super().batches(dataset, split, size, seed, epoch)
+        self.pictures.plan(planned, epoch, seed)
+        return planned
+
     def load(self, dataset: Dataset, indices: Indices, epoch: int | None, seed: int) -> BoxBatch:
         if epoch is None:
             return self.pictures.fixed(dataset, indices)
