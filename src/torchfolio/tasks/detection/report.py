@@ -84,7 +84,6 @@ def answered(
     task: Any, parts: Parts, dataset: Dataset, split: Indices, context: Context
 ) -> list[Detections]:
     """Return what the network finds in each picture, in its own pixels."""
-    parts.network.eval()
 
     def compute(batch: Any) -> list[Detections]:
         with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):

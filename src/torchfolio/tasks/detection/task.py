@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torchfolio.tasks.detection.boxes import GREY, fitted
 from torchfolio.tasks.detection.export import Detector, as_candidates, together
 from torchfolio.tasks.detection.options import DetectionAnswerOptions, DetectionOptions
 from torchfolio.tasks.detection.pictures import BoxBatch, DetectionPictures
-from torchfolio.tasks.detection.plan import anchors_of, plan_detection
+from torchfolio.tasks.detection.plan import STEP, anchors_of, plan_detection
 from torchfolio.tasks.detection.suppression import (
     BEFORE,
     MOST,
@@ -195,7 +196,6 @@ class ObjectDetection(Task):
     ) -> Evaluation:
         from torchfolio.tasks.detection.report import evaluate
 
-        parts.network.eval()
         return evaluate(self, self.answering(parts, context), dataset, split, context)
 
     def conclude(
@@ -203,16 +203,23 @@ class ObjectDetection(Task):
     ) -> list[str]:
         from torchfolio.tasks.detection.report import choose_threshold
 
-        return choose_threshold(self, parts, dataset, validation, context)
+        return choose_threshold(self, self.answering(parts, context), dataset, validation, context)
 
     def answering(self, parts: Parts, context: Context) -> Parts:
         from torchfolio.networks.inference import answering, with_part
 
-        network, side = parts["network"], self.state["size"]
+        network: Any = parts["network"].eval()
+        side = self.state["size"]
+        if "image_size" not in signature(type(network)).parameters:  # it takes any
+            side = min(side, 2 * getattr(network, "step", STEP))
         example = torch.zeros(1, self.state["channels"], side, side, device=context.device)
-        if needs_targets(network):  # whose second stage looks at what the first one found
+        if not needs_targets(network):
+            return Parts(network=answering(network, example))
+        # What a second stage looks at follows from the picture, so the backbone alone is folded;
+        # the form on VGG16 has none, and no batch norm.
+        if hasattr(network, "backbone"):
             return Parts(network=with_part(network, "backbone", example))
-        return Parts(network=answering(network, example))
+        return parts
 
     def adapt(self, dataset: Dataset) -> Dataset:
         classes = self.state["classes"]
