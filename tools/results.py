@@ -71,12 +71,17 @@ def run(name: str, seed: int, data: Path, runs: Path) -> None:
     plain = measured["details"].get("plain_threshold")
     classes = measured["details"].get("classes", [])
     by_class = measured["details"].get("by_class", {})
+    learned = {}
+    if training.by_heart:
+        found = folio("evaluate", str(target), "--split", "train", "--no-report")
+        learned = {"training_pictures": found["metrics"]}
     entry = {
         "seed": seed,
         "command": training.command(seed),
         "seconds": round(time.perf_counter() - start, 1),
         "metrics": result["metrics"],
         "baseline": result["baseline"],
+        **learned,
         **({"plain_threshold": plain} if plain else {}),
         **(by_class_of(classes, by_class["iou"]) if len(classes) > 2 and "iou" in by_class else {}),
         "training": result["training"],

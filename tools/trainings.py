@@ -18,7 +18,7 @@ class Training:
     another training (with the same seed). ``figures`` are the metrics that are shown, the first
     also in the table of all. ``mark`` says in words what should be reached, ``least`` is the first
     figure in % that counts as reached. ``note`` may name ``{epochs}`` and ``{updates}``,
-    those of the first seed.
+    those of the first seed. ``by_heart`` asks what the run says of its training pictures, too.
     """
 
     section: str
@@ -29,6 +29,7 @@ class Training:
     note: str = ""
     source: str = ""
     figures: tuple[str, ...] = ("accuracy",)
+    by_heart: bool = False
 
     def command(self, seed: int, data: str = "DATA", source: str = "RUN") -> str:
         """Return the command as a person would give it."""
