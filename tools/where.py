@@ -110,7 +110,8 @@ WHERE = {
         "A tiny part of COCO", "YOLOv3, small form",
         "yolov3_tiny {data}/tiny_coco --recipe modern --image-size 256 --epochs 30 --batch-size 8 "
         "--threads 1",
-        note="50 pictures of 80 classes are too few for a figure; it shows that the whole way works.",
+        note="50 pictures of 80 classes are too few for a figure; it shows that the whole way "
+        "works.",
         figures=BOXES,
     ),
     **tiny_coco(
