@@ -268,6 +268,33 @@ def test_a_layer_named_as_a_word_of_a_sentence_is_not_taken_for_it() -> None:
     assert (found.layer, found.side, found.at) == ("classifier", "input", "output")
 
 
+class Sprawling(tutorials.FirstLeNet):
+    """LeNet with a layer more on its first maps, and one mistake, much later.
+
+    What the layer gives comes out beside the scores, or ``leads`` to where the mistake is.
+    """
+
+    def __init__(self, leads: bool) -> None:
+        super().__init__(act=nn.Tanh, pool="mean")
+        self.leads = leads
+        self.aux = nn.Linear(28, 3 if leads else 7)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        maps = self.conv1(x)
+        aux = self.aux(maps)
+        x = self.pool(self.act(self.conv2(self.pool(self.act(maps), 2))), 2).flatten(1)
+        x = torch.relu(self.fc2(self.act(self.fc1(x))))  # for tanh
+        return self.fc3(x + aux.flatten(1)[:, :84]) if self.leads else (self.fc3(x), aux)
+
+
+@pytest.mark.parametrize(("leads", "named"), [(False, ("fc3", "input")), (True, ("aux", "extra"))])
+def test_a_layer_more_is_named_where_it_leads_to_what_differs(
+    leads: bool, named: tuple[str, str]
+) -> None:
+    found = grade(Sprawling(leads), "lenet5", seconds=1.0)
+    assert (found.layer, found.side) == named
+
+
 def test_buffers_of_theirs_are_noted_and_not_judged() -> None:
     found = grade(tutorials.Normalising(), "lenet5")
     assert found.passed, found.failures

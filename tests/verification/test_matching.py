@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchfolio.verification.departures import DEPARTURES
 from torchfolio.verification.grading.alignment import aligned
 from torchfolio.verification.grading.edits import reshapes
-from torchfolio.verification.grading.matching import match
+from torchfolio.verification.grading.matching import Match, match
 from torchfolio.verification.grading.operations import (
     Site,
     exchange,
@@ -17,6 +17,7 @@ from torchfolio.verification.grading.operations import (
     reordered,
     trace,
 )
+from torchfolio.verification.grading.readings import chains_of, put
 
 
 @pytest.mark.parametrize(
@@ -216,6 +217,67 @@ def test_other_functions_are_called_at_a_site_and_nowhere_else() -> None:
 def test_a_norm_counts_its_batches_and_that_is_no_sum() -> None:
     called = trace(nn.BatchNorm1d(3), torch.randn(4, 3), True)
     assert [e.operation for e in called if e.operation] == []
+
+
+class Twice(nn.Module):
+    """A norm of its own on the input, called right behind the first convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return self.two(y + self.norm(x))
+
+
+@pytest.mark.parametrize(
+    ("module", "ends", "behind", "before"),
+    [
+        ((nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3)), ("0", "2"), ["1"], []),
+        ((nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3)), ("0", "3"),
+         [], ["2"]),
+        ((nn.Conv2d(1, 2, 3), nn.Flatten(), nn.BatchNorm1d(72), nn.Linear(72, 1)), ("0", "3"),
+         [], ["2"]),
+        ((nn.Conv2d(1, 2, 3), nn.Sequential(nn.BatchNorm2d(2), nn.PReLU()), nn.Conv2d(2, 1, 3)),
+         ("0", "2"), ["1.0", "1.1"], []),
+    ],
+)  # fmt: skip
+def test_a_layer_more_stands_behind_another_only_where_it_reads_what_that_gives(
+    module: tuple[nn.Module, ...], ends: tuple[str, str], behind: list[str], before: list[str]
+) -> None:
+    theirs = nn.Sequential(*module)
+    found = Match({ends[0]: "conv", ends[1]: "last"})
+    without = {*behind, *before}
+    chains = chains_of(found, without, theirs, trace(theirs, torch.randn(2, 1, 8, 8), False))
+    assert chains == ({"conv": behind} if behind else {}, {"last": before} if before else {})
+
+
+def test_a_layer_more_that_reads_another_tensor_stands_before_the_next() -> None:
+    theirs = Twice()
+    events = trace(theirs, torch.randn(2, 1, 8, 8), False)
+    behind, before = chains_of(Match({"one": "a", "two": "b"}), {"norm"}, theirs, events)
+    assert behind == {}
+    assert before["b"][0] == "norm"
+
+
+def test_a_second_layer_more_leaves_the_first_in_its_place() -> None:
+    layer = nn.Linear(2, 2)
+    x = torch.tensor([[1.0, 2.0]])
+    expected = torch.tanh(F.relu(-layer(x)) + 3)
+    put(layer, "behind", [Scale(-1, 0), nn.ReLU()])
+    put(layer, "behind", [Scale(1, 3), nn.Tanh()])
+    assert torch.equal(layer(x), expected)
+
+
+class Scale(nn.Module):
+    def __init__(self, factor: float, shift: float) -> None:
+        super().__init__()
+        self.factor, self.shift = factor, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x + self.shift
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A person's module beside a network: the same values and images, and where the two part."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -121,6 +121,46 @@ class Beside:
             return False
         return relative(one, other)[0] <= TOLERANCES[kind]
 
+    def leading_to(self, layer: str, call: int, extra: list[str], training: bool) -> list[str]:
+        """Return those ``extra`` layers of theirs whose outputs reach a call of a layer's input.
+
+        Ways through layers that have a partner do not count: what those give has been compared.
+        """
+        if not extra:
+            return []
+        kind = torch.float64 if self.exact else torch.float32
+        tokens = {name: torch.zeros((), dtype=kind, requires_grad=True) for name in extra}
+        reached: list[list[str]] = []  # by call
+
+        def look(module: nn.Module, inputs: Any) -> None:
+            given: tuple[Tensor | None, ...] = ()
+            if inputs and isinstance(inputs[0], Tensor) and inputs[0].requires_grad:
+                given = torch.autograd.grad(
+                    inputs[0].sum(), list(tokens.values()), retain_graph=True, allow_unused=True
+                )
+            pairs = zip(tokens, given, strict=False)
+            reached.append([name for name, each in pairs if each is not None])
+
+        def cut(module: nn.Module, inputs: Any, output: Any) -> Any:
+            return output.detach() if isinstance(output, Tensor) else output
+
+        hooks = [self.module.get_submodule(layer).register_forward_pre_hook(look)]
+        for name in self.found.layers:
+            hooks.append(self.module.get_submodule(name).register_forward_hook(cut))
+        for name, token in tokens.items():
+            hooks.append(self.module.get_submodule(name).register_forward_hook(marked(token)))
+        self.hand_over(kind)
+        try:
+            with default_type(kind), torch.random.fork_rng(devices=[]):
+                self.module.train(training)(self.images.to(kind))
+        except Exception:  # a person's code may fail in any way, after this call too
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self.hand_over(kind)
+        return reached[call] if call < len(reached) else []
+
     def hand_over(self, kind: torch.dtype) -> None:
         """Give their module the network's parameters themselves, and copies of its buffers.
 
@@ -210,6 +250,15 @@ class Heads:
             if isinstance(found, Tensor):
                 return found
         return output
+
+
+def marked(token: Tensor) -> Callable[..., Any]:
+    """Return the hook that adds a zero to what a layer gives, by which its gradient is known."""
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return output + token if isinstance(output, Tensor) else output
+
+    return hook
 
 
 @contextmanager

@@ -87,12 +87,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Event:
-    """A layer that begins or ends (``what``), in its ``call``, or an operation."""
+    """A layer that begins or ends (``what``), in its ``call``, or an operation.
+
+    ``direct`` says of a layer that it reads, or gives, the very tensor that the last one gave.
+    """
 
     what: str
     layer: str
     call: int = 0
     operation: Operation | None = None
+    direct: bool = False
 
 
 class Watching(TorchFunctionMode):
@@ -103,6 +107,7 @@ class Watching(TorchFunctionMode):
         self.network = network
         self.running: list[tuple[str, int, Counter[str]]] = []
         self.calls: Counter[str] = Counter()
+        self.given: Any = None  # by the last layer that has ended
         self.handles = []
         for name, module in network.named_modules():
             self.handles.append(module.register_forward_pre_hook(self.begins(name)))
@@ -113,10 +118,12 @@ class Watching(TorchFunctionMode):
 
         def hook(module: nn.Module, inputs: Any) -> None:
             if name == "":
+                self.given = None
                 self.running.clear()
                 self.calls.clear()
             self.running.append((name, self.calls[name], Counter()))
-            self.note(Event("begin", name, self.calls[name]))
+            direct = self.given is not None and bool(inputs) and inputs[0] is self.given
+            self.note(Event("begin", name, self.calls[name], direct=direct))
             self.calls[name] += 1
 
         return hook
@@ -126,7 +133,9 @@ class Watching(TorchFunctionMode):
 
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if self.running:
-                self.note(Event("end", name, self.running.pop()[1]))
+                direct = output is self.given
+                self.note(Event("end", name, self.running.pop()[1], direct=direct))
+                self.given = output if name else None
 
         return hook
 

@@ -168,8 +168,8 @@ def chains_of(
 ) -> tuple[Chains, Chains]:
     """Return the layers of theirs that have no partner, by the layers of ours around them.
 
-    First those that run right behind one of ours, as a norm after a convolution; then the others,
-    before one of ours, with the functions that are called between.
+    First those that read the very tensor that one of ours gives, as a norm after a convolution;
+    then the others, before one of ours, with the functions that are called between.
     """
     behind: Chains = {}
     before: Chains = {}
@@ -188,6 +188,8 @@ def chains_of(
             last = ""
             if chain:
                 before[found.layers[event.layer]], chain = chain, []
+        elif not event.direct:
+            last = ""
     return behind, before
 
 
@@ -206,17 +208,22 @@ def leave_out(network: nn.Module, layer: str) -> None:
 
 def put(layer: nn.Module, side: str, steps: Sequence[nn.Module | Operation]) -> None:
     """Put layers, kept in a layer, and functions in turn ``before`` or ``behind`` it."""
-    for number, step in enumerate(steps):
-        if isinstance(step, nn.Module):
-            layer.add_module(f"{side}_{number}", step)
+    chain: list[str | Operation] = []
+    for step in steps:
+        if isinstance(step, Operation):
+            chain.append(step)
+        else:
+            name = f"{side}_{len(layer._modules)}"  # not that of an edit before
+            layer.add_module(name, step)
+            chain.append(name)
 
     def through(layer: nn.Module, x: Tensor) -> Tensor:
-        for number, step in enumerate(steps):
+        for step in chain:
             if isinstance(step, Operation):
                 assert step.apply is not None
                 x = step.apply(x, layer.training)
             else:
-                x = layer.get_submodule(f"{side}_{number}")(x)  # that of a copy in a copy
+                x = layer.get_submodule(step)(x)  # that of a copy in a copy
         return x
 
     if side == "before":

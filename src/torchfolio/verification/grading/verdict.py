@@ -106,7 +106,7 @@ def look(result: Grade, beside: Beside) -> None:
     for (kind, training), faults in beside.look():
         mode = f"{TYPES[kind]}, {'train' if training else 'eval'} mode"
         if faults and not result.where:
-            place(result, faults[0], found)
+            place(result, faults[0], beside, training)
             result.where = f"{faults[0].text} ({mode})"
         new = [each for each in faults if (each.layer, each.side) not in told]  # not twice
         result.failures += [f"{each.text} ({mode})" for each in new]
@@ -127,11 +127,13 @@ def look(result: Grade, beside: Beside) -> None:
         result.at = found.layers.get(result.layer, "")
 
 
-def place(result: Grade, fault: Fault, found: Match) -> None:
+def place(result: Grade, fault: Fault, beside: Beside, training: bool) -> None:
     """Name the layer of a fault, in their names and in the network's.
 
-    A layer before it that the network has not comes first.
+    A layer before it that the network has not comes first, if what it gives leads there past all
+    that agrees.
     """
+    found = beside.found
     back = {ours: theirs for theirs, ours in found.layers.items()}
     result.at, result.side = fault.layer, fault.side
     result.layer = back.get(fault.layer, fault.layer if fault.side == "error" else "")
@@ -140,8 +142,8 @@ def place(result: Grade, fault: Fault, found: Match) -> None:
         before = found.order[: found.order.index(result.layer)]
         start = before.index(result.after) if result.after in before else 0
         own = alone(found)
-        # one that ran earlier, and does not show until now, is on another way to here
-        for name in [each for each in (*before[start:], *before) if each in own][:1]:
+        extra = [each for each in (*before[start:], *before) if each in own]
+        for name in beside.leading_to(result.layer, fault.call, extra, training)[:1]:
             result.layer, result.side, result.at = name, "extra", ""
 
 
