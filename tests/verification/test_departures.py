@@ -35,12 +35,18 @@ LARGE = (
     "fcn8s",
     "fcn16s",
     "fcn32s",
+    "fcn_resnet50",
+    "unet",
     "unet_vgg16",
     "unet_vgg16_bn",
     "unet_vgg16_plain",
 )
-DEAREST = {"yolov1", "fasterrcnn_vgg16"}  # 272 and 137 million parameters, in float64
-FIRST = 3  # mistakes of a large network that the suite plants; tools/planted.py tries them all
+# A minute or more each, or 137 million parameters in float64; networks of the same parts are tried
+DEAREST = {
+    "yolov1", "fasterrcnn_vgg16", "fcn8s", "fcn16s", "fcn32s", "vgg11", "vgg11_bn", "alexnet_2012",
+    "unet_2015", "unet_bn", "unet_vgg16_bn", "unet_vgg16_plain", "yolov2", "yolov3", "darknet53",
+}  # fmt: skip
+FIRST = 1  # mistakes of a large network that the suite plants; tools/planted.py tries them all
 
 
 def planted() -> Iterator[tuple[Departure, str, str]]:

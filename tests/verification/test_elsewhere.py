@@ -122,14 +122,11 @@ LIBRARIES = [
     ("pytorchcv.models.resnet", "resnet50()", "resnet50_v1"),
     ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20_b"),
 ]
-# The layer that is named, what of it, and the causes: as the libraries' code has it.
+# The layer that is named, what of it, and the causes: as the libraries' code has it. Others are
+# graded by tools/collected.py.
 OTHERS = [
     ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1", "blocks.0.0.conv_dw", "input",
      ["mobilenet-relu6"]),
-    ("timm", "create_model('mobilenetv2_100')", "mobilenet_v2", "classifier", "input",
-     ["function"]),  # no dropout
-    ("pytorchcv.models.resnet", "resnet50()", "resnet50", "features.stage2.unit1.body.conv1.conv",
-     "output", ["v1-for-v1.5"]),
     ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20",
      "features.stage2.unit1.identity_conv.conv", "extra", ["shortcut-b-for-a"]),
 ]  # fmt: skip
