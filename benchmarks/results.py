@@ -71,13 +71,16 @@ def rounds_of(sittings: Sequence[Sitting]) -> list[Round]:
     return [each for sitting in sittings for each in sitting["rounds"]]
 
 
-def code_digest(folder: Path = ROOT / "src" / "torchfolio") -> str:
-    """Return a digest of our code and its data files that comments and docstrings do not change."""
+def code_digest(folder: Path = ROOT / "src" / "torchfolio", data: bool = True) -> str:
+    """Return a digest of our code that comments and docstrings do not change.
+
+    With the ``data`` files beside it: cards, recipes.
+    """
     state = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".py":
             content = ast.dump(without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
-        elif path.suffix == ".toml":
+        elif path.suffix == ".toml" and data:
             content = path.read_text(encoding="utf-8")
         else:
             continue

@@ -13,15 +13,10 @@ are those of ``python -m tools.planted``.
 
 import argparse
 import inspect
-import json
-import os
 import sys
 import tempfile
 from collections import Counter
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -29,7 +24,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.process import measure
 from tools import planted
-from tools.origin import in_words, machine
+from tools import rows as kept
+from tools.origin import here, in_words
+from tools.rows import Row
 from torchfolio.cli.verify import chosen
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card, cards, find_card
@@ -38,7 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "exactness.json"
 PAGE = ROOT / "docs" / "exactness.md"
 LIMIT = 3600.0  # seconds for one network
-Row = dict[str, Any]
 
 INTRODUCTION = """\
 # Exactness
@@ -108,10 +104,7 @@ def verified(name: str) -> Row:
         **counted(name),
         "seconds": round(run["wall"], 1),
         "memory_mib": None if memory is None else round(memory / 2**20),
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "versions": {each: version(each) for each in ("torchfolio", "torch")},
+        **here(),
     }
     word = "passed" if row["passed"] else f"FAILED: {row['failures']}"
     print(f"{name}: {word}, {row['seconds']:g} s, {row['memory_mib']} MiB", flush=True)
@@ -156,19 +149,20 @@ def counted(name: str) -> Row:
     return {"macs_in_training": counter.get_total_flops() // 4}
 
 
+def key(row: Row) -> str:
+    """Return what tells rows apart."""
+    name: str = row["name"]
+    return name
+
+
 def read() -> list[Row]:
     """Return the rows so far, in the catalogue's order."""
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-    order = list(cards())
-    return sorted(
-        (row for row in rows if row["name"] in order), key=lambda r: order.index(r["name"])
-    )
+    return kept.ordered(RESULTS, key, list(cards()))
 
 
 def add(row: Row) -> None:
     """Put a row in the place of the one before."""
-    rows = [each for each in read() if each["name"] != row["name"]] + [row]
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    kept.add(RESULTS, read(), row, key)
 
 
 def page(rows: list[Row]) -> str:

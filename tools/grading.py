@@ -11,14 +11,10 @@ elsewhere (``tools/collected.py``).
 """
 
 import argparse
-import json
-import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from tools import collected
-from tools.origin import in_words, machine
+from tools import rows as kept
+from tools.origin import here, in_words
+from tools.rows import Row
 from torchfolio.cli.verify import chosen
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
@@ -42,7 +40,6 @@ from torchfolio.verification.observation import observe
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "grading.json"
 PAGE = ROOT / "docs" / "grading.md"
-Row = dict[str, Any]
 
 INTRODUCTION = """\
 # Grading put to the test
@@ -170,10 +167,7 @@ def planted(departure: Departure, network: str) -> Row:
         "explained": found.explained,
         "cause_right": found.causes == [departure.name],
         "seconds": round(time.perf_counter() - began, 1),
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "versions": {each: version(each) for each in ("torchfolio", "torch")},
+        **here(),
     }
 
 
@@ -226,15 +220,12 @@ def key(row: Row) -> tuple[str, str]:
 
 def read() -> list[Row]:
     """Return the rows so far, in the order of the departures."""
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-    order = [(departure.name, network) for departure, network in every()]
-    return sorted((row for row in rows if key(row) in order), key=lambda r: order.index(key(r)))
+    return kept.ordered(RESULTS, key, [(departure.name, network) for departure, network in every()])
 
 
 def add(row: Row) -> None:
     """Put a row in the place of the one before."""
-    rows = [each for each in read() if key(each) != key(row)] + [row]
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    kept.add(RESULTS, read(), row, key)
 
 
 def page(rows: list[Row], others: list[Row]) -> str:

@@ -21,6 +21,16 @@ def origin(run: Path) -> dict[str, Any]:
     }
 
 
+def here() -> dict[str, Any]:
+    """Return date, machine, threads and versions of what this process finds."""
+    return {
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
+        "versions": {each: version(each) for each in ("torchfolio", "torch")},
+    }
+
+
 def machine(device: str = "cpu") -> str:
     """Return the processor, and before it the GPU if it is the device, in words."""
     if device.startswith("cuda"):

@@ -9,21 +9,19 @@ up. ``docs/exactness.md`` counts from it (``python -m tools.exactness write``).
 """
 
 import argparse
+import ast
 import hashlib
-import json
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from benchmarks.results import code_digest
-from tools.origin import machine
+from benchmarks.results import code_digest, without_docstrings
+from tools import rows
+from tools.origin import here
+from tools.rows import Row
 from torchfolio.cli.verify import chosen
 from torchfolio.networks.catalogue import find_card
 from torchfolio.verification import verify
@@ -36,7 +34,6 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results" / "planted.json"
 SOURCE = ROOT / "src" / "torchfolio"
 CODE = ("layers", "networks", "verification/criteria", "verification/departures")
-Row = dict[str, Any]
 
 
 def every() -> Iterator[tuple[Departure, str]]:
@@ -47,12 +44,13 @@ def every() -> Iterator[tuple[Departure, str]]:
 
 
 def code() -> str:
-    """Return a digest of the code that a verdict depends on."""
+    """Return a digest of the code that a verdict depends on, without recipes and cards."""
     state = hashlib.blake2b(digest_size=8)
     for folder in CODE:
-        state.update(code_digest(SOURCE / folder).encode())
+        state.update(code_digest(SOURCE / folder, data=False).encode())
     for path in sorted((SOURCE / "verification").glob("*.py")):
-        state.update(path.read_bytes())
+        tree = without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
+        state.update(ast.dump(tree).encode())
     return state.hexdigest()
 
 
@@ -94,15 +92,12 @@ def key(row: Row) -> tuple[str, str]:
 
 def read() -> list[Row]:
     """Return the rows so far, in the order of the departures."""
-    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
-    order = {(departure.name, network): place for place, (departure, network) in enumerate(every())}
-    return sorted((row for row in rows if key(row) in order), key=lambda row: order[key(row)])
+    return rows.ordered(RESULTS, key, [(departure.name, network) for departure, network in every()])
 
 
 def add(row: Row) -> None:
     """Put a row in the place of the one before."""
-    rows = [each for each in read() if key(each) != key(row)] + [row]
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    rows.add(RESULTS, read(), row, key)
 
 
 def told(row: Row) -> str:
@@ -120,13 +115,7 @@ def main() -> None:
     parser.add_argument("--missing", action="store_true", help="only those without a row")
     request = parser.parse_args()
     networks = chosen(tuple(request.networks))
-    origin = {
-        "code": code(),
-        "date": date.today().isoformat(),
-        "machine": machine(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1),
-        "versions": {each: version(each) for each in ("torchfolio", "torch")},
-    }
+    origin = {"code": code(), **here()}
     torch.set_num_threads(origin["threads"])
     known = {key(row) for row in read() if request.missing or row["code"] == origin["code"]}
     for departure, network in sorted(every(), key=lambda each: find_card(each[1]).parameters):

@@ -1,10 +1,16 @@
 """Grading what others wrote: the list, a folder of files, and what is said of them."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-from tools import collected
+from tools import collected, rows
 from torchfolio.networks.catalogue import cards
 from torchfolio.verification.departures import DEPARTURES
 
@@ -46,11 +52,16 @@ causes = ["mlp-sigmoid"]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(collected, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
     (tmp_path / "net.py").write_text(CODE, encoding="utf-8")
     (tmp_path / "collected.toml").write_text(LIST, encoding="utf-8")
-    return tmp_path
+    yield tmp_path
+    for name in [each for each in sys.modules if each.startswith("collected_")]:
+        del sys.modules[name]
+    assert not {"net", "utils"} & (set(sys.modules) - before)  # no file stands for another module
 
 
 def test_files_of_a_folder_are_graded_each_in_a_process_of_its_own(
@@ -70,7 +81,7 @@ def test_rows_are_counted_by_what_should_be(folder: Path) -> None:
     right, wrong = (collected.graded(entry, folder) for entry in collected.entries(folder))
     assert right["passed"]
     assert not wrong["passed"]
-    for row in (right, wrong, wrong | {"cause_right": False}):
+    for row in (right, wrong, wrong | {"causes": ["mlp-elu"], "cause": "ELU (mlp-elu)"}):
         collected.add(row)
     assert len(collected.read()) == 2
     text = "\n".join(collected.section(collected.read()))
@@ -79,11 +90,93 @@ def test_rows_are_counted_by_what_should_be(folder: Path) -> None:
         "named and 0 the right cause."
     ) in text
     assert "models/net.py | `Net(nn.ReLU)` | `mlp` | passed | right |  | right |" in text
-    assert "| `net.3` | right | `mlp-sigmoid` | wrong: `mlp-sigmoid` |" in text
+    assert "| `net.3` | right | `mlp-elu` | wrong: `mlp-sigmoid` |" in text
+    right, wrong = collected.read()
     assert collected.told(right | {"passed": False}).startswith(
         "somebody/nets Net(nn.ReLU) as mlp: FAILED"
     )
     assert "PASSED, and should not" in collected.told(wrong | {"passed": True})
+
+
+FAILING = """
+[[implementation]]
+of = "somebody/nets"
+file = "torch.py"
+make = "Net()"
+as = "mlp"
+
+[[implementation]]
+of = "somebody/nets"
+file = "utils.py"
+make = "Net(1)"
+as = "mlp"
+layer = "net.1"
+causes = ["bias"]
+
+[[implementation]]
+of = "somebody/nets"
+file = "utils.py"
+make = "nn.Identity()"
+as = "mlp"
+"""
+
+
+def test_what_fails_or_takes_too_long_is_wrong_and_the_rest_is_graded(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "collected.toml").write_text(FAILING, encoding="utf-8")
+    (folder / "torch.py").write_text("raise ValueError('not for you')", encoding="utf-8")
+    (folder / "utils.py").write_text("import os\nos._exit(3)", encoding="utf-8")
+    run = subprocess.run
+
+    def bounded(command: list[str], **options: Any) -> Any:
+        if command[3] == "2":
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", bounded)
+    collected.run([], folder, missing=False)
+    rows = collected.read()
+    assert [row["error"] for row in rows] == [
+        "ValueError: not for you", "it ends with 3", "it takes more than 900 s"
+    ]  # fmt: skip
+    assert not any(row[what] for row in rows for what in ("passed", "layer_right", "cause_right"))
+    assert "Net() as mlp: NOT GRADED, ValueError: not for you; " in capsys.readouterr().out
+    text = "\n".join(collected.section(rows))
+    assert "| ValueError: not for you | wrong: it is the network |" in text
+    assert "| it ends with 3 | wrong: `net.1` |  | wrong: `bias` |" in text
+
+
+def test_a_file_stands_for_no_module_of_its_name(folder: Path) -> None:
+    (folder / "torch.py").write_text("from torch.nn import Identity", encoding="utf-8")
+    entry = {"of": "somebody", "file": "torch.py", "make": "Identity()", "as": "mlp"}
+    assert type(collected.made(entry, folder)) is nn.Identity
+    assert sys.modules["torch"] is torch
+
+
+def test_of_a_library_the_list_says_what_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = next(each for each in collected.entries() if "layer" in each)
+    monkeypatch.setattr(collected, "RESULTS", tmp_path / "results.json")
+    row = collected.about(entry) | {"passed": False, "layer": "x", "causes": entry["causes"],
+                                    "seconds": 1.0}  # fmt: skip
+    for each in (row, row | {"make": "no_more()"}):
+        collected.add(each)
+    (found,) = collected.read()
+    assert (found["layer_right"], found["cause_right"]) == (False, True)
+    assert found["expected_layer"] == entry["layer"]
+    assert len(collected.missing([found])) == len(collected.entries()) - 1
+    text = "\n".join(collected.section([found]))
+    assert f"Not graded yet, {len(collected.entries()) - 1} of the list:" in text
+    assert "- timm: `create_model('resnet18')` as `resnet18`," in text
+
+
+def test_every_row_of_a_library_is_in_the_list() -> None:
+    listed = {collected.key(entry) for entry in collected.entries()}
+    kept = [row for row in rows.read(collected.RESULTS) if "right" not in row]
+    assert kept
+    assert [collected.key(row) for row in kept if collected.key(row) not in listed] == []
 
 
 def test_the_list_names_networks_and_causes_that_there_are() -> None:

@@ -117,7 +117,7 @@ def test_a_row_comes_from_the_command_and_replaces_the_one_before(
     found = exactness.verified("softmax_regression")
     assert found["seconds"] > 0
     exactness.add(found)
-    one, other = json.loads((tmp_path / "exactness.json").read_text(encoding="utf-8"))
+    other, one = json.loads((tmp_path / "exactness.json").read_text(encoding="utf-8"))
     assert (other["name"], one["name"]) == ("softmax_regression", "mlp")
     assert other["passed"]
     assert other["macs"] == 7_840
