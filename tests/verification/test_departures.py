@@ -41,7 +41,7 @@ LARGE = (
     "unet_vgg16_bn",
     "unet_vgg16_plain",
 )
-# A minute or more each, or 137 million parameters in float64; networks of the same parts are tried
+# Half a minute or more each, or much memory: tools/planted.py alone tries them
 DEAREST = {
     "yolov1", "fasterrcnn_vgg16", "fcn8s", "fcn16s", "fcn32s", "vgg11", "vgg11_bn", "alexnet_2012",
     "unet_2015", "unet_bn", "unet_vgg16_bn", "unet_vgg16_plain", "yolov2", "yolov3", "darknet53",
