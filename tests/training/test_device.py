@@ -127,6 +127,7 @@ def test_what_only_one_device_has_is_chosen_anew_for_another() -> None:
     assert (here.device, here.precision, here.graphs, here.workers) == ("cpu", "fp32", None, None)
     kept = TrainingOptions(device="cpu", precision="bf16", weight_gradients="products", workers=5)
     assert moved(kept, "cpu") == kept
+    assert moved(TrainingOptions(workers=3), "cpu").workers is None  # of an ensemble, on no device
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,10 @@ def has_tf32(device: torch.device) -> bool:
 def moved(options: TrainingOptions, device: str) -> TrainingOptions:
     """Return a training's options for another device: what only the first has is chosen anew."""
     found = resolve_device(TrainingOptions(device=device)).device
-    if torch.device(found).type == torch.device(options.device).type:
+    same = (
+        options.device != "auto" and torch.device(found).type == torch.device(options.device).type
+    )
+    if same:  # an ensemble, which was not trained, was on none
         return replace(options, device=found)
     precision = "fp32" if options.precision == "tf32" else options.precision
     fresh: dict[str, Any] = dict.fromkeys(("graphs", "workers", "keep_memory"))
