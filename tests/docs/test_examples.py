@@ -36,6 +36,7 @@ TORCHRUN = {
     "rdzv-backend",
     "rdzv-endpoint",
 }
+ENDURANCE = {"go-on"}  # of the command that make endurance calls
 SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
 # Of the pictures that pages name.
 FEW = {"digits": "few", "digit-scenes": "few-scenes", "digit-boxes": "few-boxes"}
@@ -148,7 +149,7 @@ def test_both_readmes_have_the_same_code() -> None:
 
 
 def test_every_flag_and_verb_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    known = {"version", "help"} | TORCHRUN | SLURM
+    known = {"version", "help"} | TORCHRUN | SLURM | ENDURANCE
     for verb in VERBS:
         words = ["train", "lenet5", "digits"] if verb == "train" else [verb]
         assert run_command([*words, "--help"]) == 0
