@@ -190,7 +190,7 @@ BY_HEART = [
     "capsnet", "vit_ti_16", "cifar_quick", "darknet19",
 ]  # fmt: skip
 # By heart with the rate, the momentum and the bound on gradients of their recipes.
-BY_RECIPE = ("vgg11", "vgg11_paper", "alexnet", "googlenet_original_aux")
+BY_RECIPE = ("vgg11", "alexnet", "googlenet_original_aux")
 LONG = ("resnet18", "googlenet_aux")  # to learn by heart
 ODD = [  # channels, height, width that are legal, if unusual
     ("softmax_regression", (2, 5, 7)),
