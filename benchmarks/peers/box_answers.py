@@ -1,6 +1,5 @@
 """The usual loop that answers pictures by torchvision's Faster R-CNN, with given weights."""
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.transforms import functional as T
 
 from benchmarks.peers.boxes import CLASSES, LONG, SHORT
-from benchmarks.peers.request import print_rows
+from benchmarks.peers.request import asked, print_rows
 
 BATCH = 4
 NAMES = ("background", "disc", "square")
@@ -36,11 +35,7 @@ class Pictures(Dataset[Tensor]):
 
 def main() -> None:
     """Load the weights, answer the pictures, print a row for each."""
-    parser = argparse.ArgumentParser()
-    for name in ("network", "weights", "data", "folder"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--device", default="cpu")
-    request = parser.parse_args()
+    request = asked()
     model = fasterrcnn_resnet50_fpn(
         weights=None, weights_backbone=None, num_classes=CLASSES + 1, min_size=SHORT, max_size=LONG
     )

@@ -4,7 +4,6 @@ The networks are those of ``benchmarks.peers.masks``, with given weights. Printe
 each class in each picture.
 """
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as T
 
 from benchmarks.peers.masks import CLASSES, make_network
-from benchmarks.peers.request import print_rows
+from benchmarks.peers.request import asked, print_rows
 from benchmarks.peers.torch_data import IMAGENET
 
 BATCH = 8
@@ -44,11 +43,7 @@ class Pictures(Dataset[Tensor]):
 @torch.inference_mode()
 def main() -> None:
     """Load the weights, answer the pictures, print a row for each."""
-    parser = argparse.ArgumentParser()
-    for name in ("network", "weights", "data", "folder"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--device", default="cpu")
-    request = parser.parse_args()
+    request = asked()
     model, packages = make_network(request.network)
     model.load_state_dict(load_file(request.weights))
     model.eval().to(request.device)

@@ -57,6 +57,15 @@ def first_step() -> None:
 _stepped = False
 
 
+def asked() -> argparse.Namespace:
+    """Read what a peer that answers pictures is asked: network, weights, and where they are."""
+    parser = argparse.ArgumentParser()
+    for name in ("network", "weights", "data", "folder"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
 def print_rows(rows: list[dict[str, Any]], *packages: str) -> None:
     """Print a row for each picture, and the versions of what was used."""
     print(json.dumps({"rows": rows, "versions": versions_of(packages)}), flush=True)
