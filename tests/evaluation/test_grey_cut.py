@@ -48,3 +48,10 @@ def test_no_other_cut_has_a_better_mean_iou() -> None:
 def test_a_class_without_pixels_has_a_cut_all_the_same() -> None:
     found = best_cut(counted({10: 5}, {}))
     assert found.answer(np.array([[10]], np.uint8)).tolist() == [[0]]
+
+
+def test_a_cut_that_parts_nothing_is_told_as_such() -> None:
+    assert GreyCut(120, above=True).told() == "grey from 120 on"
+    assert GreyCut(256, above=True).told() == "no grey value parts them better than no pixel"
+    assert GreyCut(0, above=False).told() == "no grey value parts them better than no pixel"
+    assert GreyCut(0, above=True).told() == "no grey value parts them better than every pixel"

@@ -24,6 +24,9 @@ class GreyCut:
 
     def told(self) -> str:
         """Return the rule in words."""
+        if self.level in (0, LEVELS):
+            every = (self.level == 0) == self.above
+            return f"no grey value parts them better than {'every' if every else 'no'} pixel"
         return f"grey from {self.level} on" if self.above else f"grey below {self.level}"
 
 
