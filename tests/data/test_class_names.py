@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from torchfolio.data.class_names import given_classes, named_classes
-from torchfolio.data.masks import COLOUR, understand
+from torchfolio.data.mask_rules import understand
+from torchfolio.data.masks import COLOUR
 from torchfolio.data.masks import MaskFacts as Facts
 from torchfolio.errors import DataError, RequestError
 

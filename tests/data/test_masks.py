@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchfolio.data.masks import (
-    COLOUR,
-    IGNORE,
-    MaskFacts,
-    examine_mask,
-    read_mask,
-    read_values,
-    understand,
-)
+from torchfolio.data.mask_rules import read_values, understand
+from torchfolio.data.masks import COLOUR, IGNORE, MaskFacts, examine_mask, read_mask
 from torchfolio.errors import DataError, RequestError
 
 

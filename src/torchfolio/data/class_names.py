@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torchfolio.data.masks import COLOUR, read_values
+from torchfolio.data.mask_rules import read_values
+from torchfolio.data.masks import COLOUR
 from torchfolio.errors import RequestError
 
 # Files beside the folders that name the classes in the order of their indices, a line each.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.data.images import Pixels
-from torchfolio.data.masks import IGNORE, Kind, MaskRule, Raw, read_mask
+from torchfolio.data.mask_rules import MaskRule
+from torchfolio.data.masks import IGNORE, Kind, Raw, read_mask
 from torchfolio.data.records import ImageArray, ImageFiles, digest
 from torchfolio.errors import DataError
 

@@ -23,15 +23,8 @@ from torchfolio.data.folders import (
     nfc,
     require_some,
 )
-from torchfolio.data.masks import (
-    BACKGROUND,
-    FEW_INDICES,
-    FOREGROUND,
-    MaskFacts,
-    MaskRule,
-    examine_mask,
-    understand,
-)
+from torchfolio.data.mask_rules import FEW_INDICES, MaskRule, understand
+from torchfolio.data.masks import BACKGROUND, FOREGROUND, MaskFacts, examine_mask
 from torchfolio.data.pairing import (
     IMAGES,
     LISTS,

@@ -12,7 +12,8 @@ from torchfolio.connected import objects
 from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress
 from torchfolio.data.folders import counted, descend
-from torchfolio.data.masks import IGNORE, MaskFacts, numbered, read_mask
+from torchfolio.data.mask_rules import numbered
+from torchfolio.data.masks import IGNORE, MaskFacts, read_mask
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_masks import (
     ImageMasks,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torchfolio.data.class_names import told_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, counted, descend, given_splits, require_some
-from torchfolio.data.masks import MaskFacts, MaskRule, understand
+from torchfolio.data.mask_rules import MaskRule, understand
+from torchfolio.data.masks import MaskFacts
 from torchfolio.data.pairing import MASK_WORDS, TOKEN, key_of
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.image_masks import groups_by

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Indices
 from torchfolio.data.images import Pixels
-from torchfolio.data.masks import MaskRule
+from torchfolio.data.mask_rules import MaskRule
 from torchfolio.data.records import ALL, size_facts
 from torchfolio.data.scenes import Classes
 from torchfolio.data.volumes.files import read_volume
