@@ -33,6 +33,7 @@ ADAMW = "--optimizer adamw --schedule cosine --weight-decay 0 --augment none"
 SGD = "--optimizer sgd --momentum 0.9 --schedule cosine --weight-decay 0 --augment none"
 CAFFE = "lenet_caffe --precision bf16"
 SMOOTH = "--label-smoothing 0.1"
+STANDARD = "--normalize standard"
 RESNET = f"resnet18 {SMOOTH}"
 SHIFTED_ADAMW, SHIFTED_SGD = (
     each.replace("--augment none", "--augment shift") for each in (ADAMW, SGD)
@@ -44,6 +45,12 @@ CANDIDATES: dict[str, dict[str, str]] = {
         "adamw 1, smoothed": f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.002 {ADAMW} {SMOOTH}",
         "adamw 1, small, smoothed": (
             f"{CAFFE} --epochs 1 --batch-size 32 --lr 0.002 {ADAMW} {SMOOTH}"
+        ),
+        "adamw 1, small, smoothed, standardised": (
+            f"{CAFFE} --epochs 1 --batch-size 32 --lr 0.002 {ADAMW} {SMOOTH} {STANDARD}"
+        ),
+        "adamw 1, smoothed, standardised": (
+            f"{CAFFE} --epochs 1 --batch-size 64 --lr 0.003 {ADAMW} {SMOOTH} {STANDARD}"
         ),
         "sgd 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.05 {SGD}",
         "adamw 2": f"{CAFFE} --epochs 2 --batch-size 64 --lr 0.002 {ADAMW}",

@@ -90,7 +90,7 @@ class Sitter:
             "title": workload.title,
             "size": self.size,
             "began": datetime.now(UTC).isoformat(timespec="seconds"),
-            "code": results.code_digest(),
+            "code": results.code_digest(apart=workload.apart),
             "commit": commit(),
             "measure": workload.measure,
             "chance": workload.chance,

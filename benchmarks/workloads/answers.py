@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.bounds import Bound
 from benchmarks.data import Data
 from benchmarks.results import code_digest
-from benchmarks.workloads.base import Command, Place, Workload, reached
+from benchmarks.workloads.base import NOT_LOADED, Command, Place, Workload, reached
 from benchmarks.workloads.masks_and_boxes import BOXES, MASKS, Located
 from benchmarks.workloads.training import call
 
@@ -173,6 +173,7 @@ def answering(
         ready=asked.train,
         accuracy=figure,
         bounds=(Bound(1.0, (peer,)),),
+        apart=NOT_LOADED,
     )
 
 

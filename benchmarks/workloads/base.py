@@ -8,6 +8,27 @@ from typing import Any
 from benchmarks.bounds import Bound
 from benchmarks.data import Data
 
+# Files and folders of our code that no workload loads, and those that none of class scores loads.
+NOT_LOADED = (
+    "verification",
+    "comparison",
+    "ensembles",
+    "features.py",
+    *(f"cli/{verb}.py" for verb in ("compare", "ensemble", "explain", "features", "verify")),
+    "cli/check_page.py",
+)
+NOT_OF_CLASSES = (
+    *NOT_LOADED,
+    "tasks/segmentation",
+    "tasks/detection",
+    *(f"networks/{each}.py" for each in ("faster_rcnn", "fcn", "unet", "unet_vgg16", "ternausnet",
+                                          "yolov1", "yolov2", "yolov3")),
+    *(f"networks/recipes/{each}.toml" for each in ("faster_rcnn", "faster_rcnn_vgg16", "fcn",
+      "fcn_resnet", "unet", "unet_bn", "unet_vgg16", "yolov1", "yolov2", "yolov3")),
+    *(f"evaluation/{each}.py" for each in ("detection", "detection_report", "segmentation",
+      "matching", "objects", "grey_cut")),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Place:
@@ -79,7 +100,8 @@ class Workload:
     compared: "wall", "first_step", or "latency", which contestants print. ``ready`` is called
     before a sitting's first round. ``mark`` is an accuracy that the mean over ``least_rounds``
     rounds should reach, ``bounds`` the most that ours may take. ``accuracy`` reads accuracy and
-    tested examples off what a contestant printed.
+    tested examples off what a contestant printed. ``apart`` is what ours does not load: where only
+    that changes, rounds add up.
     """
 
     name: str
@@ -96,3 +118,4 @@ class Workload:
     mark: float | None = None
     bounds: tuple[Bound, ...] = ()
     least_rounds: int = 5
+    apart: tuple[str, ...] = NOT_OF_CLASSES

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.bounds import Bound
 from benchmarks.data import Data
-from benchmarks.workloads.base import Command, Place, Workload, reached
+from benchmarks.workloads.base import NOT_LOADED, Command, Place, Workload, reached
 from benchmarks.workloads.training import VARIANTS, fill_once
 
 MASKS = ("--crop", "96", "--image-size", "120", "--augment", "scale", "--loss", "cross-entropy")
@@ -83,6 +83,7 @@ def located(
         ready=work.fill_cache,
         accuracy=partial(figure, metric),
         bounds=(Bound(1.0, tuple(peers)),),
+        apart=NOT_LOADED,
     )
 
 

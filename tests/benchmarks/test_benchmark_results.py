@@ -59,3 +59,15 @@ def test_comments_and_docstrings_are_no_change_of_the_code(tmp_path: Path) -> No
     page.write_text('"""Old."""\n\n\ndef f(x):\n    return x + 1\n', "utf-8")
     (tmp_path / "recipe.toml").write_text("lr = 1\n", encoding="utf-8")
     assert results.code_digest(tmp_path) != before
+
+
+def test_what_lies_apart_is_no_change_of_the_code(tmp_path: Path) -> None:
+    for place in ("page.py", "apart.py", "inside/one.py", "inside.py"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text("x = 1\n", "utf-8")
+    before = results.code_digest(tmp_path, apart=("apart.py", "inside"))
+    (tmp_path / "apart.py").write_text("x = 2\n", "utf-8")
+    (tmp_path / "inside" / "two.py").write_text("x = 2\n", "utf-8")
+    assert results.code_digest(tmp_path, apart=("apart.py", "inside")) == before
+    (tmp_path / "inside.py").write_text("x = 2\n", "utf-8")
+    assert results.code_digest(tmp_path, apart=("apart.py", "inside")) != before
