@@ -9,6 +9,7 @@ import torch
 
 from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.image_answers import read
+from torchfolio.tasks.outputs import outputs
 from torchfolio.tasks.segmentation.asking import ask
 from torchfolio.tasks.segmentation.mask_answers import draw_mask, empty_row, mask_row
 from torchfolio.tasks.segmentation.volume_answers import VolumeRow, answer_volumes
@@ -22,22 +23,23 @@ def answer(
     if "volume" in task.state:
         yield from answer_volumes(task, parts, inputs, context, probabilities)
         return
-    for item in inputs:
-        row = empty_row(item)
-        found = read(task.scenes.read, item)
+    whole = np.float16 if probabilities else None
+
+    def load(item: Any) -> tuple[Any, Any]:
+        return item, read(task.scenes.read, item)
+
+    def row(loaded: tuple[Any, Any]) -> dict[str, Any]:
+        item, found = loaded
         if isinstance(found, str):
-            yield row | {"error": found}
-            continue
+            return empty_row(item) | {"error": found}
         picture, size = found
-        with (
-            torch.inference_mode(),
-            torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16),
-        ):
+        with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
             pixels = picture.to(context.device)
-            whole = np.float16 if probabilities else None
             said = ask(task.state, parts.network, pixels, size, whole=whole)
         names = task.state["classes"]
-        yield mask_row(row, names, said.classes, said.probability, said.probabilities)
+        return mask_row(empty_row(item), names, said.classes, said.probability, said.probabilities)
+
+    yield from outputs(load, row, inputs, context)
 
 
 def draw(row: dict[str, Any], target: Path) -> Path | None:

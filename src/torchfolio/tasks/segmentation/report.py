@@ -1,10 +1,12 @@
 """Measuring segmentation: the figures of a split, its masks, and the pictures of its report."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from torchfolio.data.bands import to_look_at
 from torchfolio.data.dataset import Dataset, Indices
@@ -35,6 +37,7 @@ from torchfolio.evaluation.segmentation import (
 )
 from torchfolio.evaluation.segmentation import evaluate as measure
 from torchfolio.tasks.base import Context, Evaluation, Parts
+from torchfolio.tasks.outputs import outputs
 from torchfolio.tasks.segmentation.asking import ask
 from torchfolio.tasks.segmentation.masks import overlay, palette_mask
 
@@ -63,9 +66,9 @@ def evaluate(
     cut = GreyCut(**task.state["cut"]) if "cut" in task.state else None
     by_cut = np.zeros((2, 2), np.int64)
     files: dict[str, bytes] = {}
-    for place, index in enumerate(split.tolist()):
+    answers = answered(task, parts, dataset, split, context)
+    for place, (index, answer) in enumerate(zip(split.tolist(), answers, strict=True)):
         truth = task.scenes.mask(dataset, index).numpy()
-        answer = answered(task, parts, dataset, index, context)
         confusions[place] = confusion(truth, answer, len(classes))
         if objects is not None:
             objects[place] = picture_objects(truth, answer, len(classes))
@@ -121,15 +124,21 @@ def walled(pixels: list[int]) -> bool:
     return len(pixels) == 2 and pixels[1] > pixels[0]
 
 
-@torch.inference_mode()
 def answered(
-    task: Any, parts: Parts, dataset: Dataset, index: int, context: Context
-) -> NDArray[np.uint8]:
-    """Return the classes that the network gives the pixels of one picture."""
-    picture = task.scenes.picture(dataset, index).to(context.device)
-    size = tuple(task.scenes.mask(dataset, index).shape)
-    with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
-        return ask(task.state, parts.network, picture, size).classes
+    task: Any, parts: Parts, dataset: Dataset, split: Indices, context: Context
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the classes that the network gives the pixels of each picture."""
+
+    def load(index: int) -> tuple[Tensor, tuple[int, ...]]:
+        size = tuple(task.scenes.mask(dataset, index).shape)
+        return task.scenes.picture(dataset, index), size
+
+    def compute(loaded: tuple[Tensor, tuple[int, ...]]) -> NDArray[np.uint8]:
+        picture, size = loaded
+        with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
+            return ask(task.state, parts.network, picture.to(context.device), size).classes
+
+    return outputs(load, compute, split.tolist(), context)
 
 
 def prediction_rows(
@@ -321,11 +330,11 @@ def galleries(
     blocks: list[Any] = []
     for name, places in chosen.items():
         items = []
-        for place in places.tolist():
+        answers = answered(task, parts, dataset, split[places], context)
+        for place, answer in zip(places.tolist(), answers, strict=True):
             index = int(split[place])
             picture = shown_picture(dataset, index)
             truth = task.scenes.mask(dataset, index).numpy()
-            answer = answered(task, parts, dataset, index, context)
             answer = np.where(truth == IGNORE, np.uint8(IGNORE), answer)
             words = f"{dataset.records.name(index)}\nDice {result.pictures[place]:.3f}"
             items.append(Picture(overlay(picture, truth, answer), words))
