@@ -196,7 +196,7 @@ def test_a_mosaic_is_of_parts_of_four_pictures_at_their_own_size() -> None:
     )
     store: Any = SimpleNamespace(get=lambda index: pixels[index])
     pictures.store = lambda dataset: store  # type: ignore[method-assign]
-    canvas, numbers = pictures.canvas(1)[0], np.full((4, 8), 0.5)
+    canvas, numbers = pictures.canvas(1, (64, 64))[0], np.full((4, 8), 0.5)
     numbers[:, 3:5] = [[0, 0], [0, 1], [1, 0], [1, 1]]  # which corner is to be seen
     found = pictures.four(data, np.arange(4), numbers, np.array([0.5, 0.5]), canvas)
     for number, (down, across) in enumerate([(0, 0), (0, 32), (32, 0), (32, 32)]):

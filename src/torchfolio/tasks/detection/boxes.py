@@ -49,11 +49,15 @@ def mirrored(boxes: Boxes, width: int) -> Boxes:
     return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
 
 
-def fitted(height: int, width: int, side: int) -> Placed:
-    """Return how a picture lies in the middle of a square, scaled as a whole."""
+def fitted(height: int, width: int, side: int, room: tuple[int, int] | None = None) -> Placed:
+    """Return how a picture lies in the middle of a square, scaled so that its longer side fills it.
+
+    ``room`` (height, width) is what there is around the picture, in the place of the square.
+    """
     scale = side / max(height, width)
     across, down = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (side - across) // 2, (side - down) // 2
+    high, wide = room or (side, side)
+    left, top = (wide - across) // 2, (high - down) // 2
     return Placed(across / width, down / height, left, top, height, width)
 
 

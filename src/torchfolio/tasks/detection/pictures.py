@@ -1,7 +1,11 @@
-"""Pictures with their objects as a detector takes them: in the middle of a square, on grey."""
+"""Pictures with their objects as a detector takes them: in the middle of a square, on grey.
+
+A network of two stages takes any sizes; where all pictures of the data leave the same edges of the
+square grey, those are left out (``room``).
+"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,10 +34,10 @@ MIDDLE = (0.3, 0.7)  # of a side: where four pictures in one meet
 
 @dataclass
 class BoxBatch(Batch):
-    """Pictures (batch, channels, side, side) and the objects of each.
+    """Pictures (batch, channels, height, width) and the objects of each.
 
-    ``boxes`` are (objects, 4) tensors in pixels of the square, ``labels`` (objects,); ``aside`` are
-    objects of which nothing is learnt. ``placed`` says how each picture lies in the square.
+    ``boxes`` are (objects, 4) tensors in pixels of these, ``labels`` (objects,); ``aside`` are
+    objects of which nothing is learnt. ``placed`` says how each picture lies there.
     """
 
     images: Tensor
@@ -115,15 +119,29 @@ class DetectionPictures:
         """Return the square of a file's or an array's picture, and how it lies there."""
         picture = self.tensor(opened(source, self.state["depth"]))
         height, width = picture.shape[-2:]
-        placed = fitted(height, width, self.state["size"])
-        canvas = self.canvas(1)[0]
+        room = self.room([(height, width)])
+        placed = fitted(height, width, self.state["size"], room)
+        canvas = self.canvas(1, room)[0]
         lay(canvas, self.fit(picture), placed.left, placed.top)
         return canvas, placed
 
-    def canvas(self, count: int) -> Tensor:
-        """Return grey squares."""
-        side, deep = self.state["size"], self.state["depth"] != 8
-        shape = (count, self.state["channels"], side, side)
+    def room(self, sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        """Return the height and width of what pictures of these sizes lie in: usually the square.
+
+        A network of which nothing else is said has less of it, as far as the data leave it grey.
+        """
+        side = self.state["size"]
+        high, wide = self.state.get("room", (side, side))
+        for size in sizes:
+            down, across = self.scaled(*size)
+            if down > high or across > wide:  # of other data
+                return side, side
+        return high, wide
+
+    def canvas(self, count: int, room: tuple[int, int]) -> Tensor:
+        """Return grey pictures of that height and width."""
+        deep = self.state["depth"] != 8
+        shape = (count, self.state["channels"], *room)
         if deep:
             return torch.full(shape, GREY)
         return torch.full(shape, round(255 * GREY), dtype=torch.uint8)
@@ -131,13 +149,14 @@ class DetectionPictures:
     # Batches
 
     def fixed(self, dataset: Dataset, indices: Indices) -> BoxBatch:
-        """Return pictures in the middle of their squares, without anything random."""
-        images, placed, moved = self.canvas(len(indices)), [], []
+        """Return pictures in the middle of what they lie in, without anything random."""
         records: Any = dataset.records
+        sizes = records.sizes[indices].tolist()
+        room = self.room(sizes)
+        images, placed, moved = self.canvas(len(indices), room), [], []
         truths = [records.objects[index] for index in indices.tolist()]
-        for place, index in enumerate(indices.tolist()):
-            height, width = records.sizes[index].tolist()
-            lies = fitted(height, width, self.state["size"])
+        for place, (index, size) in enumerate(zip(indices.tolist(), sizes, strict=True)):
+            lies = fitted(size[0], size[1], self.state["size"], room)
             lay(images[place], self.store(dataset).get(index), lies.left, lies.top)
             placed.append(lies)
             moved.append(
@@ -191,7 +210,10 @@ class DetectionPictures:
         if self.options.augment == "none":
             return self.fixed(dataset, indices)
         side = self.state["size"]
-        images, moved = self.canvas(len(indices)), []
+        high, wide = room = (side, side)
+        if self.options.augment == "flip":
+            high, wide = room = self.room(dataset.records.sizes[indices].tolist())  # type: ignore[attr-defined]
+        images, moved = self.canvas(len(indices), room), []
         if self.options.augment == "mosaic":
             pool = self.state["train"].numpy() if pool is None else pool
             draws = uniforms("mosaic", seed, epoch, indices, 5 + 3)
@@ -205,7 +227,7 @@ class DetectionPictures:
         else:
             numbers = uniforms("boxes", seed, epoch, indices, NUMBERS)
             for place, index in enumerate(indices.tolist()):
-                box = (0, 0, side, side)
+                box = (0, 0, high, wide)
                 moved.append(self.one(dataset, index, numbers[place], images[place], box))
         if self.options.colour:
             draws = uniforms("colour", seed, epoch, indices, 3)

@@ -61,9 +61,13 @@ def plan_detection(
                 f"multi-scale: {card.name} takes pictures of one size. Leave it out."
             )
         state["squares"] = squares(size, step, least)
+    elif getattr(network, "needs_targets", False):
+        state["room"] = room(records.sizes, size, step)
     pictures = DetectionPictures(options, state)
+    high, wide = pictures.room([])
+    shape = "squares" if high == wide else "rectangles, as high and wide as the data,"
     lines = [
-        f"pictures in squares of {size} x {size}, {channels} channel(s): {why} (--image-size)",
+        f"pictures in {shape} of {high} x {wide}, {channels} channel(s): {why} (--image-size)",
         fit_channels(options.normalize, state, sample(pictures, dataset, train)),
         *objects_told(pictures, dataset, train),
     ]
@@ -71,6 +75,15 @@ def plan_detection(
         first, last = state["squares"][0], state["squares"][-1]
         lines.append(f"every batch of training in squares of {first} to {last} (--multi-scale)")
     return pictures, lines
+
+
+def room(sizes: NDArray[np.int64], side: int, step: int) -> list[int]:
+    """Return the height and width, multiples of ``step``, that all pictures of a data set need.
+
+    They are scaled so that their longer sides are ``side``.
+    """
+    scaled = np.maximum(1, np.round(sizes * (side / sizes.max(1, keepdims=True))))
+    return (-(-scaled.max(0) // step) * step).astype(int).tolist()
 
 
 def squares(size: int, step: int, least: int) -> list[int]:

@@ -30,6 +30,7 @@ def answer(
     least = options.threshold
     if least is None:
         least = float(task.state.get("threshold", USUAL))
+    classes = task.state["classes"]
     parts.network.eval()
 
     def load(items: Sequence[Any]) -> tuple[Sequence[Any], Read]:
@@ -37,16 +38,19 @@ def answer(
 
     def rows(loaded: tuple[Sequence[Any], Read]) -> list[dict[str, Any]]:
         items, taken = loaded
-        good = [found[0] for found in taken if not isinstance(found, str)]
-        said = iter(ask(task, parts, torch.stack(good), context, options.most) if good else ())
-        found: list[dict[str, Any]] = []
-        for item, each in zip(items, taken, strict=True):
-            row = empty_row(item)
-            if isinstance(each, str):
-                found.append(row | {"error": each})
-                continue
-            found.append(row_of(row, next(said), each[1], task.state["classes"], least, forms))
-        return found
+        good = {place: each for place, each in enumerate(taken) if not isinstance(each, str)}
+        said: dict[int, Detections] = {}
+        for shape in dict.fromkeys(image.shape for image, _ in good.values()):
+            images = {place: image for place, (image, _) in good.items() if image.shape == shape}
+            stacked = torch.stack(list(images.values()))
+            answers = ask(task, parts, stacked, context, options.most)
+            said |= zip(images, answers, strict=True)
+        return [
+            row_of(empty_row(item), said[place], good[place][1], classes, least, forms)
+            if place in good
+            else empty_row(item) | {"error": taken[place]}
+            for place, item in enumerate(items)
+        ]
 
     size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
     batches = [inputs[start : start + size] for start in range(0, len(inputs), size)]
@@ -57,7 +61,7 @@ def answer(
 def ask(
     task: Any, parts: Parts, images: torch.Tensor, context: Context, most: int
 ) -> list[Detections]:
-    """Return what the network finds in squares, in their pixels."""
+    """Return what the network finds in pictures, in their pixels."""
     images = task.normalised(images.to(context.device))
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
         said = parts.network(images)
