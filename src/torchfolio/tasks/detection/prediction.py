@@ -11,7 +11,7 @@ from torchfolio.tasks.detection.answers import empty_row, read_forms, row_of
 from torchfolio.tasks.detection.boxes import Placed
 from torchfolio.tasks.detection.options import DetectionAnswerOptions
 from torchfolio.tasks.detection.suppression import USUAL
-from torchfolio.tasks.detection.task import kept
+from torchfolio.tasks.detection.task import kept, needs_targets
 from torchfolio.tasks.image_answers import read
 from torchfolio.tasks.outputs import batch_size, outputs
 
@@ -53,6 +53,8 @@ def answer(
         ]
 
     size = batch_size(context, task.state["channels"] * task.state["size"] ** 2)
+    if needs_targets(parts["network"]) and context.device.type == "cpu":
+        size = 1  # a second stage looks at a thousand proposals of each picture
     batches = [inputs[start : start + size] for start in range(0, len(inputs), size)]
     for some in outputs(load, rows, batches, context):
         yield from some
