@@ -15,6 +15,7 @@ from torchfolio.verification.grading.sizes import sizes
 from torchfolio.verification.observation import Observation, observe, together
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+NEGATIVE = 8  # one of so many channels of a batch norm is mostly negative
 
 
 class Beside:
@@ -275,7 +276,9 @@ def default_type(kind: torch.dtype) -> Iterator[None]:
 def drawn(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """Return values to compare with; running statistics are near those of the images.
 
-    Other buffers stay as the network has them: they are constants of the paper.
+    Other buffers stay as the network has them: they are constants of the paper. Some channels of
+    each batch norm are mostly negative, so that a pool of maxima has windows without any value
+    above zero: what an activation before it makes of those is seen after it.
     """
     state = network.state_dict()
     trained = {name for name, each in network.named_parameters() if each.requires_grad}
@@ -283,6 +286,10 @@ def drawn(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
         name: value if name in trained or name.endswith(RUNNING) else state[name].clone()
         for name, value in draw(state, seed=1).items()
     }
+    for name, value in values.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "bias" and f"{layer}.running_mean" in values:
+            value[::NEGATIVE] *= -1
     if any(name.endswith("running_mean") for name in values):
         give(network.double(), values)
         seen = observe(network, images.double(), True)
