@@ -127,6 +127,15 @@ LIBRARIES = [
 OTHERS = [
     ("timm", "create_model('mobilenetv1_100')", "mobilenet_v1", "blocks.0.0.conv_dw", "input",
      ["mobilenet-relu6"]),
+    # seen in the pool of maxima behind the activation
+    ("timm", "create_model('resnet18', act_layer='leaky_relu')", "resnet18", "layer1.0.conv1",
+     "input", ["function"]),
+    # dilation and the padding that it asks for, in several layers
+    ("timm", "create_model('resnet18', output_stride=16)", "resnet18", "layer4.0.conv1", "output",
+     ["stride", "dilation"]),
+    # a projection beside a whole attention
+    ("timm", "create_model('vit_tiny_patch16_224', qkv_bias=False)", "vit_ti_16",
+     "blocks.0.attn.qkv", "values", ["bias"]),
     ("pytorchcv.models.resnet_cifar", "resnet20_cifar10()", "resnet20",
      "features.stage2.unit1.identity_conv.conv", "extra", ["shortcut-b-for-a"]),
 ]  # fmt: skip

@@ -25,7 +25,7 @@ ALEXNET = [
               lambda network, layer: replace(network, layer, nn.Conv2d(96, 256, 5, padding=2))),
     Departure("alexnet-biases", "biases that all start at zero", {OLD: "conv2"}, zero_biases),
     Departure("alexnet-padding", "padding 1 for 2 in the first convolution",
-              {ONE: "features.0"}, attributes(padding=(1, 1))),
+              {ONE: "features.0"}, attributes(padding=(1, 1)), here=True),
     Departure("alexnet-width", "the second convolution as wide as in 2012", {ONE: "features.3"},
               lambda network, layer: replace(network, layer, nn.Conv2d(64, 256, 5, padding=2))),
     Departure("alexnet-dropout", "no dropout before the hidden layers", {ONE: "classifier.0"},

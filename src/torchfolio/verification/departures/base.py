@@ -17,13 +17,15 @@ Plant = Callable[[nn.Module, str], None]  # changes a network, given the layer t
 class Departure:
     """A small mistake. ``on`` maps the networks that get it to the layer that must be named.
 
-    ``plant(network, layer)`` changes a freshly built network in place.
+    ``plant(network, layer)`` changes a freshly built network in place. ``here`` says that the
+    description is of that one layer, so that it is no cause of what differs in another.
     """
 
     name: str
     description: str
     on: Mapping[str, str]
     plant: Plant
+    here: bool = False
 
     def build(self, network: str) -> nn.Module:
         """Return a freshly built network with the departure planted."""
@@ -83,8 +85,9 @@ def attributes(kind: type[nn.Module] | None = None, **values: object) -> Plant:
 
 
 def without_bias(network: nn.Module, layer: str) -> None:
-    """Take the bias away."""
-    network.get_submodule(layer).register_parameter("bias", None)
+    """Take the bias away; of an attention, that of its queries, keys and values."""
+    module = network.get_submodule(layer)
+    module.register_parameter("in_proj_bias" if hasattr(module, "in_proj_bias") else "bias", None)
 
 
 def with_bias(network: nn.Module, layer: str) -> None:

@@ -28,7 +28,7 @@ def by_columns(network: nn.Module, layer: str) -> None:
 
 QUICK = [
     Departure("quick-relu", "ReLU after the first convolution, as in Caffe's example",
-              {NAME: "conv1"}, outputs(F.relu)),
+              {NAME: "conv1"}, outputs(F.relu), here=True),
     Departure("quick-relu-hidden", "ReLU between the linear layers", {NAME: "ip1"},
               outputs(F.relu)),
     Departure("quick-average", "averages for maxima", {NAME: "conv2"},

@@ -42,7 +42,7 @@ DENSE = [
     Departure("densenet-epsilon", "Keras's epsilon of 0.001", {BC: "features.denseblock1"},
               attributes(nn.BatchNorm2d, eps=1e-3)),
     Departure("densenet-stem", "no padding in the first pool", {LARGE: "features.pool0"},
-              attributes(padding=0)),
+              attributes(padding=0), here=True),
     Departure("densenet-bottleneck", "twice the growth rate in a bottleneck, for four times",
               {BC: "features.denseblock1.denselayer1.conv1"},
               lambda network, layer: replace(network, layer, nn.Conv2d(24, 24, 1, bias=False))),

@@ -58,12 +58,13 @@ BASIC = {"resnet20": "layer1.1", "resnet18": "layer1.1"}
 RESIDUAL = [
     # convolutions
     Departure("stem-stride", "the first convolution halves the map", {"resnet20": "conv1"},
-              attributes(stride=(2, 2))),
+              attributes(stride=(2, 2)), here=True),
     Departure("stem-unhalved", "the first convolution keeps the size", {"resnet18": "conv1"},
-              attributes(stride=(1, 1))),
-    Departure("stem-3x3", "a 3x3 stem where ImageNet's is 7x7", {"resnet18": "conv1"}, small_stem),
+              attributes(stride=(1, 1)), here=True),
+    Departure("stem-3x3", "a 3x3 stem where ImageNet's is 7x7", {"resnet18": "conv1"}, small_stem,
+              here=True),
     Departure("stem-padding", "padding 2 for 3 in the 7x7 stem", {"resnet18": "conv1"},
-              attributes(padding=(2, 2))),
+              attributes(padding=(2, 2)), here=True),
     Departure("padding-missing", "a 3x3 convolution without padding",
               {"resnet20": "layer1.0.conv1"}, attributes(padding=(0, 0))),
     Departure("padding-reflected", "reflection where the paper pads with zeros",

@@ -92,7 +92,11 @@ def departures(
                            partial(plant_all, departure), layer in modules, known=True)  # fmt: skip
     for name, (departure, home) in product(active, homes):
         layer = departure.on[home]
-        if name not in ("", layer) and fits(type(modules[name]), kind_at(home, layer)):
+        if (
+            not departure.here
+            and name not in ("", layer)
+            and fits(type(modules[name]), kind_at(home, layer))
+        ):
             yield Edit(departure.name, departure.description, (name,),
                        partial(plant_all, departure), known=True)  # fmt: skip
 

@@ -74,26 +74,38 @@ def in_words(name: str, theirs: Any, ours: Any) -> str:
 
 
 def settings(found: Match, module: nn.Module, network: nn.Module) -> Iterator[Edit]:
-    """Give the settings that partners have otherwise, each in all places at once."""
-    places: dict[tuple[str, Any, Any], list[str]] = {}
+    """Give the settings that partners have otherwise, each in all places at once.
+
+    A dilation with the padding that it asks for is one.
+    """
+    places: dict[tuple[tuple[str, Any, Any], ...], list[str]] = {}
     for one, other in found.layers.items():
         theirs, ours = module.get_submodule(one), network.get_submodule(other)
-        for name, (left, right) in settings_of(theirs, ours).items():
-            if name not in SIZES:
-                places.setdefault((name, left, right), []).append(other)
-    for (name, left, right), names in places.items():
+        own = {
+            name: (name, left, right)
+            for name, (left, right) in settings_of(theirs, ours).items()
+            if name not in SIZES
+        }
+        if "dilation" in own and "padding" in own:
+            places.setdefault((own["dilation"], own["padding"]), []).append(other)
+        for each in own.values():
+            places.setdefault((each,), []).append(other)
+    for changes, names in places.items():
+        values = {name: left for name, left, _ in changes}
 
         def plant(
-            network: nn.Module, places: Sequence[Place], name: str = name, value: Any = left
+            network: nn.Module, places: Sequence[Place], values: dict[str, Any] = values
         ) -> None:
             for place in places:
-                layer = network.get_submodule(place)
-                setattr(layer, name, value)
-                if name == "padding" and not isinstance(value, str):
-                    twice = [side for side in reversed(value) for _ in range(2)]
-                    layer._reversed_padding_repeated_twice = twice  # type: ignore[assignment]
+                for name, value in values.items():
+                    layer = network.get_submodule(place)
+                    setattr(layer, name, value)
+                    if name == "padding" and not isinstance(value, str):
+                        twice = [side for side in reversed(value) for _ in range(2)]
+                        layer._reversed_padding_repeated_twice = twice  # type: ignore[assignment]
 
-        yield Edit(SETTINGS[name], in_words(name, left, right), tuple(names), plant, False)
+        words = " with ".join(in_words(*each) for each in changes)
+        yield Edit(SETTINGS[changes[0][0]], words, tuple(names), plant, False)
 
 
 def sizes(found: Match, module: nn.Module, network: nn.Module) -> Iterator[Edit]:
@@ -104,7 +116,8 @@ def sizes(found: Match, module: nn.Module, network: nn.Module) -> Iterator[Edit]
         theirs, ours = module.get_submodule(one), network.get_submodule(other)
         if f"{one}.bias" in found.extra and getattr(ours, "bias", 0) is None:
             more.append(other)
-        if f"{other}.bias" in found.missing and getattr(theirs, "bias", 0) is None:
+        lacking = {f"{other}.bias", f"{other}.in_proj_bias"} & set(found.missing)
+        if lacking and getattr(theirs, "bias", 0) is None:
             fewer.append(other)
         other_sizes = {k: v for k, v in settings_of(theirs, ours).items() if k in SIZES}
         if other_sizes and type(theirs) is type(ours):

@@ -131,7 +131,8 @@ def place(result: Grade, fault: Fault, beside: Beside, training: bool) -> None:
     """Name the layer of a fault, in their names and in the network's.
 
     A layer before it that the network has not comes first, if what it gives leads there past all
-    that agrees.
+    that agrees; then one that lacks a value of its partner, where what the two give is not compared
+    (a projection beside a whole attention).
     """
     found = beside.found
     back = {ours: theirs for theirs, ours in found.layers.items()}
@@ -145,6 +146,12 @@ def place(result: Grade, fault: Fault, beside: Beside, training: bool) -> None:
         extra = [each for each in (*before[start:], *before) if each in own]
         for name in beside.leading_to(result.layer, fault.call, extra, training)[:1]:
             result.layer, result.side, result.at = name, "extra", ""
+            return
+        lacking = {name.rpartition(".")[0] for name in found.missing}
+        for name in before[start + 1 :]:
+            if found.layers.get(name) in lacking and not beside.is_alike(name):
+                result.layer, result.side, result.at = name, "values", found.layers[name]
+                return
 
 
 def alone(found: Match) -> set[str]:
