@@ -13,6 +13,7 @@ from benchmarks.workloads.base import NOT_LOADED, NOT_OF_CLASSES
 
 SOURCE = ROOT / "src" / "torchfolio"
 QUICK = ("--epochs", "1", "--quiet", "--json", "--out", "run")
+SMALL = ("--set", "depth=1", "--set", "width=4")
 
 
 def loaded(arguments: tuple[str, ...], folder: Path) -> set[Path]:
@@ -29,7 +30,7 @@ def loaded(arguments: tuple[str, ...], folder: Path) -> set[Path]:
         (("--help",), NOT_OF_CLASSES),
         (("list",), NOT_OF_CLASSES),
         (("train", "mlp", "digits", *QUICK), NOT_OF_CLASSES),
-        (("train", "unet", "digit-scenes", "--set", "depth=1", *QUICK), NOT_LOADED),
+        (("train", "unet", "digit-scenes", *SMALL, *QUICK), NOT_LOADED),
     ],
     ids=["help", "list", "classes", "masks"],
 )  # fmt: skip
