@@ -55,6 +55,8 @@ def test_boxes_lie_in_rectangles_as_in_squares(augment: Any, tmp_path: Path) -> 
         for image, boxes in zip(batch.images, batch.boxes, strict=True):
             for box in boxes:
                 left, top, right, bottom = box.round().int().tolist()
+                assert 0 <= left < right <= image.shape[2]
+                assert 0 <= top < bottom <= image.shape[1]
                 assert image[:, top + 2 : bottom - 2, left + 2 : right - 2].min() > 200
                 white = (image > 200).all(0)
                 white[max(0, top - 2) : bottom + 2, max(0, left - 2) : right + 2] = False
@@ -62,6 +64,8 @@ def test_boxes_lie_in_rectangles_as_in_squares(augment: Any, tmp_path: Path) -> 
         assert sum(map(len, batch.boxes)) >= 11
     fixed = pictures.fixed(data, np.arange(12))
     assert fixed.images.shape[-2:] == (96, 128)
+    # 96, 80 and 96 rows of the 96
+    assert [(each.left, each.top) for each in fixed.placed[:3]] == [(0, 0), (0, 8), (0, 0)]
     moved = pictures.augmented(data, np.arange(12), 1, 0)
     assert moved.images.shape[-2:] == ((128, 128) if augment == "scale" else (96, 128))
     for placed, boxes, truth in zip(fixed.placed, fixed.boxes, fixed.truths, strict=True):

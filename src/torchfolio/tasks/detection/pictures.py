@@ -209,10 +209,11 @@ class DetectionPictures:
         """Return training pictures, mirrored, scaled, moved and mixed at random."""
         if self.options.augment == "none":
             return self.fixed(dataset, indices)
+        records: Any = dataset.records
         side = self.state["size"]
         high, wide = room = (side, side)
         if self.options.augment == "flip":
-            high, wide = room = self.room(dataset.records.sizes[indices].tolist())  # type: ignore[attr-defined]
+            high, wide = room = self.room(records.sizes[indices].tolist())
         images, moved = self.canvas(len(indices), room), []
         if self.options.augment == "mosaic":
             pool = self.state["train"].numpy() if pool is None else pool
@@ -232,7 +233,6 @@ class DetectionPictures:
         if self.options.colour:
             draws = uniforms("colour", seed, epoch, indices, 3)
             images = transforms.jitter_colour(images, self.options.colour, draws)
-        records: Any = dataset.records
         truths = [records.objects[index] for index in indices.tolist()]
         return batch_of(images, moved, [fitted(side, side, side)] * len(indices), truths)
 

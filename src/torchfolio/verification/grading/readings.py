@@ -97,12 +97,12 @@ def settings(found: Match, module: nn.Module, network: nn.Module) -> Iterator[Ed
             network: nn.Module, places: Sequence[Place], values: dict[str, Any] = values
         ) -> None:
             for place in places:
+                layer: Any = network.get_submodule(place)
                 for name, value in values.items():
-                    layer = network.get_submodule(place)
                     setattr(layer, name, value)
                     if name == "padding" and not isinstance(value, str):
                         twice = [side for side in reversed(value) for _ in range(2)]
-                        layer._reversed_padding_repeated_twice = twice  # type: ignore[assignment]
+                        layer._reversed_padding_repeated_twice = twice
 
         words = " with ".join(in_words(*each) for each in changes)
         yield Edit(SETTINGS[changes[0][0]], words, tuple(names), plant, False)
