@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,20 @@ def test_evaluate_on_other_data_matches_classes_by_name(trained: Run, pictures: 
     assert result["metrics"]["accuracy"]["value"] == pytest.approx(np.mean(right))
     assert (Path(result["folder"]) / "metrics.json").is_file()
     assert Path(result["folder"]).parent == trained.path / "evaluations"
+
+
+def test_a_report_names_what_was_measured(trained: Run, pictures: Path) -> None:
+    def page(result: dict[str, Any]) -> str:
+        return (Path(result["folder"]) / "report.html").read_text(encoding="utf-8")
+
+    other = page(trained.evaluate(pictures))
+    assert f"{trained.recipe.network['name']} on {pictures.name}</h1>" in other
+    assert ", all data" in other
+    assert "Data of the training</h2>" in other
+    own = page(trained.evaluate(split="val"))
+    assert f"{trained.recipe.network['name']} on {trained.folder.data()['name']}</h1>" in own
+    assert ", val split" in own
+    assert "Data of the training" not in own
 
 
 def test_evaluate_counts_copies_of_training_examples(tmp_path: Path) -> None:

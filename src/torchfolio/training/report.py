@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,16 @@ def write_run_report(
     recipe, described = folder.recipe(), folder.data()
     result_section, *pictures = evaluation.sections
     *training, data, origin = run_sections(recipe, described, folder.history(), result, folder.path)
+    of = described["name"]
+    if result["data"] != described["path"]:
+        of, data = Path(result["data"]).name, replace(data, title="Data of the training")
     sections = [result_section, *training, *pictures, data, origin]
     drawings = [each for part in sections for each in part.blocks if isinstance(each, Figure)]
     for name, drawing in zip(file_names([each.title for each in drawings]), drawings, strict=True):
         write_text(path.parent / "figures" / f"{name}.svg", standalone(drawing.svg))
-    title = f"{recipe.network['name']} on {described['name']}"
-    subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {result['run']}"
+    title = f"{recipe.network['name']} on {of}"
+    what = "all data" if result["split"] == "all" else f"{result['split']} split"
+    subtitle = f"{result['task'].replace('-', ' ').capitalize()}, run {result['run']}, {what}"
     if copies := result.get("copies_of_training"):
         subtitle += f". {told_copies(copies, result['examples'])}"
     write_report(path, Report(title=title, subtitle=subtitle, sections=sections))
