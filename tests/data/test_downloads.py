@@ -1,6 +1,7 @@
 import gzip
 import hashlib
 import io
+import ssl
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -128,6 +129,17 @@ def test_a_missing_file_or_host_is_named(site: Site, monkeypatch: pytest.MonkeyP
     source = Source("http://127.0.0.1:9/", downloads.SOURCES["mnist"].files)
     monkeypatch.setitem(downloads.SOURCES, "mnist", source)
     with pytest.raises(FolioError, match="cannot be fetched"):
+        open_dataset("mnist", download=True)
+
+
+def test_a_broken_encryption_is_no_full_disk(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.serve(monkeypatch, "mnist", FILES)
+
+    def fail(*_: object) -> str:
+        raise ssl.SSLError("decryption failed or bad record mac")
+
+    monkeypatch.setattr(downloads, "_receive", fail)
+    with pytest.raises(FolioError, match=r"cannot be fetched: .*bad record mac.*Check the conn"):
         open_dataset("mnist", download=True)
 
 

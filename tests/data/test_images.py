@@ -138,6 +138,10 @@ def test_floats_keep_their_range_or_are_scaled_by_it() -> None:
     assert decode(encoded(Image.fromarray(inside), "TIFF"), depth=16)[0, :, 0] == pytest.approx(
         [0, 0.25, 1]
     )
+    odd = np.array([[0.25, 0.75, np.inf, -np.inf, np.nan]], np.float32)
+    assert decode(encoded(Image.fromarray(odd), "TIFF"), depth=16)[0, :, 0] == pytest.approx(
+        [0.25, 0.75, 0.75, 0.25, 0.25]
+    )
     outside = np.array([[-10.0, 0.0, 30.0, np.nan]], np.float32)
     assert decode(encoded(Image.fromarray(outside), "TIFF"), depth=16)[0, :, 0] == pytest.approx(
         [0, 0.25, 1, 0]

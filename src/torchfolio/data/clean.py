@@ -147,7 +147,8 @@ def _write(dataset: Dataset, index: int, target: Path, folder: str, taken: set[s
     file = target / folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(records, ImageFiles):
-        shutil.copyfile(records.path(index), file)
+        with replacing(file) as temporary:
+            shutil.copyfile(records.path(index), temporary)
         return f"{folder}/{name}"
     pixels = records.pixels(index)  # type: ignore[attr-defined]
     with replacing(file) as temporary:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ SOURCES = {
         {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"},
     ),
 }
+# What goes wrong on the way here, not on the disk.
+UNFETCHED = (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException, ssl.SSLError)
 ALIASES = {"fashion_mnist": "fashion-mnist", "cifar_10": "cifar10", "cifar_100": "cifar100"}
 
 
@@ -98,7 +101,7 @@ def _fetch(address: str, target: Path, md5: str, progress: Progress | None) -> N
     with replacing(target) as temporary:
         try:
             found = _receive(address, temporary, progress)
-        except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        except UNFETCHED as error:
             reason = getattr(error, "reason", error)
             raise FolioError(
                 f"{address} cannot be fetched: {reason}. Check the connection, or fetch the file "

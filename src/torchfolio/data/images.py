@@ -252,7 +252,7 @@ def _deep(image: Image.Image) -> NDArray[np.float64]:
     if image.mode == "F":
         low, high = _range(values)
         if low >= 0 and high <= 1:
-            return np.nan_to_num(values, nan=0.0)
+            return np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     else:
         low, high = float(values.min()), float(values.max())
         if low >= 0 and high <= 65535:

@@ -1,6 +1,7 @@
 """Volumes through a whole run: cut, trained on, and predicted back with their geometry."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 import torchfolio
-from torchfolio import Run
+from torchfolio import FolioError, Run
 from torchfolio.cli.app import run as folio
 
 nibabel = pytest.importorskip("nibabel")
@@ -83,6 +84,23 @@ def test_a_mask_has_the_geometry_of_its_volume(
         shown = np.asarray(image).astype(int)
     coloured = (shown[..., 0] != shown[..., 1]).sum()  # grey, but for what was found
     assert coloured == mask.sum((1, 2)).max()  # of the slice that shows most
+
+
+def test_a_mask_is_there_whole_or_not_at_all(trained: Run, folder: Path, tmp_path: Path) -> None:
+    row = next(iter(trained.predict([next(folder.rglob("*.nii.gz"))])))
+    path = row.write(tmp_path)
+    assert [each.name for each in tmp_path.glob("*.nii.gz")] == [path.name]
+    whole = path.read_bytes()
+    path.unlink()
+
+    def half(values: object, own: Path) -> None:
+        own.write_bytes(whole[:100])
+        raise OSError(28, "No space left on device")
+
+    row.volume = replace(row.volume, save=half)
+    with pytest.raises(FolioError, match="No space left on device"):
+        row.write(tmp_path)
+    assert [each.name for each in tmp_path.iterdir() if ".nii" in each.name] == []
 
 
 def test_a_stack_of_pages_is_answered_as_a_stack(tmp_path: Path) -> None:

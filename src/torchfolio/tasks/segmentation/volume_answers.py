@@ -58,15 +58,25 @@ class VolumeRow(dict[str, Any]):
             each for each in endings if not (target / f"{name}_mask{each}{suffix}").exists()
         )
         path = target / f"{name}_mask{more}{suffix}"
-        self.volume.save(self.classes, path)
+        self.save(self.classes, path)
         image = Image.fromarray(tinted(np.repeat(self.told[..., None], 3, 2), self.said))
         with replacing(target / f"{name}_slice{more}.png") as temporary:
             image.save(temporary, "PNG")
         if self.probabilities is not None:
             for place, each in enumerate(self["shares"]):
                 own = f"{name}_probability_{place}_{ODD.sub('_', each)}{more}{suffix}"
-                self.volume.save(self.probabilities[place].astype(np.float32), target / own)
+                self.save(self.probabilities[place].astype(np.float32), target / own)
         return path
+
+    def save(self, values: NDArray[Any], path: Path) -> None:
+        """Write values with the geometry of the volume into a file, whole or not at all."""
+        with replacing(path) as temporary:
+            own = temporary.with_name(temporary.name + self.volume.suffix)  # the ending tells how
+            try:
+                self.volume.save(values, own)
+                own.replace(temporary)
+            finally:
+                own.unlink(missing_ok=True)
 
 
 @dataclass
