@@ -71,6 +71,16 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def free_path(path: Path) -> Path:
+    """Return the path, or the first of ``name-2``, ``name-3`` ... that is free."""
+    number = 2
+    found = path
+    while found.exists():
+        found = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return found
+
+
 def is_temporary(name: str) -> bool:
     """Return whether a file's name is that of a temporary file of :func:`replacing`."""
     return name.startswith(".") and name.endswith(PART)

@@ -1,13 +1,13 @@
 """``folio features``: vectors of pictures from a layer of a network, for use elsewhere."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from torchfolio.checkpoint import free_path
 from torchfolio.cli.output import Json, Output, Quiet
-from torchfolio.cli.predict import expand, unlisted_row
+from torchfolio.cli.predict import files_of, require_inputs, unlisted_row
 from torchfolio.cli.process import quick_imports
 from torchfolio.cli.targets import require_writable
 from torchfolio.errors import RequestError, normalise
@@ -57,7 +57,9 @@ def features(
     inputs
         Files, folders (with all that is in them), patterns, or - for paths on standard input.
     """
-    files, errors = wanted_files(source, inputs)
+    require_inputs("features", Path(source), inputs)
+    files, unlisted = files_of(inputs)
+    errors = [{"input": row["input"], "error": row["error"]} for row in map(unlisted_row, unlisted)]
     target = writable(out)
     given: dict[str, Any] = {
         "weights": weights,
@@ -110,32 +112,11 @@ def features(
     return 1 if errors else 0
 
 
-def wanted_files(source: str, inputs: Sequence[str]) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the files that inputs stand for, and the folders that cannot be listed."""
-    if not inputs:
-        raise RequestError(
-            "features needs an input: a file, a folder, a pattern, or - for standard input."
-        )
-    for item in inputs:
-        if item.startswith("-") and item != "-" and not Path(item).exists():
-            raise RequestError(f"Unknown option: {item}. 'folio features --help' shows the flags.")
-    unlisted: list[OSError] = []
-    files = list(expand(inputs, unlisted))
-    if not files and not unlisted:
-        raise RequestError(f"There is no file in {', '.join(inputs)}.")
-    rows = map(unlisted_row, unlisted)
-    return files, [{"input": row["input"], "error": row["error"]} for row in rows]
-
-
 def writable(out: Path | None) -> Path:
     """Return where vectors go, or say why they cannot; a file that is not named must be new."""
-    target = out or DEFAULT
+    target = out or free_path(DEFAULT)
     if target.suffix.lower() not in (".parquet", ".npz"):
         raise RequestError(f"--out is {target}; it should end in .parquet or .npz.")
-    number = 2
-    while out is None and target.exists():
-        target = DEFAULT.with_stem(f"{DEFAULT.stem}-{number}")
-        number += 1
     require_writable(target, "--out")
     return target
 

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torchfolio.layers.modes import evaluating
+
 THROUGHPUT_BATCH = 32
 LATENCY_SECONDS, THROUGHPUT_SECONDS = 0.5, 0.9  # warm-up is the rest
 MOST_RUNS = 200
@@ -23,21 +25,15 @@ def measure_speed(network: nn.Module, example: Tensor) -> dict[str, Any]:
     bytes); ``device`` and ``threads``. Loading and transforming data are not included.
     """
     one = example[:1].detach()
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.inference_mode():
-            _times(lambda: network(one), 0, one.device)  # warm-up
-            single = _times(lambda: network(one), LATENCY_SECONDS, one.device)
-            affordable = int(THROUGHPUT_SECONDS / max(float(np.median(single)), 1e-9))
-            count = max(1, min(THROUGHPUT_BATCH, affordable))
-            many = one.repeat(count, *[1] * (one.ndim - 1))
-            if count > 1:
-                _times(lambda: network(many), 0, one.device)
-            batches = _times(lambda: network(many), THROUGHPUT_SECONDS, one.device)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(network), torch.inference_mode():
+        _times(lambda: network(one), 0, one.device)  # warm-up
+        single = _times(lambda: network(one), LATENCY_SECONDS, one.device)
+        affordable = int(THROUGHPUT_SECONDS / max(float(np.median(single)), 1e-9))
+        count = max(1, min(THROUGHPUT_BATCH, affordable))
+        many = one.repeat(count, *[1] * (one.ndim - 1))
+        if count > 1:
+            _times(lambda: network(many), 0, one.device)
+        batches = _times(lambda: network(many), THROUGHPUT_SECONDS, one.device)
     low, high = np.percentile(single, [25, 75])
     return {
         "latency_ms": 1000 * float(np.median(single)),

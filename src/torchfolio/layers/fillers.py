@@ -1,4 +1,4 @@
-"""Caffe's fillers: how its networks draw their first weights."""
+"""Caffe's fillers: how its networks draw their initial weights."""
 
 from torch import nn
 

@@ -7,8 +7,6 @@ torch's ``meta`` device computes nothing in it.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from torchfolio.errors import RequestError
+from torchfolio.layers.modes import evaluating
 from torchfolio.networks.trace import Field, Trace, pair
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -191,15 +190,3 @@ def place(layer: Layer, seen: Field, image: tuple[int, int, int]) -> None:
     )
     if not (gathered and covered):
         layer.receptive_field = (seen[0].size, seen[1].size)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Put a network into eval mode for a while; afterwards every module is in its mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.checkpoint import replacing
+from torchfolio.checkpoint import free_path, replacing
 from torchfolio.data.fitting import WAYS, fitted, opened
 from torchfolio.data.images import Pixels, decode
 from torchfolio.errors import FolioError
@@ -212,13 +212,3 @@ def draw_bars(source: Path, bars: Sequence[tuple[str, float, str]], target: Path
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
     return path
-
-
-def free_path(path: Path) -> Path:
-    """Return the path, or the first of ``name-2``, ``name-3`` ... that is free."""
-    number = 2
-    found = path
-    while found.exists():
-        found = path.with_stem(f"{path.stem}-{number}")
-        number += 1
-    return found

@@ -9,19 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from torchfolio.checkpoint import free_path
 from torchfolio.data.fitting import checked
 from torchfolio.data.images import decode
 from torchfolio.data.transforms import source_box
 from torchfolio.errors import RequestError, normalise, unknown
 from torchfolio.evaluation.explain.grad_cam import feature_maps, grad_cam, last_convolution
-from torchfolio.evaluation.explain.heat import BATCH, Heat, calm
+from torchfolio.evaluation.explain.heat import BATCH, Heat
 from torchfolio.evaluation.explain.occlusion import occlusion
 from torchfolio.evaluation.explain.rollout import attention_layers, attention_rollout
+from torchfolio.layers.modes import evaluating
 from torchfolio.networks.trace import looks_at
 from torchfolio.tasks.base import Context, Parts
 from torchfolio.tasks.drawing import make_folder
 from torchfolio.tasks.explanation_pictures import Explained, draw_explanation
-from torchfolio.tasks.image_answers import free_path, named, read
+from torchfolio.tasks.image_answers import named, read
 from torchfolio.tasks.image_asking import ask
 from torchfolio.tasks.outputs import batch_size
 
@@ -66,7 +68,7 @@ class Explainer:
             )
         self.layer = self.find_layer(layer or last) if self.method == "grad-cam" else None
         if self.layer is not None:
-            with calm(network):
+            with evaluating(network):
                 self.looks = looks_at(network, self.layer, self.example)
 
     def find_layer(self, wanted: str | None) -> str:
@@ -93,7 +95,7 @@ class Explainer:
             return attention_rollout(self.network, taken)
         if self.layer is None:
             at_once = batch_size(self.context, taken[0].numel())
-            with calm(self.network):
+            with evaluating(self.network):
                 return occlusion(self.ask, taken, targets, self.hidden(images), at_once)
         return grad_cam(self.network, taken, targets.to(device), self.layer, self.looks)
 

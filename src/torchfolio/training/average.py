@@ -5,16 +5,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def moving_average(part: nn.Module, decay: float) -> "MovingAverage":
-    """Return the average of a part's parameters and buffers, to be updated after each update."""
-    return MovingAverage(part, decay)
-
-
 class MovingAverage(AveragedModel):
-    """torch's averaged model, updated without waiting for a GPU.
+    """torch's average of a part's parameters and buffers, without waiting for a GPU.
 
-    The first update copies; then average = decay * average + (1 - decay) * value. Buffers that
-    are no floating-point numbers (counters) are copied, so that what is frozen stays as it is.
+    It is updated after each update of the part. The first update copies; then average = decay *
+    average + (1 - decay) * value. Buffers that are no floating-point numbers (counters) are copied,
+    so that what is frozen stays as it is.
     """
 
     def __init__(self, part: nn.Module, decay: float) -> None:

@@ -13,6 +13,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.feed import Feed
 from torchfolio.data.store import memory_budget
 from torchfolio.errors import RequestError
+from torchfolio.layers.modes import keeping_modes
 from torchfolio.networks.weights import head_names
 from torchfolio.tasks.base import Parts, Task, in_batches
 from torchfolio.training.device import autocast, ready_for
@@ -191,25 +192,23 @@ def cut(
         return f"the head has several parts ({', '.join(heads)})"
     head = network.get_submodule(heads[0])
     batch = task.load(dataset, some, None, options.seed).to(torch.device(options.device))
-    modes = {module: module.training for module in network.modules()}
     buffers = [(each, each.clone()) for each in network.buffers()]
     seen: list[Tensor] = []
     try:
-        for training in (True, False):
-            network.train(training)
-            for module in frozen_modules(network):
-                module.eval()
-            with watched(network) as whole, watched(head) as last, autocast(options):
-                if training:
-                    next(iter(task.steps(parts, batch))).closure()
-                else:
-                    task.predict(parts, batch)
-            if why := why_apart(heads[0], whole, last, len(some)):
-                return why
-            seen.append(last.inputs[0][0])
+        with keeping_modes([network]):
+            for training in (True, False):
+                network.train(training)
+                for module in frozen_modules(network):
+                    module.eval()
+                with watched(network) as whole, watched(head) as last, autocast(options):
+                    if training:
+                        next(iter(task.steps(parts, batch))).closure()
+                    else:
+                        task.predict(parts, batch)
+                if why := why_apart(heads[0], whole, last, len(some)):
+                    return why
+                seen.append(last.inputs[0][0])
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for buffer, value in buffers:
             buffer.copy_(value)
     if not torch.equal(*seen):

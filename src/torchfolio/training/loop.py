@@ -19,7 +19,7 @@ from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.feed import Feed
 from torchfolio.errors import FolioError, RequestError, normalise, unknown
 from torchfolio.tasks.base import Parts, Task
-from torchfolio.training.average import moving_average
+from torchfolio.training.average import MovingAverage
 from torchfolio.training.convolution import quicken
 from torchfolio.training.device import place, ready_for, seed_for
 from torchfolio.training.failures import diverged, explained
@@ -76,7 +76,7 @@ class Loop:
         self.averages = {}
         if options.ema is not None:
             self.averages = {
-                name: moving_average(part, options.ema) for name, part in self.parts.items()
+                name: MovingAverage(part, options.ema) for name, part in self.parts.items()
             }
         metrics = {normalise(each): each for each in task.higher_is_better}
         wanted = options.monitor or task.monitor

@@ -4,6 +4,7 @@ import torch
 
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.feed import Feed
+from torchfolio.layers.modes import keeping_modes
 from torchfolio.tasks.base import Parts, Task, in_batches
 from torchfolio.training.device import autocast, ready_for
 from torchfolio.training.options import TrainingOptions
@@ -38,23 +39,21 @@ def measure(
         batches += [split[:1]] * (most - own)
     meter = task.meter()
     device = torch.device(options.device)
-    modes = {module: module.training for part in parts.values() for module in part.modules()}
-    for part in parts.values():
-        part.eval()
     feed = Feed(
         lambda indices: ready_for(device, task.load(dataset, indices, None, options.seed)),
         batches,
         options.workers or 0,
     )
-    with torch.no_grad() if options.sharded else torch.inference_mode():
+    ungraded = torch.no_grad() if options.sharded else torch.inference_mode()
+    with keeping_modes(parts.values()), ungraded:
+        for part in parts.values():
+            part.eval()
         for number, batch in enumerate(feed):
             batch = batch.to(device)
             with autocast(options):
                 outputs = task.predict(parts, batch)
             if number < own:
                 meter.update(outputs, batch)
-    for module, training in modes.items():
-        module.training = training
     meters = world.gathered(meter)
     for other in meters[1:]:
         meters[0].merge(other)

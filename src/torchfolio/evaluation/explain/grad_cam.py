@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.errors import FolioError
-from torchfolio.evaluation.explain.heat import BATCH, Heat, between, calm, spread, tiled
+from torchfolio.evaluation.explain.heat import BATCH, Heat, between, spread, tiled
+from torchfolio.layers.modes import evaluating
 
 Looks = tuple[float, float]  # the pixel that the first cell of a map looks at; from cell to cell
 Finished = tuple[str, nn.Module, tuple[int, ...]]  # a module by its name, and its output's shape
@@ -36,7 +37,7 @@ def feature_maps(network: nn.Module, images: Tensor) -> list[Finished]:
         if name
     ]
     try:
-        with calm(network), torch.no_grad():
+        with evaluating(network), torch.no_grad():
             network(images[:1].detach())
     finally:
         for hook in hooks:
@@ -122,7 +123,7 @@ def weighted_maps(
     hook = modules[layer].register_forward_hook(lambda _, __, maps: capture(maps).clone())
     found = []
     try:
-        with torch.inference_mode(False), torch.enable_grad(), calm(network):
+        with torch.inference_mode(False), torch.enable_grad(), evaluating(network):
             explainer = LayerGradCam(network, capture)
             for start in range(0, len(images), BATCH):
                 # Gradients must reach the layer even where all weights before it are frozen.

@@ -1,12 +1,9 @@
 """Heat: how much each place of a picture counts, and how it is laid over the picture."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 BATCH = 16  # pictures explained at a time
 
@@ -68,15 +65,3 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArray[n
     colour = np.stack([np.interp(heat, steps, COLOURS[:, channel]) for channel in range(3)], 2)
     cover = 0.75 * heat[..., None]
     return np.round((1 - cover) * grey[..., None] + cover * colour).astype(np.uint8)
-
-
-@contextmanager
-def calm(network: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode for a while."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.errors import FolioError
-from torchfolio.evaluation.explain.heat import BATCH, Heat, between, calm, spread
+from torchfolio.evaluation.explain.heat import BATCH, Heat, between, spread
+from torchfolio.layers.modes import evaluating
 
 VALUES = 2**25  # weights of all layers kept at a time: 128 MiB
 
@@ -113,7 +114,7 @@ def patch_shares(network: nn.Module, images: Tensor) -> tuple[NDArray[np.float32
         each.register_forward_hook(cut) for each in network.modules() if isinstance(each, nn.Conv2d)
     ]
     try:
-        with calm(network), torch.no_grad():
+        with evaluating(network), torch.no_grad():
             network(images)
     finally:
         for hook in hooks:

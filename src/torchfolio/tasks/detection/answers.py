@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from torchfolio.checkpoint import replacing, write_text
+from torchfolio.checkpoint import free_path, replacing, write_text
 from torchfolio.data.fitting import fitted as square
 from torchfolio.data.fitting import opened
 from torchfolio.data.images import Pixels, decode
@@ -21,7 +21,7 @@ from torchfolio.tasks.detection.boxes import Placed, fitted
 from torchfolio.tasks.detection.coco_file import CocoFile
 from torchfolio.tasks.detection.options import DetectionAnswerOptions
 from torchfolio.tasks.detection.suppression import found_in
-from torchfolio.tasks.image_answers import ExportedPictures, free_path, named, read
+from torchfolio.tasks.image_answers import ExportedPictures, named, read
 from torchfolio.tasks.lettering import lettered
 from torchfolio.tasks.segmentation.masks import colours
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from torchfolio.checkpoint import replacing, write_bytes
+from torchfolio.checkpoint import free_path, replacing, write_bytes
 from torchfolio.data.fitting import at_depth, opened, resize, with_channels
 from torchfolio.data.images import Pixels, decode
-from torchfolio.tasks.image_answers import free_path, named, read
+from torchfolio.tasks.image_answers import named, read
 from torchfolio.tasks.rows import plain_values
 from torchfolio.tasks.segmentation.masks import describe, palette_mask, tinted
 from torchfolio.tasks.segmentation.options import SegmentationAnswerOptions
