@@ -55,8 +55,8 @@ a person's own, its layers under other names, in another structure, defined in a
 - *cause*: the mistakes that are named. Right is the planted one alone.
 - *s*: how long the grading took.
 
-What leaves the function as it is cannot be seen by its values: first weights, losses, the bounds on
-norms. These {unseen} are not graded: {names}.
+What leaves the function as it is cannot be seen by its values: initial weights, losses, the bounds
+on norms. These {unseen} are not graded: {names}.
 
 `python -m tools.grading run` and `python -m tools.grading collected` make the rows anew,
 `python -m tools.grading write` this page.

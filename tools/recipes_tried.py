@@ -17,7 +17,7 @@ commonest class. Batches are halved until an epoch has 50 updates, and rates fol
 every training of small data.
 """
 SMALL = {  # the smallest picture that leaves a network its stages, or near it
-    "alexnet_2012": "--image-size 131",  # at 67 its first weights are too faint to learn from
+    "alexnet_2012": "--image-size 131",  # at 67 its initial weights are too faint to learn from
     "alexnet_2012_ungrouped": "--image-size 131",
     "alexnet": "--image-size 127",
     "vgg11": "--image-size 32",

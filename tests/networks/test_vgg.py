@@ -1,4 +1,4 @@
-"""VGG: configuration C, first weights, and the dense evaluation of Section 3.2."""
+"""VGG: configuration C, initial weights, and the dense evaluation of Section 3.2."""
 
 import pytest
 import torch

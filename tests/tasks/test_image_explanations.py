@@ -26,7 +26,7 @@ CONTEXT = Context(device=torch.device("cpu"), batch_size=16, workers=0)
 
 
 def ready(name: str, **options: Any) -> tuple[ImageClassification, Parts, Any]:
-    """A task prepared for a network, the network with its first weights, and the data."""
+    """A task prepared for a network, the network with its initial weights, and the data."""
     torch.manual_seed(0)
     side = options.get("image_size", 32)
     data = pictures(12, side=side, channels=find_card(name).input[0])

@@ -29,7 +29,7 @@ ASKED: dict[str, Any] = {"method": None, "label": None, "layer": None}
 def ready(
     name: str, count: int = 12, **options: Any
 ) -> tuple[MultilabelClassification, Parts, Dataset]:
-    """A task prepared for a network, the network with its first weights, and the data."""
+    """A task prepared for a network, the network with its initial weights, and the data."""
     torch.manual_seed(0)
     side = options.get("image_size", 32)
     data = labelled(count, side=side, channels=find_card(name).input[0])

@@ -89,15 +89,15 @@ def check_data(
         A folder, file or archive, or a data set by name: digits, mnist, fashion-mnist, cifar10,
         cifar100.
     reader
-        What reads the data, where they could be two things.
+        What reads the data, where they could be read in two ways.
     network
         A network whose smallest input the pictures are compared with.
     val_split
-        Share of validation, of what the data leave free.
+        Share of validation, of the examples that the data give to no split.
     test_split
-        Share of test, of what the data leave free.
+        Share of test, of the examples that the data give to no split.
     seed
-        Of the split.
+        Random seed of the split.
     duplicates
         Keep exact duplicates on one side of the split, or ignore that they are.
     on_error

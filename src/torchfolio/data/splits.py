@@ -23,8 +23,12 @@ Drawn = dict[str, float]  # the splits that are drawn, with their shares of the 
 class SplitOptions:
     """How examples are divided into training, validation and test."""
 
-    val_split: float = option(0.15, "Share of validation, of what the data leave free.", low=0)
-    test_split: float = option(0.15, "Share of test, of what the data leave free.", low=0)
+    val_split: float = option(
+        0.15, "Share of validation, of examples that the data give to no split.", low=0
+    )
+    test_split: float = option(
+        0.15, "Share of test, of examples that the data give to no split.", low=0
+    )
     duplicates: Literal["together", "ignore"] = option(
         "together", "Keep exact duplicates on one side, or divide them like any others."
     )

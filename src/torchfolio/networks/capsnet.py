@@ -9,7 +9,7 @@ PyTorch's, those between capsules with deviation 0.01; the paper names none. Whe
 several things they are drawn together; in the paper (Section 6) each alone. ``form="official"`` is
 the authors' code (Sarasra/models): a routing step over the 32 kinds of primary capsules, which
 divides their convolution by 32, a bias for each value of the last capsules, half the margin loss
-and its mean over the classes for their sum, and its own first weights.
+and its mean over the classes for their sum, and its own initial weights.
 """
 
 import torch
@@ -33,7 +33,7 @@ def squash(x: Tensor) -> Tensor:
 
 
 def truncated_normal(weight: Tensor, std: float) -> None:
-    """Draw first weights as the authors' code does: none is further off than two deviations."""
+    """Draw initial weights as the authors' code does: none is further off than two deviations."""
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 

@@ -1,7 +1,7 @@
 """The catalogue: the card of every network, read from ``catalogue.toml``.
 
 Listing it imports neither torch nor numpy. A network is built by ``create`` in
-:mod:`torchfolio.networks.build`.
+:mod:`torchfolio.networks.creation`.
 """
 
 import tomllib

@@ -6,7 +6,7 @@ Auxiliary heads: Section 5; they are for training and are not computed in evalua
 Differences: the auxiliary heads pool 14x14 maps as in the paper and maps of other sizes to 4x4,
 torchvision's form all of them to 4x4. torchvision's form has batch norm (epsilon 0.001) instead of
 biases and response normalisation, a 3x3 convolution for each 5x5, less dropout, and a last pool of
-2x2. The original has the response normalisation and the first weights of Caffe's replica,
+2x2. The original has the response normalisation and the initial weights of Caffe's replica,
 models/bvlc_googlenet; the paper names neither.
 """
 

@@ -4,7 +4,7 @@ Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted Residuals and Line
 CVPR 2018, arXiv 1801.04381. Layers: Table 2; block: Table 1 and Figure 4 d.
 
 Differences: channels are rounded to multiples of 8 and never fall by more than a tenth, as in the
-authors' code and torchvision's; so are dropout 0.2 before the classifier and the first weights.
+authors' code and torchvision's; so are dropout 0.2 before the classifier and the initial weights.
 """
 
 from torch import Tensor, nn

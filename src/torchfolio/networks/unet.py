@@ -84,7 +84,7 @@ class UNet(nn.Module):
 
     @staticmethod
     def start(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Draw the first weights: variance 2 / N, N values that one output reads (Section 3)."""
+        """Draw the initial weights: variance 2 / N, N values that one output reads (Section 3)."""
         read = layer.in_channels  # of an up-convolution, whose patches do not overlap
         if isinstance(layer, nn.Conv2d):
             read = layer.weight[0].numel()

@@ -77,7 +77,7 @@ class VGG(nn.Module):
 
     @staticmethod
     def start(layer: nn.Conv2d | nn.Linear, init: str) -> None:
-        """Draw the first weights of a layer."""
+        """Draw the initial weights of a layer."""
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         if init == "paper":

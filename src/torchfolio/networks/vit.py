@@ -144,7 +144,7 @@ class VisionTransformer(nn.Module):
         self.start()
 
     def start(self) -> None:
-        """Draw the first weights, as torchvision does."""
+        """Draw the initial weights, as torchvision does."""
         fan_in = self.conv_proj.weight[0].numel()
         nn.init.trunc_normal_(self.conv_proj.weight, std=fan_in**-0.5)
         if self.conv_proj.bias is not None:

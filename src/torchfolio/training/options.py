@@ -52,7 +52,9 @@ class TrainingOptions:
     patience: int | None = option(
         None, "Epochs without improvement of the monitored metric before it stops.", low=1
     )
-    seed: int = option(0, "Seed of everything random, the split included.", low=0)
+    seed: int = option(
+        0, "Seed of everything random, and of the split unless that has one of its own.", low=0
+    )
     deterministic: bool = option(False, "Refuse operations that are not deterministic.")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = option(

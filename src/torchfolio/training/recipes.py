@@ -41,7 +41,7 @@ class NetworkOptions:
 class DataOptions:
     """How the data are read."""
 
-    reader: str | None = option(None, "The reader, where the layout could be two things.")
+    reader: str | None = option(None, "The reader, where the data could be read in two ways.")
     on_error: Literal["skip", "stop"] = option(
         "skip", "What unreadable examples do: skip (and report) or stop."
     )

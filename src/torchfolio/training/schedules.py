@@ -1,7 +1,7 @@
 """Learning-rate schedules: the factor on every base rate, as a function of progress.
 
 Progress runs from 0 to 1 over the training (in updates, or in time under ``--minutes``), so a
-recipe keeps its shape on any amount of data. Formulas: facts in docs/guides/training.md.
+recipe keeps its shape on any amount of data. The formulas stand in docs/guides/training.md.
 """
 
 import math

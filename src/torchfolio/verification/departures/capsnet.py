@@ -68,7 +68,7 @@ CAPSULES = [
               {NAME: "primarycaps"}, forwards(neighbours)),
     Departure("capsnet-biases", "biases that start at zero", {NAME: "conv1", OFFICIAL: "conv1"},
               zero_biases),
-    Departure("capsnet-start", "first weights that are not cut off at two deviations",
+    Departure("capsnet-start", "initial weights that are not cut off at two deviations",
               {OFFICIAL: "conv1"},
               initial(lambda weight: nn.init.normal_(weight, std=0.05), nn.Conv2d)),
     Departure("capsnet-relu", "no bend after the first convolution", {NAME: "primarycaps"},
