@@ -86,9 +86,12 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(PART)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed; nobody may be writing there."""
-    for path in folder.glob(f".*{PART}"):
+def remove_leftovers(folder: Path, *, within: bool = False) -> None:
+    """Remove the temporary files of writers that were killed; nobody may be writing there.
+
+    ``within`` those in its folders as well.
+    """
+    for path in (folder.rglob if within else folder.glob)(f".*{PART}"):
         with suppress(OSError):
             path.unlink()
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.measure import measuring_batch
 from torchfolio.training.numbering import new_run
-from torchfolio.training.processes import joined
+from torchfolio.training.processes import Processes, joined
 from torchfolio.training.recording import Monitor, Recorder, require_tensorboard
 from torchfolio.training.start import Start, data_of, make_loop, make_task, prepare, reopen
 
@@ -77,7 +77,8 @@ def train(
             world.wait()  # for the recipe
             return fit(folder, start, loop, watcher, report)
         folder = RunFolder.create(Path(out)) if out else new_run(start)
-        with folder.locked():
+        with folder.locked() as lines:
+            start.lines += lines
             RunFolder.require_free(folder.path)  # still: another may have trained meanwhile
             world.first(str(folder.path.absolute()))
             folder.write_preprocessing(start.task.state)
@@ -129,6 +130,11 @@ def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: b
         ) from None
     world.wait()
     return run
+
+
+def locked(folder: RunFolder, world: Processes) -> AbstractContextManager[list[str]]:
+    """Hold a run by the first process, which has to say what :meth:`RunFolder.locked` gives."""
+    return folder.locked() if world.main else nullcontext([])
 
 
 class Run:
@@ -211,9 +217,11 @@ class Run:
         weights at its end are no longer those of a training left alone. So it is with another
         number of processes. An ensemble has no training, and is only evaluated again.
         """
-        with joined() as world, self.folder.locked() if world.main else nullcontext():
+        with joined() as world, locked(self.folder, world) as lines:
             watcher = (watcher if world.main else None) or Monitor()
             world.wait()  # until the run is locked
+            for line in lines:
+                watcher.say(line)
             if not find_task(self.recipe.task["name"]).trained:
                 if world.main:
                     dataset, splits = data_of(self.folder)

@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -123,11 +124,29 @@ def test_another_process_holds_its_run_until_it_dies(folder: RunFolder) -> None:
 
 
 def test_leftovers_of_a_killed_process_are_removed(folder: RunFolder) -> None:
-    left = [folder.path / ".recipe.toml.a.part", folder.path / "state" / ".update-1.b.part"]
+    places = ("", "state", "predictions/test", "evaluations/mine")  # masks are files of their own
+    left = [folder.path / place / ".file.a.part" for place in places]
     for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
-    with folder.locked():
-        assert not any(path.exists() for path in left)
+    with folder.locked():  # evaluating is not kept out: what it writes is its own
+        assert [path.exists() for path in left] == [False, False, False, True]
+
+
+def test_a_file_system_without_locks_does_not_stop_a_training(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="locks of POSIX")
+
+    def none(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with folder.locked() as lines:
+        assert lines == []
+    monkeypatch.setattr(fcntl, "flock", none)
+    with folder.locked() as lines:
+        (line,) = lines
+    assert "has no locks: nothing keeps a second training out" in line
 
 
 def test_data_and_splits_come_back(folder: RunFolder) -> None:

@@ -68,8 +68,10 @@ def ensemble(
     weights["combination"] = joint.state_dict()
     path = Path(out) if out else numbered_folder(f"ensemble-{dataset.name}")
     folder = RunFolder.create(path)
-    with folder.locked():
+    with folder.locked() as lines:
         RunFolder.require_free(folder.path)  # still: another may have come meanwhile
+        for line in lines:
+            say(line)
         folder.write_preprocessing(state_of(names, members))
         folder.write_data(dataset, splits.indices, splits.rule, splits.digest)
         folder.write_environment(place.device, place.threads or 0)

@@ -54,8 +54,8 @@ def summarise(
         "folds": members,
     }
     folder = RunFolder(path)
-    for place in (path, path / "predictions"):
-        remove_leftovers(place)
+    remove_leftovers(path)
+    remove_leftovers(path / "predictions", within=True)
     folder.write_predictions("predictions/test", evaluation)
     folder.write_metrics(result)
     if report:

@@ -33,9 +33,9 @@ from torchfolio.checkpoint import (
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.splits import as_ranges
 from torchfolio.errors import FolioError, RequestError
+from torchfolio.locks import lock
 from torchfolio.tasks.base import Evaluation, Parts
 from torchfolio.training.damage import FORMAT, RESTORE, read_object, read_tensor_file, unreadable
-from torchfolio.training.locks import lock
 from torchfolio.training.recipes import Recipe, check_sections
 
 KEPT_STATES = 2
@@ -101,11 +101,11 @@ class RunFolder:
         return cls(folder)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[list[str]]:
         """Hold the run against a second training for the length of a block.
 
         The system lets go of it if the process dies. What a killed process was about to write is
-        removed.
+        removed. Gives what is to be said of it: a line where the file system has no locks.
         """
         try:
             file = (self.path / "state" / "lock").open("a+b")
@@ -115,14 +115,20 @@ class RunFolder:
                 "write there, or train into another folder."
             ) from error
         with file:
-            if not lock(file):
+            held = lock(file)
+            if held is False:
                 raise RequestError(
                     f"Another process is training into {self.path}. Wait for it, or choose "
                     "another --out."
                 )
-            for folder in (self.path, *(self.path / name for name in FOLDERS)):
-                remove_leftovers(folder)
-            yield
+            remove_leftovers(self.path)
+            for name in FOLDERS:
+                remove_leftovers(self.path / name, within=True)
+            unguarded = (
+                f"the file system of {self.path} has no locks: nothing keeps a second training out "
+                "of this run"
+            )
+            yield [] if held else [unguarded]
 
     def log(self, line: str) -> None:
         """Add a line to ``log.txt``; a disk that takes none does not stop the work."""
