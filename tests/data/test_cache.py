@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -98,3 +100,37 @@ def test_unfinished_entries_of_dead_processes_are_removed(own_cache: Path) -> No
     working = entry(own_cache, ".working.part", 10, 60)
     cache.make_room(1)
     assert (dead.exists(), working.exists()) == (False, True)
+
+
+HOLD = """
+import sys
+from torchfolio.data import cache
+with cache.held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_is_waited_for_and_not_for_ever(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LOCK_SECONDS", 0.3)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"held"
+        began = time.monotonic()
+        with cache.held():
+            assert time.monotonic() - began >= 0.3
+        process.kill()
+    monkeypatch.setattr(cache, "LOCK_SECONDS", 60.0)
+    began = time.monotonic()
+    with cache.held():  # the system has let go of it
+        assert time.monotonic() - began < 30
+
+
+def test_without_a_lock_that_can_be_written_the_work_goes_on(own_cache: Path) -> None:
+    (own_cache / cache.LOCK).mkdir()
+    assert cache.write_arrays("scans", "key", {"a": np.arange(3)})
+    assert cache.read_arrays("scans", "key") is not None

@@ -1,7 +1,10 @@
 import errno
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,13 +72,84 @@ def test_what_is_kept_in_memory_is_not_missing(monkeypatch: pytest.MonkeyPatch) 
     assert found.missing(np.arange(4)).tolist() == [1, 2, 3]
 
 
-def test_stores_that_are_open_together_see_whole_pictures_only() -> None:
+def test_stores_that_are_open_together_make_each_picture_once() -> None:
     make = Maker()
     first, second = make.store(), make.store()
     make.check(first, [0, 1])
-    make.check(second, [1, 0])  # made again: it was opened before
-    make.check(make.store(), [0, 1])
-    assert make.made == [0, 1, 1, 0]
+    make.check(second, [1, 0, 2])
+    make.check(first, [2])
+    assert make.made == [0, 1, 2]
+
+
+def test_a_slot_that_another_process_has_half_filled_does_not_count(own_cache: Path) -> None:
+    make = Maker()
+    first, second = make.store(), make.store()
+    make.check(first, [0])
+    with (entry(own_cache) / "pixels").open("r+b") as file:
+        file.write(bytes([make.picture(0).flatten()[0].item() ^ 1]))
+    make.check(second, [0])
+    assert make.made == [0, 0]
+
+
+def test_two_that_begin_together_do_not_count_on_the_same_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One has the room; the other sees that it is taken, and keeps its pictures in memory."""
+    monkeypatch.setenv("TORCHFOLIO_CACHE_LIMIT", "80")  # an entry is of 30 bytes and two sums
+    together = threading.Barrier(2)
+    plain = cache.make_room
+
+    def make_room(size: int) -> None:
+        plain(size)
+        with suppress(threading.BrokenBarrierError):
+            together.wait(1)  # where both can be here at once, they are
+
+    monkeypatch.setattr(cache, "make_room", make_room)
+    make = Maker(SIZES[:2])
+    with ThreadPoolExecutor(2) as pool:
+        stores = list(pool.map(make.store, ["a", "b"]))
+    assert sorted(each.slots is None for each in stores) == [False, True]
+    assert cache.contents()["pictures"] == (1, 46)
+    for each in stores:
+        make.check(each, [0, 1, 0, 1])
+    assert sorted(make.made) == [0, 0, 1, 1]
+
+
+def test_two_that_begin_with_the_same_pictures_share_their_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHFOLIO_CACHE_LIMIT", "80")
+    together = threading.Barrier(2)
+    plain = store.make_entry
+
+    def make_entry(*arguments: Any) -> None:
+        together.wait(5)  # neither has found one
+        plain(*arguments)
+
+    monkeypatch.setattr(store, "make_entry", make_entry)
+    make = Maker(SIZES[:2])
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(make.store, ["a", "a"])
+    make.check(first, [0, 1])
+    make.check(second, [0, 1])
+    assert make.made == [0, 1]
+
+
+def test_the_entry_of_another_user_is_left_alone(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker()
+    make.check(make.store(), [0])
+
+    def not_ours(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", not_ours)
+        make.check(make.store(), [0, 0])
+    assert make.made == [0, 0]
+    make.check(make.store(), [0])
+    assert make.made == [0, 0]  # what was kept is still there
 
 
 def test_another_key_is_another_entry() -> None:

@@ -71,15 +71,16 @@ def unpack(path: Path) -> Path:
     try:
         budget = Budget(path, stat.st_size)
         _unpack_into(path, work / "content", budget, 0)
-        cache.make_room(budget.written)
         (work / cache.SIZE_NOTE).write_text(str(budget.written), encoding="utf-8")
-        if folder.exists() and not (folder / cache.SIZE_NOTE).is_file():
-            cache.remove(folder)  # what is left of one that was being removed
-        try:
-            work.rename(folder)
-        except OSError:
+        with cache.held():
             if not (folder / cache.SIZE_NOTE).is_file():  # no other process was quicker
-                raise
+                cache.make_room(budget.written)
+                cache.remove(folder)  # what is left of one that was being removed
+            try:
+                work.rename(folder)
+            except OSError:
+                if not (folder / cache.SIZE_NOTE).is_file():
+                    raise
     except OSError as error:
         raise FolioError(
             f"{path} cannot be unpacked into {folder.parent}: {error.strerror or error}."

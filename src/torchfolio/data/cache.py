@@ -5,8 +5,8 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from torchfolio.checkpoint import write_bytes
 from torchfolio.errors import FolioError, RequestError
+from torchfolio.locks import lock
 
 DEFAULT_LIMIT = 10 * 2**30
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -33,6 +34,9 @@ SIZE_NOTE = ".torchfolio-size"  # in a whole folder: how many bytes it holds
 
 # A folder used within this time may be in use by a training that goes on: it is not evicted.
 SPARED_SECONDS = 24 * 3600
+
+LOCK = ".lock"  # in the cache folder: who holds it makes room and fills it
+LOCK_SECONDS = 60.0  # after which a process that holds it is not waited for
 
 
 def cache_folder() -> Path:
@@ -93,13 +97,31 @@ def write_arrays(kind: str, key: str, arrays: Mapping[str, NDArray[Any]]) -> boo
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub misreads **
     content = buffer.getvalue()
     try:
-        make_room(len(content))
-        write_bytes(cache_folder() / kind / f"{key}.npz", content)
+        with held():
+            make_room(len(content))
+            write_bytes(cache_folder() / kind / f"{key}.npz", content)
     except RequestError:  # a limit that is no size
         raise
     except (FolioError, OSError):
         return False
     return True
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let one process at a time make room and fill it, which takes the block a few seconds at most.
+
+    Where that cannot be had (nothing can be written, the file system has no locks, another process
+    hangs), the block is run all the same.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((cache_folder() / LOCK).open("a+b"))
+            deadline = time.monotonic() + LOCK_SECONDS
+            while lock(file) is False and time.monotonic() < deadline:
+                time.sleep(0.02)
+        yield
 
 
 def make_room(size: int) -> None:

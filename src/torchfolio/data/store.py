@@ -2,8 +2,8 @@
 
 An entry of the cache is a folder: ``pixels`` has a slot for each picture, ``sums`` a checksum for
 each slot, zero where the slot is empty. Processes share it: whoever makes a picture first writes
-its slot and then its checksum, others would write the same. A slot whose checksum does not fit
-(a power failure, a damaged disk) is made anew.
+its slot and then its checksum, and the others read it; two at once write the same. A slot whose
+checksum does not fit (a power failure, a damaged disk) is made anew.
 """
 
 import os
@@ -148,7 +148,7 @@ class Slots:
 
     def read(self, index: int, pixels: NDArray[Any]) -> bool:
         """Fill an array with what a slot holds; return whether it holds the picture."""
-        if index >= len(self.sums) or not self.sums[index]:
+        if index >= len(self.sums) or not (self.sums[index] or self.filled_since(index)):
             return False
         try:
             whole = read_at(self.pixels, pixels, int(self.offsets[index]), self._lock)
@@ -157,6 +157,16 @@ class Slots:
         if whole and not self.checked[index]:
             self.checked[index] = whole = checksum(pixels) == self.sums[index]
         return whole
+
+    def filled_since(self, index: int) -> bool:
+        """Return whether another process has filled a slot since its checksum was read."""
+        total = np.zeros(1, np.uint64)
+        try:
+            if read_at(self.notes, total, 8 * index, self._lock):
+                self.sums[index] = total[0]
+        except OSError:
+            return False
+        return bool(self.sums[index])
 
     def write(self, index: int, pixels: NDArray[Any]) -> bool:
         """Fill a slot; return whether that was possible (the disk may be full)."""
@@ -198,7 +208,10 @@ def write_at(file: Any, array: NDArray[Any], offset: int, lock: threading.Lock) 
 
 
 def open_slots(key: str, offsets: NDArray[np.int64]) -> Slots | None:
-    """Return the slots of an entry, made where it is missing or damaged; ``None`` without room."""
+    """Return the slots of an entry, made where it is missing or damaged.
+
+    ``None`` without room, or without the right to write there.
+    """
     folder = cache.cache_folder() / "pictures" / key
     for _ in range(2):
         try:
@@ -206,6 +219,8 @@ def open_slots(key: str, offsets: NDArray[np.int64]) -> Slots | None:
                 make_entry(folder, offsets)
             os.utime(folder)
             return Slots(folder, offsets)
+        except PermissionError:  # an entry, or a cache, of another user
+            return None
         except (OSError, ValueError, IndexError):
             cache.remove(folder)  # and once more
         except RequestError:  # a limit that is no size
@@ -220,17 +235,20 @@ def make_entry(folder: Path, offsets: NDArray[np.int64]) -> None:
     sizes = offsets + 8 * np.arange(len(offsets))  # of the first so many pictures
     slots = int(np.searchsorted(sizes, SHARE * cache.cache_limit(), side="right")) - 1
     size = int(sizes[slots])
-    cache.make_room(size)
-    work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    (work / "sums").write_bytes(bytes(8 * slots))
-    with (work / "pixels").open("wb") as file:
-        file.truncate(int(offsets[slots]))  # takes room on the disk as it is filled
-    (work / cache.SIZE_NOTE).write_text(str(size), encoding="utf-8")
-    try:
-        work.rename(folder)
-    except OSError:
+    with cache.held():
+        if (folder / cache.SIZE_NOTE).is_file():  # made by another process meanwhile
+            return
+        cache.make_room(size)
+        work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         shutil.rmtree(work, ignore_errors=True)
-        if not (folder / cache.SIZE_NOTE).is_file():  # not made by another process meanwhile
-            raise
+        work.mkdir(parents=True)
+        (work / "sums").write_bytes(bytes(8 * slots))
+        with (work / "pixels").open("wb") as file:
+            file.truncate(int(offsets[slots]))  # takes room on the disk as it is filled
+        (work / cache.SIZE_NOTE).write_text(str(size), encoding="utf-8")
+        try:
+            work.rename(folder)
+        except OSError:
+            shutil.rmtree(work, ignore_errors=True)
+            if not (folder / cache.SIZE_NOTE).is_file():  # so it was, without a lock
+                raise
