@@ -122,6 +122,31 @@ def sharded(world: Processes, folder: Path) -> dict[str, Any]:
     return found
 
 
+def whole_then_split(world: Processes, folder: Path) -> dict[str, Any]:
+    """Train with copies, and go on after two updates with split weights, by SGD.
+
+    torch has one kernel for all parameters of SGD, but not for split ones.
+    """
+
+    def make(split: bool) -> Loop:
+        settings = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.01, "epochs": 1}
+        return digits(world, "mlp", sharded=split, batch_size=256, image_size=28, **settings)
+
+    whole, first, rest = Losses(), Losses(stop_after=2), Losses()
+    make(False).run(whole)
+    begun = make(False)
+    begun.run(first)
+    state = begun.state_dict()
+    if world.main:
+        through_a_file(state, folder / "whole.safetensors")
+    world.wait()
+    tensors, header = read_tensors(folder / "whole.safetensors")
+    again = make(True)
+    again.load_state_dict(unpack(header, tensors))
+    again.run(rest)
+    return {"whole": whole.losses, "split": first.losses + rest.losses}
+
+
 def split_beside_copied(world: Processes, network: str) -> dict[str, Any]:
     """Train three updates with whole copies and with split weights.
 
@@ -254,6 +279,7 @@ def main(world: Processes, folder: Path, everything: bool) -> dict[str, Any]:
         "thawed again": resumed(lambda: thawed(world), folder, 7) if world.several else {},
         "sharded": sharded(world, folder),
         "split": split_beside_copied(world, "resnet20") if world.several else {},
+        "whole then split": whole_then_split(world, folder) if world.several else {},
         "wholly placed": wholly_placed(world) if world.several else [],
         "refusals": refusals(world) if world.several else [],
         "threads": threads,

@@ -9,7 +9,7 @@ from toys import Listener, Regression, RowBatch, row_data, row_loop, small_netwo
 
 from torchfolio.errors import RequestError
 from torchfolio.tasks.base import Parts, Step
-from torchfolio.training.optimizers import OPTIMIZERS, make_optimizer
+from torchfolio.training.optimizers import OPTIMIZERS, make_optimizer, with_kernel
 
 RATES = {"sgd": 0.1, "asgd": 0.1, "adadelta": 2.0, "adagrad": 0.1, "lbfgs": 0.5}
 DENSE = [name for name in OPTIMIZERS if name != "sparse_adam"]
@@ -251,6 +251,36 @@ def test_unknown_names_and_settings_name_the_nearest() -> None:
         make_optimizer("network", network, {"name": "sgd", "momentun": 0.9})
     with pytest.raises(RequestError, match=r"optimizer adam named 'momentum'"):
         make_optimizer("network", network, {"name": "adam", "momentum": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("settings", "split", "chosen"),
+    [
+        ({"name": "sgd"}, False, True),
+        ({"name": "adagrad"}, False, True),
+        ({"name": "AdamW", "fused": False}, False, False),
+        ({"name": "adamw"}, True, True),
+        ({"name": "sgd"}, True, False),
+        ({"name": "sgd", "fused": True}, True, False),
+        ({"name": "rmsprop"}, False, None),
+    ],
+)
+def test_one_kernel_for_all_parameters_wherever_there_is_one(
+    settings: dict[str, Any], split: bool, chosen: bool | None
+) -> None:
+    assert with_kernel(settings, split=split).get("fused") is chosen
+
+
+def test_the_kernel_can_be_overruled_and_is_kept_over_a_state() -> None:
+    network = small_network()
+    fused = make_optimizer("network", network, {"name": "sgd"})
+    other = make_optimizer("network", network, {"name": "sgd", "fused": False})
+    assert fused.optimizers[0].param_groups[0]["fused"] is True
+    assert not other.optimizers[0].param_groups[0]["fused"]
+    other.load_state_dict(fused.state_dict())
+    assert not other.optimizers[0].param_groups[0]["fused"]
+    with pytest.raises(RequestError, match="optimizer rmsprop named 'fused'"):
+        make_optimizer("network", network, {"name": "rmsprop", "fused": True})
 
 
 def test_values_that_torch_refuses_are_a_wrong_request() -> None:

@@ -264,6 +264,12 @@ def test_the_state_of_split_weights_goes_on_in_one_process(
     assert listener.losses == pytest.approx(alone["sharded"]["losses"][4:], abs=1e-5)
 
 
+def test_a_state_of_whole_weights_goes_on_with_split_ones(two: dict[str, Any]) -> None:
+    losses = two["whole then split"]
+    assert len(losses["whole"]) == 5  # 1,257 in batches of 256
+    assert losses["split"] == pytest.approx(losses["whole"], abs=1e-5)
+
+
 def test_what_does_not_go_together_is_refused(two: dict[str, Any]) -> None:
     ema, lbfgs, norm = two["refusals"]
     assert "--ema needs whole ones" in ema
@@ -435,6 +441,7 @@ def test_split_weights_by_the_command(tmp_path: Path) -> None:
     assert started.end() == [0, 0], started.said()
     run = Run(out)
     assert run.recipe.training.sharded
+    assert run.recipe.training.sync_norm is False  # as chosen for CPUs, and stored
     assert run.metrics["examples"] == 270
     again = run.evaluate(device="cpu", report=False)["metrics"]["accuracy"]["value"]
     assert again == pytest.approx(run.metrics["metrics"]["accuracy"]["value"], abs=0.01)

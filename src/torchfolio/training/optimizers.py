@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torchfolio.errors import RequestError, unknown
 from torchfolio.training.groups import LayerRates, layer_groups, rates_by_layer
 from torchfolio.training.recipes import spelling
-from torchfolio.training.sharding import split_moments
+from torchfolio.training.sharding import is_split, split_moments
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -85,13 +85,26 @@ class OptimizerGroup:
         A file holds plain tensors, and fused kernels walk parameter and moment side by side.
         """
         for optimizer, state in zip(self.optimizers, states, strict=True):
-            optimizer.load_state_dict(split_moments(optimizer, state))
+            kept = own_kernel(optimizer, state)
+            optimizer.load_state_dict(split_moments(optimizer, kept))
             for parameter, values in optimizer.state.items():
                 for key, value in values.items():
                     if isinstance(value, Tensor) and value.shape == parameter.shape:
                         values[key] = torch.empty_like(
                             parameter, dtype=value.dtype, device=value.device
                         ).copy_(value)
+
+
+def own_kernel(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved state in which ``fused`` is as the optimizer has it now.
+
+    The parameters of this process may be split, and those of the saved ones not.
+    """
+    groups = [
+        {**saved, "fused": own["fused"]} if "fused" in own else saved
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}
 
 
 def uncompiled(kind: type[Optimizer]) -> type[Optimizer]:
@@ -118,8 +131,21 @@ def canonical(name: str) -> str:
 def allowed_settings(name: str) -> list[str]:
     """Return the settings that torch's optimizer of this name takes."""
     parameters = inspect.signature(OPTIMIZERS[canonical(name)]).parameters
-    hidden = ("params", "foreach", "fused", "capturable", "differentiable", "maximize")
+    hidden = ("params", "foreach", "capturable", "differentiable", "maximize")
     return [each for each in parameters if each not in hidden]
+
+
+def with_kernel(settings: Mapping[str, Any], *, split: bool) -> dict[str, Any]:
+    """Return an optimizer's settings with ``fused`` chosen by a fixed rule: wherever it can be.
+
+    That is for optimizers that torch has one kernel for all parameters of; of parameters that are
+    ``split`` among processes fewer have it, and it is off for the others.
+    """
+    name = canonical(str(settings["name"]))
+    if name not in FUSED:
+        return dict(settings)
+    possible = not split or name in FUSED_SPLIT
+    return {**settings, "fused": possible and settings.get("fused", True)}
 
 
 def make_optimizer(
@@ -134,13 +160,17 @@ def make_optimizer(
 
     ``settings`` holds ``name``, ``decay_norms`` (whether weight decay reaches norms, biases and
     other parameters of one dimension; true unless said), ``layer_decay`` (what the rate is
-    multiplied by with each layer away from the head) and torch's own settings. Rates are
-    multiplied by ``factor``. Parameters that require no gradient are left out. ``by_layer`` keeps
-    layers apart that begin to train one after another: torch's fused SGD wants the momentum of
-    a group to begin as one.
+    multiplied by with each layer away from the head) and torch's own settings (``fused`` by
+    :func:`with_kernel` unless given). Rates are multiplied by ``factor``. Parameters that require
+    no gradient are left out. ``by_layer`` keeps layers apart that begin to train one after another:
+    torch's fused SGD wants the momentum of a group to begin as one.
     """
     name = canonical(str(settings["name"]))
     kind = OPTIMIZERS[name]
+    trained = {key: each for key, each in module.named_parameters() if each.requires_grad}
+    if not trained:
+        raise RequestError(f"Nothing of {part} is trained: every parameter is frozen.")
+    settings = with_kernel(settings, split=any(map(is_split, trained.values())))
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in settings.items()
@@ -152,9 +182,8 @@ def make_optimizer(
             raise unknown(f"setting of the optimizer {name}", key, allowed)
     default_rate = inspect.signature(kind).parameters["lr"].default
     given["lr"] = float(given.get("lr", default_rate)) * factor
-    trained = {key: each for key, each in module.named_parameters() if each.requires_grad}
-    if not trained:
-        raise RequestError(f"Nothing of {part} is trained: every parameter is frozen.")
+    if given.get("fused") is False:
+        del given["fused"]  # torch then chooses among its other ways
     spare = not settings.get("decay_norms", True)
     decay = checked_decay(part, name, settings.get("layer_decay"))
     rates: LayerRates = {}
@@ -168,9 +197,6 @@ def make_optimizer(
         make: Any = uncompiled(kind)
         if name == "lbfgs":
             return OptimizerGroup(name, [make(list(trained.values()), **given)])
-        split = any(hasattr(each, "full_tensor") for each in trained.values())
-        if name in (FUSED_SPLIT if split else FUSED):
-            given["fused"] = True
         return OptimizerGroup(name, [make(parameter_groups(trained, spare, rates), **given)])
     except (ValueError, TypeError) as error:  # torch checks the values
         raise RequestError(f"{name} of {part} does not take its settings: {error}") from error

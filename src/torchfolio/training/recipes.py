@@ -58,6 +58,9 @@ class OptimizerOptions:
     nesterov: bool | None = option(None, "Nesterov's momentum (sgd).")
     weight_decay: float | None = option(None, "Weight decay.", low=0)
     decay_norms: bool | None = option(None, "Let weight decay reach norms and biases.")
+    fused: bool | None = option(
+        None, "One kernel for all parameters (sgd, adam, adamw, adagrad); by a rule unless given."
+    )
     layer_decay: float | None = option(
         None, "What the rate is multiplied by with each layer away from the head.", low=1e-6, high=1
     )

@@ -7,6 +7,7 @@ the number of processes before its backward pass: what is averaged then is the s
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -102,16 +103,25 @@ def units(module: nn.Module) -> Iterator[nn.Module]:
             yield from units(child)
 
 
-def synchronise_norms(world: Processes, options: TrainingOptions, parts: Parts) -> None:
-    """Let batch norm see the whole batch of all processes, where asked for or on GPUs."""
+def resolve_norms(options: TrainingOptions, *, alone: bool) -> TrainingOptions:
+    """Return the options with how batch norm is computed by several processes: a fixed rule.
+
+    It sees the whole batch of all processes on GPUs, where torch has that. One process (``alone``)
+    has nothing to choose.
+    """
+    if alone:
+        return options
     on_gpu = torch.device(options.device).type == "cuda"
-    if not world.several or not (on_gpu if options.sync_norm is None else options.sync_norm):
-        return
-    if not on_gpu:
+    if options.sync_norm and not on_gpu:
         raise RequestError(
             "torch's synchronised batch norm needs GPUs. Leave --sync-norm out: each process then "
             "normalises by its own share of the batch."
         )
+    return replace(options, sync_norm=on_gpu if options.sync_norm is None else options.sync_norm)
+
+
+def synchronise_norms(parts: Parts) -> None:
+    """Let batch norm see the whole batch of all processes."""
     for name, part in parts.items():
         parts[name] = nn.SyncBatchNorm.convert_sync_batchnorm(part)  # type: ignore[no-untyped-call]
 

@@ -43,7 +43,7 @@ from torchfolio.training.given import (
 )
 from torchfolio.training.graphs import resolve_graphs
 from torchfolio.training.loop import Loop
-from torchfolio.training.optimizers import make_optimizer, rate_line
+from torchfolio.training.optimizers import make_optimizer, rate_line, with_kernel
 from torchfolio.training.options import TrainingOptions
 from torchfolio.training.processes import Processes, check_device
 from torchfolio.training.recipes import (
@@ -55,7 +55,7 @@ from torchfolio.training.recipes import (
     resolve,
     sort_settings,
 )
-from torchfolio.training.sharding import check_sharded, shard, synchronise_norms
+from torchfolio.training.sharding import check_sharded, resolve_norms, shard, synchronise_norms
 from torchfolio.training.transfer import freeze
 
 ARITHMETIC = ("precision", "channels_last", "weight_gradients")
@@ -260,15 +260,19 @@ def make_loop(
     """Make the loop, its parts and their optimizers, at the beginning or at a saved state."""
     world = world or Processes()
     options = resolve_device(start.recipe.training, start.dataset.records.in_memory)
-    start.recipe.training = options
     check_device(world, options)
+    options = resolve_norms(options, alone=not world.several)
+    start.recipe.training = options
     configure(options)
     parts = make_parts(start)
-    synchronise_norms(world, options, parts)
+    if world.several and options.sync_norm:
+        synchronise_norms(parts)
     sharded = world.several and options.sharded
     if sharded:
         check_sharded(parts, options, start.recipe.optimizers)
         shard(world, options, parts)
+    for name, section in start.recipe.optimizers.items():
+        start.recipe.optimizers[name] = with_kernel(section, split=sharded)
     by_layer = options.unfreeze is not None
     optimizers = {
         name: make_optimizer(name, part, start.recipe.optimizers[name], by_layer=by_layer)
