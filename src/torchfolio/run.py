@@ -20,7 +20,7 @@ from torchfolio.tasks.base import Context, Evaluation, Parts, Task
 from torchfolio.tasks.drawing import drawn, require_pictures
 from torchfolio.tasks.registry import find_task
 from torchfolio.training.damage import load_state
-from torchfolio.training.device import computes_bf16, configure, moved, resolve_device
+from torchfolio.training.device import again, computes_bf16, configure, moved, resolve_device
 from torchfolio.training.failures import explained
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
@@ -231,10 +231,16 @@ class Run:
                 return self
             with world.in_turn():
                 start = reopen(self.folder)
-            if device is not None:
-                start.recipe.training = moved(start.recipe.training, device)
-            if world.size != self.folder.processes():  # each has another share of the cores
-                start.recipe.training = replace(start.recipe.training, threads=None)
+            training = again(start.recipe.training, device)
+            began = self.folder.processes()
+            if began is None:
+                start.lines.append(
+                    "environment.json is missing or damaged: it is taken that as many processes "
+                    "began this training as go on with it"
+                )
+            elif world.size != began:  # each has another share of the cores
+                training = replace(training, threads=None, graphs=None)
+            start.recipe.training = training
             loop = make_loop(start, world=world)
             load_state(loop, self.folder.state(), self.path / "state")
             world.require_same("data or states", [start.dataset.fingerprint, loop.progress.update])

@@ -8,7 +8,9 @@ from torch import nn
 from torchfolio.data.draws import key
 from torchfolio.errors import RequestError
 from torchfolio.networks.build import build
+from torchfolio.options import plain
 from torchfolio.training.device import (
+    again,
     autocast,
     configure,
     has_tf32,
@@ -22,6 +24,7 @@ from torchfolio.training.device import (
 )
 from torchfolio.training.graphs import resolve_graphs
 from torchfolio.training.options import TrainingOptions
+from torchfolio.training.sharding import resolve_norms
 
 
 def resolved(**settings: object) -> TrainingOptions:
@@ -127,7 +130,35 @@ def test_what_only_one_device_has_is_chosen_anew_for_another() -> None:
     assert (here.device, here.precision, here.graphs, here.workers) == ("cpu", "fp32", None, None)
     kept = TrainingOptions(device="cpu", precision="bf16", weight_gradients="products", workers=5)
     assert moved(kept, "cpu") == kept
+    assert moved(replace(there, sync_norm=True), "cpu").sync_norm is None
     assert moved(TrainingOptions(workers=3), "cpu").workers is None  # of an ensemble, on no device
+
+
+def test_of_a_stored_training_graphs_are_chosen_anew() -> None:
+    stored = TrainingOptions(device="cpu", graphs=True, workers=5)
+    assert again(stored) == again(stored, "cpu") == replace(stored, graphs=None)
+    assert again(replace(stored, graphs=False)).graphs is False
+    there = replace(stored, device="cuda", precision="tf32")
+    assert again(there, "cpu") == moved(there, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "alone", "chosen"),
+    [
+        ("cuda", None, False, True),
+        ("cuda", False, False, False),
+        ("cuda", True, False, True),
+        ("cpu", None, False, False),
+        ("cuda", None, True, None),
+        ("cpu", True, True, True),
+    ],
+)
+def test_batch_norm_sees_the_batch_of_all_processes_on_gpus(
+    device: str, asked: bool | None, alone: bool, chosen: bool | None
+) -> None:
+    found = resolve_norms(TrainingOptions(device=device, sync_norm=asked), alone=alone)
+    assert found.sync_norm is chosen
+    assert plain(found).get("sync_norm") is chosen  # what is chosen is stored
 
 
 @pytest.mark.parametrize(

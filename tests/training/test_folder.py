@@ -291,6 +291,19 @@ def test_metrics_and_environment_have_a_version(folder: RunFolder) -> None:
     environment = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
     assert environment["versions"]["torch"] == version("torch")
     assert environment["threads"] == 2
+    assert folder.processes() == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", "{}", '{"format_version": 1, "processes": null}', "\0\0"],
+)
+def test_without_a_whole_environment_the_number_of_processes_is_not_known(
+    folder: RunFolder, content: str | None
+) -> None:
+    if content is not None:
+        (folder.path / "environment.json").write_text(content, encoding="utf-8")
+    assert folder.processes() is None
 
 
 def test_damaged_recipes_are_named(folder: RunFolder) -> None:

@@ -422,6 +422,10 @@ def test_a_run_of_one_process_goes_on_in_two(tmp_path: Path) -> None:
     alone.processes[0].kill()
     alone.end()
     assert Run(out).folder.processes() == 1
+    recipe = out / "recipe.toml"  # as if on a GPU, where the rule had graphs recorded
+    text = recipe.read_text(encoding="utf-8")
+    assert "graphs = false" in text
+    recipe.write_text(text.replace("graphs = false", "graphs = true"), encoding="utf-8")
     assert Started(2, ["resume", str(out), "--no-report"], tmp_path).end() == [0, 0]
     assert_whole(Run(out))
 

@@ -12,7 +12,7 @@ from tools.endurance.trial import Bench, BrokenError
 # A clear error names the file and says what can be done.
 CLEAR = ("Restore it", "Restore that file", "start again", "train again", "go on from the state")
 # What nothing goes on from: written for people, or written anew from the state.
-UNREAD = ("environment.json", "log.txt", "history.csv", "metrics.json", "lock")
+UNREAD = ("log.txt", "history.csv", "metrics.json", "lock")
 UNREAD_FOLDERS = ("predictions", "figures")
 
 

@@ -96,9 +96,20 @@ def moved(options: TrainingOptions, device: str) -> TrainingOptions:
     if same:  # an ensemble, which was not trained, was on none
         return replace(options, device=found)
     precision = "fp32" if options.precision == "tf32" else options.precision
-    fresh: dict[str, Any] = dict.fromkeys(("graphs", "workers", "keep_memory"))
+    fresh: dict[str, Any] = dict.fromkeys(("graphs", "workers", "keep_memory", "sync_norm"))
     fresh["weight_gradients"] = "auto"
     return replace(options, device=found, precision=precision, **fresh)
+
+
+def again(options: TrainingOptions, device: str | None = None) -> TrainingOptions:
+    """Return a stored training's options to train by once more, elsewhere if a device is named.
+
+    That it recorded graphs is left to the rule, which says so again wherever it can be: neither
+    among several processes nor with batches in pieces or compiled parts.
+    """
+    if device is not None:
+        options = moved(options, device)
+    return replace(options, graphs=None if options.graphs else options.graphs)
 
 
 def configure(options: TrainingOptions) -> torch.device:

@@ -233,9 +233,12 @@ class RunFolder:
             ) from error
         return {name: np.array(indices, np.int64) for name, indices in found.items()}
 
-    def processes(self) -> int:
-        """Return how many processes the training began with."""
-        return int(read_object(self.path / "environment.json").get("processes", 1))
+    def processes(self) -> int | None:
+        """Return how many processes the training began with; ``None`` where that is not known."""
+        try:
+            return int(read_object(self.path / "environment.json").get("processes", 1))
+        except (FolioError, TypeError, ValueError):  # damaged, and nothing else hangs on it
+            return None
 
     def write_environment(self, device: str, threads: int, processes: int = 1) -> None:
         """Write ``environment.json``: versions and machine."""

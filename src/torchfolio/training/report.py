@@ -9,11 +9,13 @@ from typing import Any
 
 import tomli_w
 
-from torchfolio.checkpoint import read_json, write_text
+from torchfolio.checkpoint import write_text
+from torchfolio.errors import FolioError
 from torchfolio.evaluation.figures import standalone
 from torchfolio.evaluation.report import Code, Figure, Report, Section, Table, write_report
 from torchfolio.tasks.base import Evaluation
 from torchfolio.tasks.registry import find_task
+from torchfolio.training.damage import read_object
 from torchfolio.training.folder import RunFolder
 from torchfolio.training.recipes import Recipe
 
@@ -91,8 +93,14 @@ def run_sections(
 
 
 def environment_table(folder: Path) -> Table:
-    """Return the versions and the machine that a run was trained with."""
-    environment = read_json(folder / "environment.json")
+    """Return the versions and the machine that a run was trained with, if they are known."""
+    keys = ("device", "threads", "platform", "python", "versions")
+    try:
+        environment = read_object(folder / "environment.json", keys)
+    except FolioError:
+        return Table(
+            "Environment", ["", ""], [["not known", "environment.json is missing or damaged"]]
+        )
     machine = [["device", environment["device"]], ["threads", str(environment["threads"])]]
     machine += [["platform", environment["platform"]], ["Python", environment["python"]]]
     machine += [[name, number] for name, number in environment["versions"].items()]

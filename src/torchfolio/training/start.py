@@ -23,6 +23,7 @@ from torchfolio.tasks.registry import find_task, task_for
 from torchfolio.training.convolution import resolve_weight_gradients
 from torchfolio.training.damage import RESTORE
 from torchfolio.training.device import (
+    again,
     computes_bf16,
     configure,
     half_of_memory,
@@ -120,6 +121,9 @@ def prepare(
         )
     split_options = read_options(SplitOptions, sections["split"], "the settings")
     read_options(TrainingOptions, sections["training"], "the settings")
+    if "format_version" in table:  # of a run
+        stored = read_options(TrainingOptions, table.get("training", {}), f"[training] of {where}")
+        table = table | {"training": plain(again(stored, sections["training"].get("device")))}
     given = table.get("training", {}) | sections["training"]
     seed = read_options(TrainingOptions, given, f"[training] of {where}").seed
     splits = make_splits(dataset, split_options, seed)
