@@ -9,8 +9,9 @@ import torch
 
 import torchfolio
 from torchfolio.errors import FolioError, RequestError
+from torchfolio.training import folder as folders
 from torchfolio.training.recording import Monitor
-from torchfolio.training.start import Start, prepare
+from torchfolio.training.start import Start, make_loop, prepare
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 256, "threads": 1, "workers": 0}
 
@@ -20,17 +21,21 @@ class Lines(Monitor):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.said: list[str] = []
         self.began = False
 
     def prepared(self, start: Start, path: Path) -> None:
         self.lines = start.lines
         self.began = True
 
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> torchfolio.Run:
     out = tmp_path_factory.mktemp("source") / "run"
-    settings = QUICK | {"normalize": "0.25:0.75"}
+    settings = QUICK | {"normalize": "0.25:0.75", "device": "cpu"}
     return torchfolio.train("lenet5", "digits", out=out, report=False, **settings)
 
 
@@ -54,6 +59,89 @@ def test_damaged_best_weights_are_told_before_training_goes_on(
     with pytest.raises(FolioError, match=r"best\.safetensors is damaged .*Restore it"):
         torchfolio.Run(run).resume(watcher=watcher)
     assert not watcher.began
+
+
+def edited(run: Path, name: str, *changes: tuple[str, str]) -> None:
+    """Change what a file of a run says."""
+    text = (run / name).read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (run / name).write_text(text, encoding="utf-8")
+
+
+RECORDED = ("graphs = false", "graphs = true")  # as a GPU's run has it by the rule
+
+
+def test_a_run_that_recorded_graphs_goes_on_where_there_are_none(
+    source: torchfolio.Run, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(source.path, tmp_path / "run"))
+    edited(run, "recipe.toml", RECORDED)
+    assert torchfolio.Run(run).recipe.training.graphs is True
+    resumed = torchfolio.Run(run).resume(report=False)
+    assert resumed.metrics["digest"] == source.metrics["digest"]
+
+
+def test_the_recipe_of_a_gpu_trains_on_the_cpu(source: torchfolio.Run, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(source.path, tmp_path / "run"))
+    stored = ('device = "cpu"', 'device = "cuda"'), ('precision = "fp32"', 'precision = "tf32"')
+    edited(run, "recipe.toml", RECORDED, *stored, ("workers = 0", "workers = 7"))
+    start = prepare("lenet5", "digits", {"device": "cpu"}, which=str(run / "recipe.toml"))
+    make_loop(start)
+    found = start.recipe.training
+    assert (found.device, found.graphs, found.precision, found.workers) == ("cpu", False, "fp32", 0)
+    assert found.batch_size == 256  # nothing else is chosen anew
+
+
+def test_graphs_that_a_person_asks_for_are_refused_where_there_are_none(
+    source: torchfolio.Run,
+) -> None:
+    settings = {"device": "cpu", "graphs": True}
+    for which in (None, str(source.path / "recipe.toml")):
+        with pytest.raises(RequestError, match="Leave --graphs out"):
+            make_loop(prepare("lenet5", "digits", settings, which=which))
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_run_without_its_environment_goes_on_and_says_so(
+    source: torchfolio.Run, tmp_path: Path, content: str | None
+) -> None:
+    run = Path(shutil.copytree(source.path, tmp_path / "run"))
+    (run / "environment.json").unlink()
+    if content is not None:
+        (run / "environment.json").write_text(content, encoding="utf-8")
+    watcher = Lines()
+    resumed = torchfolio.Run(run).resume(watcher=watcher)
+    assert resumed.metrics["digest"] == source.metrics["digest"]
+    assert any("environment.json is missing or damaged" in line for line in watcher.lines)
+    assert "environment.json is missing or damaged" in (run / "report.html").read_text("utf-8")
+
+
+def test_a_file_system_without_locks_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "lock", lambda _: None)
+    watcher = Lines()
+    out = tmp_path / "run"
+    run = torchfolio.train("lenet5", "digits", out=out, report=False, watcher=watcher, **QUICK)
+    assert any("has no locks" in line for line in watcher.lines)
+    run.resume(watcher=watcher, report=False)
+    assert any("has no locks" in line for line in watcher.said)
+
+
+@pytest.mark.parametrize("asked", [None, False])
+def test_the_kernel_of_the_optimizer_is_stored_and_can_be_overruled(asked: bool | None) -> None:
+    start = prepare("lenet5", "digits", QUICK | {"fused": asked})
+    group = make_loop(start).optimizers["network"].optimizers[0].param_groups[0]
+    assert start.recipe.optimizers["network"]["fused"] is (asked is None)
+    assert bool(group["fused"]) is (asked is None)
+
+
+def test_sharded_in_one_process_is_said_to_change_nothing() -> None:
+    start = prepare("lenet5", "digits", QUICK | {"sharded": True})
+    make_loop(start)
+    assert any(line.startswith("--sharded changes nothing") for line in start.lines)
 
 
 def test_weights_of_a_run_bring_its_preprocessing(source: torchfolio.Run, tmp_path: Path) -> None:

@@ -272,6 +272,8 @@ def make_loop(
     if world.several and options.sync_norm:
         synchronise_norms(parts)
     sharded = world.several and options.sharded
+    if options.sharded and not sharded:
+        start.lines.append("--sharded changes nothing: one process holds the whole network")
     if sharded:
         check_sharded(parts, options, start.recipe.optimizers)
         shard(world, options, parts)
