@@ -112,8 +112,8 @@ def fit(folder: RunFolder, start: Start, loop: Loop, monitor: Monitor, report: b
             raise
     if reason == "stopped":
         raise (FolioError if world.main else PeerError)(
-            f"Stopped by Ctrl-C after {loop.progress.update:,} updates; everything is saved. "
-            f"Go on with 'folio resume {folder.path}'."
+            f"Stopped by {recorder.asked_by} after {loop.progress.update:,} updates; everything is "
+            f"saved. Go on with 'folio resume {folder.path}'."
         )
     last = loop.digest()
     run = Run(folder.path)

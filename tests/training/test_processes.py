@@ -430,6 +430,21 @@ def test_a_run_of_one_process_goes_on_in_two(tmp_path: Path) -> None:
     assert_whole(Run(out))
 
 
+def test_one_process_that_is_asked_to_end_saves_first(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    started = Started(1, [*LONG, "--out", str(out)], tmp_path)
+    started.wait_for(out / "history.csv")
+    started.processes[0].terminate()  # as Slurm and containers do
+    assert started.end() == [1]
+    state = Run(out).folder.state()
+    assert state is not None
+    update = state["progress"]["update"]
+    said = f"Stopped by a request to end (SIGTERM) after {update:,} updates; everything is saved"
+    assert said in " ".join(started.said()[0].split())
+    Run(out).resume(report=False)
+    assert_whole(Run(out))
+
+
 def assert_whole(run: Run) -> None:
     """Six epochs, each example of the test split once, and something learned."""
     assert run.metrics["training"]["reason"] == "finished"

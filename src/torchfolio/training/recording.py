@@ -1,4 +1,4 @@
-"""The run folder while a training goes on: what is saved when, Ctrl-C, and who watches."""
+"""The run folder while a training goes on: what is saved when, what stops it, and who watches."""
 
 import contextlib
 import importlib.util
@@ -20,6 +20,8 @@ from torchfolio.training.start import Start
 SAVE_AFTER_EPOCH, SAVE_WITHIN_EPOCH = 1.0, 30.0
 SAVE_SHARE = 0.02
 ECHO = 2.0  # seconds within which a second Ctrl-C, or an end asked for by torchrun, is the first
+# Who asks for a stop: a person, or a machine that is taken away (Slurm, containers, torchrun).
+ASKING = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "a request to end (SIGTERM)"}
 
 
 class Monitor:
@@ -45,7 +47,7 @@ class Monitor:
 
 
 class Recorder:
-    """Keeps a run folder up to date while the loop runs, and turns Ctrl-C into a stop."""
+    """Keeps a run folder up to date while the loop runs, and lets it stop at Ctrl-C and SIGTERM."""
 
     def __init__(
         self, folder: RunFolder, start: Start, monitor: Monitor, world: Processes | None = None
@@ -58,6 +60,7 @@ class Recorder:
         self.tensorboard = start.recipe.training.tensorboard and self.world.main
         self.stopping = False
         self.asked_at = 0.0  # when it was asked to stop
+        self.asked_by = "a request to another process"  # unless this one was asked
         self.saved_at = time.monotonic()
         self.cost = 0.0  # seconds that the last save took
         self._previous: dict[int, Any] = {}
@@ -66,8 +69,7 @@ class Recorder:
         if self.tensorboard:
             self.board = open_tensorboard(self.folder.path)
         if threading.current_thread() is threading.main_thread():
-            signals = [signal.SIGINT, signal.SIGTERM] if self.world.several else [signal.SIGINT]
-            self._previous = {each: signal.signal(each, self._interrupted) for each in signals}
+            self._previous = {each: signal.signal(each, self._interrupted) for each in ASKING}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,11 +79,13 @@ class Recorder:
             self.board.close()
 
     def _interrupted(self, number: int, frame: FrameType | None) -> None:
-        # A second Ctrl-C does not wait for the update to end; torchrun passes on each that the
+        # A second request does not wait for the update to end; torchrun passes on each that the
         # processes have had from the terminal already.
         echo = self.world.several and time.monotonic() - self.asked_at < ECHO
         if self.stopping and not echo:
             raise KeyboardInterrupt
+        if not self.stopping:
+            self.asked_by = ASKING[signal.Signals(number)]
         self.stopping, self.asked_at = True, time.monotonic()
 
     def started(self, loop: Loop) -> None:
