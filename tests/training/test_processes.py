@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from torchfolio import create
 from torchfolio.errors import RequestError
 from torchfolio.run import Run
+from torchfolio.training.options import TrainingOptions
 from torchfolio.training.processes import Processes, check_device, given_place
 from torchfolio.training.sharding import units
 from torchfolio.training.start import make_loop, prepare
@@ -283,6 +285,42 @@ def test_a_gpu_by_its_number_is_refused() -> None:
     check_device(Processes(), options)
     with pytest.raises(RequestError, match="Say --device cuda, and choose the GPUs by"):
         check_device(Processes(0, 2), options)
+
+
+class Beside(Processes):
+    """The first of two processes; ``gpus`` are theirs."""
+
+    def __init__(self, *gpus: str) -> None:
+        super().__init__(0, 2, 0, 2)
+        self.gpus = list(gpus)
+
+    def everyone(self, value: Any) -> list[Any]:
+        assert value == self.gpus[0]
+        return self.gpus
+
+
+@pytest.mark.parametrize(
+    ("backends", "gpus", "refused"),
+    [
+        ("cpu:gloo,cuda:nccl", ["one", "one"], True),
+        ("cpu:gloo,cuda:nccl", ["one", "other"], False),  # also where each sees but its own
+        ("cpu:gloo,cuda:gloo", ["one", "one"], False),
+    ],
+)
+def test_two_processes_on_one_gpu_are_refused_unless_they_meet_by_gloo(
+    backends: str, gpus: list[str], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.distributed, "get_backend_config", lambda: backends)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    seen = SimpleNamespace(uuid=gpus[0])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: seen)
+    options = TrainingOptions(device="cuda")
+    if not refused:
+        check_device(Beside(*gpus), options)
+        return
+    with pytest.raises(RequestError, match="2 processes have 1 GPU among them, and NCCL wants"):
+        check_device(Beside(*gpus), options)
 
 
 def test_odd_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -265,8 +265,15 @@ def check_device(world: Processes, options: "TrainingOptions") -> None:
             f"device is {options.device}, and {world.size} processes each take a GPU of their own. "
             "Say --device cuda, and choose the GPUs by CUDA_VISIBLE_DEVICES."
         )
-    if device.type == "cuda" and 1 < torch.cuda.device_count() < world.local_size:
-        raise RequestError(
-            f"There are {world.local_size} processes on this machine and "
-            f"{torch.cuda.device_count()} GPUs. Start one process a GPU (--nproc-per-node gpu)."
-        )
+    if device.type == "cuda" and "cuda:nccl" in torch.distributed.get_backend_config():
+        gpus = len(set(world.everyone(own_gpu())))
+        if gpus < world.size:
+            raise RequestError(
+                f"{world.size} processes have {gpus} GPU{'s' * (gpus > 1)} among them, and NCCL "
+                "wants one for each. Start one process a GPU (--nproc-per-node gpu)."
+            )
+
+
+def own_gpu() -> str:
+    """Return what no other GPU has: the identity of this process's, whatever its number here."""
+    return str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid)
