@@ -62,9 +62,10 @@ bench: setup $(BENCH)/.ready
 	$(BIN)/python -m benchmarks.local_response
 	$(BIN)/python -m benchmarks.page
 
-# Trainings killed at every write, starved, damaged: an hour on two cores. ENDURANCE_ARGS="--sample 9"
+# Trainings killed at every write, starved, damaged: an hour on two cores. ENDURANCE_ARGS="--sample 9" tries
+# nine of each kind, and leaves docs/results/endurance.json as it is.
 endurance: setup
-	$(BIN)/python -m tools.endurance --json docs/results/endurance.json $(ENDURANCE_ARGS)
+	$(BIN)/python -m tools.endurance $(ENDURANCE_ARGS)
 
 demo: setup
 	$(BIN)/folio demo

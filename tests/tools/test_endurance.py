@@ -204,6 +204,39 @@ def test_what_was_found_before_one_breaks_is_kept_and_gone_on_with(
     assert read()["networks"] == {}
 
 
+@LINUX
+def test_a_sample_leaves_the_record_of_the_whole_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tmp_path / "whole.json"
+    monkeypatch.setattr(command, "RESULTS", whole)
+    monkeypatch.setattr(command, "Bench", LeftAlone)
+    monkeypatch.setattr(command, "warm", lambda _: None)
+    monkeypatch.setattr(command, "DOES", dict.fromkeys(command.PARTS, lambda *_: {"same": True}))
+
+    def endure(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["endurance", "lenet5", *words])
+        command.main()
+
+    endure("--sample", "9")
+    endure("--kills", "9")
+    assert not whole.exists()
+    endure()
+    content = whole.read_bytes()
+    assert json.loads(content)["networks"]["lenet5"]["kill"]["same"] is True
+    endure("--sample", "9", "--json", str(tmp_path / "sample.json"))
+    endure("--sample", "9")
+    assert whole.read_bytes() == content
+    sample = json.loads((tmp_path / "sample.json").read_text(encoding="utf-8"))
+    assert sample["networks"]["lenet5"]["kill"]["asked"] == {"sample": 9}
+
+
+def test_make_names_no_file_that_a_sample_would_replace() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    (line,) = (each for each in lines if "-m tools.endurance" in each)
+    assert "--json" not in line
+
+
 def does_not_begin(_: Any) -> None:
     raise BrokenError("left alone, it fails")
 

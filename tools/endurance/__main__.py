@@ -1,9 +1,10 @@
 """Kill, starve and damage trainings; exits with 1 at the first that does not end as it must.
 
-``python -m tools.endurance --json docs/results/endurance.json`` does all of it;
-``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` a sample. The file
-is written after each part, and keeps the other parts of the same training by the same code; with
-``--go-on`` what it holds is not done again, unless it broke or was done to another sample.
+``python -m tools.endurance`` does all of it, and writes docs/results/endurance.json;
+``python -m tools.endurance --sample 5 --kills 6 --only kill random -- lenet5`` is a sample, which
+is written only to what ``--json`` names. The file is written after each part, and keeps the other
+parts of the same training by the same code; with ``--go-on`` what it holds is not done again,
+unless it broke or was done to another sample.
 """
 
 import os
@@ -38,6 +39,8 @@ SETTINGS = (
     *("--schedule", "plateau", "--plateau-patience", "0"),
 )
 CLASSES, EACH = 3, 8
+KILLS = 100  # at random moments
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "endurance.json"
 # strike: what does it, and the kinds of events at which it can tell something new
 STRIKES: dict[str, tuple[Callable[..., dict[str, Any]], tuple[str, ...] | None]] = {
     "kill": (crashes.kill_at_each, None),
@@ -156,7 +159,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(TRAININGS), help=", ".join(TRAININGS))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--sample", type=int, help="so many events of each kind instead of all")
-    parser.add_argument("--kills", type=int, default=100, help="at random moments, in all")
+    parser.add_argument("--kills", type=int, default=KILLS, help="at random moments, in all")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, help="write what happened to this file")
     parser.add_argument("--go-on", action="store_true", help="leave out what that file holds")
@@ -165,7 +168,8 @@ def main() -> None:
         sys.exit("The endurance test needs Linux: it forks, and reads /proc.")
     if "random" in request.only and request.kills < len(request.networks):
         parser.error("--kills needs one for each network at least; else leave random out of --only")
-    record = Record(request.json)
+    sampled = request.sample is not None or request.kills < KILLS
+    record = Record(request.json or (None if sampled else RESULTS))
     with tempfile.TemporaryDirectory() as temporary:
         warm(Path(temporary))
         for name in request.networks:
