@@ -96,6 +96,46 @@ def test_a_recorded_training_goes_on_exactly(stop_after: int, tmp_path: Path) ->
     assert_same(weights(whole), weights(second))
 
 
+# A process of its own: torch reads CUBLAS_WORKSPACE_CONFIG at the first product of a process.
+DETERMINISTIC = """
+import signal, sys
+from pathlib import Path
+import torch, torchfolio
+from torchfolio.training.recording import Monitor
+
+class Interrupting(Monitor):
+    def updated(self, loop, loss):
+        if loop.progress.update == 25:
+            signal.raise_signal(signal.SIGINT)
+
+def train(name, watcher):
+    return torchfolio.train(
+        "resnet20", "digits", epochs=3, batch_size=64, deterministic=True, device="cuda",
+        report=False, out=folder / name, watcher=watcher,
+    )
+
+folder = Path(sys.argv[1])
+whole = train("whole", None)
+try:
+    train("stopped", Interrupting())
+except torchfolio.FolioError as error:
+    print(error)
+stopped = torchfolio.Run(folder / "stopped")
+print(stopped.folder.state()["progress"]["update"], stopped.recipe.training.graphs)
+again = stopped.resume(report=False)
+print(torch.are_deterministic_algorithms_enabled())
+print(whole.metrics["digest"] == again.metrics["digest"])
+"""
+
+
+def test_a_recorded_training_of_deterministic_operations_goes_on_exactly(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DETERMINISTIC, str(tmp_path)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.split()[-4:] == ["25", "True", "True", "True"], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("graphs", [True, False])
 @pytest.mark.parametrize("network", ["lenet5", "resnet20"])
 def test_no_update_waits_for_the_gpu(network: str, graphs: bool) -> None:

@@ -32,6 +32,7 @@ from torchfolio.tasks.detection.options import DetectionOptions
 from torchfolio.tasks.detection.task import ObjectDetection
 from torchfolio.tasks.image_classification import ImageClassification
 from torchfolio.training.device import configure, seed_for
+from torchfolio.training.folder import RunFolder
 from torchfolio.training.loop import Loop
 from torchfolio.training.optimizers import make_optimizer
 
@@ -291,14 +292,15 @@ def test_a_finished_training_does_nothing_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_command_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [["--threads", "1"], ["--deterministic"]])
+def test_a_killed_command_ends_with_the_same_weights(settings: list[str], tmp_path: Path) -> None:
     """Six kills; ``python tools/kill_test.py --kills 20`` does as many as wanted."""
     done = subprocess.run(
         [
             sys.executable,
             str(ROOT / "tools" / "kill_test.py"),
             *("--kills", "6", "--seed", "1", "--folder", str(tmp_path)),
-            *("--", "lenet5", "digits", "--epochs", "4", "--threads", "1"),
+            *("--", "lenet5", "digits", "--epochs", "4", *settings),
         ],
         capture_output=True,
         text=True,
@@ -308,3 +310,5 @@ def test_a_killed_command_ends_with_the_same_weights(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "6 kills: the same digest" in done.stdout
+    trained = RunFolder(tmp_path / "alone").recipe().training
+    assert trained.deterministic is ("--deterministic" in settings)
