@@ -40,23 +40,34 @@ def paired(rounds: Sequence[Round], bound: Bound, peer: str | None) -> list[floa
     return found
 
 
+def reaches(rounds: Sequence[Round], name: str, mark: float) -> bool:
+    """Return whether the mean accuracy of a contestant reaches the mark (no: it has none)."""
+    found = values(rounds, name, "accuracy")
+    return bool(found) and statistics.mean(found) >= mark
+
+
 def fastest(rounds: Sequence[Round], mark: float | None) -> str | None:
     """Return the peer of the least median time among those whose mean accuracy reaches the mark."""
     medians = {}
     for name in {name for each in rounds for name in each if not name.startswith(OURS)}:
-        times, accuracies = values(rounds, name, "wall"), values(rounds, name, "accuracy")
-        if times and (mark is None or (accuracies and statistics.mean(accuracies) >= mark)):
+        times = values(rounds, name, "wall")
+        if times and (mark is None or reaches(rounds, name, mark)):
             medians[name] = statistics.median(times)
     return min(medians, key=medians.__getitem__) if medians else None
 
 
 def told(
-    rounds: Sequence[Round], bounds: Sequence[Bound], mark: float | None, in_bf16: Sequence[str]
+    rounds: Sequence[Round],
+    bounds: Sequence[Bound],
+    mark: float | None,
+    in_bf16: Sequence[str],
+    least_rounds: int,
 ) -> list[tuple[str, str, str, str, str]]:
     """Return a row for each bound and peer: what, over whom, reached, at most, and the answer.
 
-    A bound is not reached beside a peer of a better metric, unless a ``mark`` says what accuracy
-    is enough. ``in_bf16`` are the contestants that computed in bf16.
+    Where fewer than ``least_rounds`` rounds have both, there is no answer yet. A bound is not
+    reached beside a peer of a better metric, unless a ``mark`` says what accuracy is enough; then
+    ours has to reach it. ``in_bf16`` are the contestants that computed in bf16.
     """
     rows = []
     for bound in bounds:
@@ -77,7 +88,11 @@ def told(
                 if spread.count > 1:
                     told_median += f" ({spread.low:.3g} to {spread.high:.3g})"
                 answer = "yes" if spread.median <= most else "no"
-                if mark is None and verdict(rounds, peer or "", bound.ours).startswith("higher"):
+                if spread.count < least_rounds:
+                    answer = f"not yet a result ({spread.count} of {least_rounds} rounds)"
+                elif mark is not None and not reaches(rounds, bound.ours, mark):
+                    answer = "no: the mark is not reached"
+                elif mark is None and verdict(rounds, peer or "", bound.ours).startswith("higher"):
                     answer = f"no: the metric of {peer} is better"
             rows.append(
                 (

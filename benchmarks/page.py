@@ -46,6 +46,8 @@ the end, with intervals, and with all that resuming needs; without the report (`
 - *first step*: seconds from the start until the first training step is done.
 - *memory*: the largest resident memory of one process, median, and in brackets what of it is not
   mapped from files; worker processes of a peer come on top.
+- *rounds*: in how many a contestant ran, where not in all: who is far slower than the fastest need
+  not run every time.
 - *accuracy*: mean over the rounds.
 - *of the ceiling*: the arithmetic of the work (backward counts as two forward passes), per second
   of the whole process (or of one answer, where latency is measured), as a share of the rate
@@ -55,7 +57,8 @@ the end, with intervals, and with all that resuming needs; without the report (`
 """
 REACHED = """\
 What was to be reached on two cores without a GPU, by the rounds below: ours over the peer in the
-same round, or seconds.
+same round, or seconds. Where fewer rounds have both than the workload asks for, there is no
+result yet; where it has a mark of accuracy, ours has to reach that first.
 """
 NOTHING = "There are no results yet.\n"
 AGAIN = """\
@@ -118,13 +121,10 @@ def reached(gathered: dict[str, list[results.Sitting]]) -> list[str]:
         if not workload.bounds or name not in gathered:
             continue
         rounds = results.rounds_of(gathered[name])
-        names = {each for found in rounds for each in found}
+        names = {contestant for each in rounds for contestant in each}
         in_bf16 = [each for each in names if precision(rounds, each) == "bf16"]
-        for row in told(rounds, workload.bounds, workload.mark, in_bf16):
-            answer = row[-1]
-            if len(rounds) < workload.least_rounds:
-                answer += f" ({len(rounds)} of {workload.least_rounds} rounds)"
-            rows.append(f"| `{name}` | {' | '.join(row[:-1])} | {answer} |")
+        found = told(rounds, workload.bounds, workload.mark, in_bf16, workload.least_rounds)
+        rows += [f"| `{name}` | {' | '.join(row)} |" for row in found]
     head = ["| workload | ours | over | median (range) | at most | reached |", "|" + "---|" * 6]
     return [REACHED, *head, *rows, ""] if rows else []
 
@@ -145,7 +145,7 @@ def section(sittings: list[results.Sitting], docs: Path) -> list[str]:
         (docs / "performance" / f"{stem}.svg").write_text(chart, encoding="utf-8")
         lines += [f"![Median seconds: {shown}](performance/{stem}.svg)", ""]
     lines += remarks(newest, rounds, names)
-    lines += [*origin(sittings, rounds), "", *commands(newest), ""]
+    lines += [*origin(sittings, rounds), "", *commands(sittings), ""]
     return lines
 
 
@@ -153,14 +153,15 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
     """Return the table of the contestants."""
     measure = newest["measure"]
     head = {"wall": "time", "first_step": "first step", "latency": "latency"}[measure]
-    columns = ["contestant", f"{head}, s", "CPU, s", "memory, MiB", "accuracy"]
+    columns = ["contestant", "rounds", f"{head}, s", "CPU, s", "memory, MiB", "accuracy"]
     if measure == "wall":
-        columns.insert(3, "first step, s")
+        columns.insert(4, "first step, s")
     if measure != "first_step":
         columns.append("of the ceiling")
     columns += [f"{each} / it" for each in (OURS, COLD)]
     rows = []
     for name in names:
+        ran = sum(name in each for each in rounds)
         over = {
             f"{each} / it": ratios(rounds, name, measure, each) if name != each else []
             for each in (OURS, COLD)
@@ -168,6 +169,7 @@ def table(newest: results.Sitting, rounds: list[Round], names: list[str]) -> lis
         cells = {
             "contestant": name.removesuffix(BF16)
             + (" (bf16)" if precision(rounds, name) == "bf16" else ""),
+            "rounds": f"{ran} of {len(rounds)}" if ran < len(rounds) else "",
             f"{head}, s": spread_of(values(rounds, name, measure)),
             "CPU, s": middle(values(rounds, name, "cpu"), "{:.3g}"),
             "first step, s": middle(values(rounds, name, "first_step"), "{:.3g}"),
@@ -233,27 +235,31 @@ def precision(rounds: list[Round], name: str) -> str:
 
 
 def remarks(newest: results.Sitting, rounds: list[Round], names: list[str]) -> list[str]:
-    """Return what is to be said: too few rounds, a mark that is reached or not, failures."""
-    lines = []
-    if len(rounds) < newest["least_rounds"]:
-        lines.append(
-            f"- {len(rounds)} of {newest['least_rounds']} rounds so far: not yet a result."
-        )
+    """Return what is to be said: too few rounds, a mark that is reached or not yet, failures."""
+    lines: list[str] = []
+    least = newest["least_rounds"]
+    ran = {name: sum(name in each for each in rounds) for name in names}
+    few = [name for name in names if ran[name] < least]
+    if len(rounds) < least:
+        lines.append(f"- {len(rounds)} of {least} rounds so far: not yet a result.")
+    elif few:
+        lines.append(f"- fewer than {least} rounds, so not yet a result: {', '.join(few)}")
     if newest["mark"] is not None:
         for name in names:
             found = values(rounds, name, "accuracy")
             mean = statistics.mean(found) if found else 0.0
             answer = "reached" if mean >= newest["mark"] else "not reached"
+            over = f"{len(found)} seeds"
+            if 0 < len(found) < least:
+                answer, over = "not yet known to be reached", f"{len(found)} of {least} seeds"
             lines.append(
                 f"- the mark of {100 * newest['mark']:.2f} % is {answer} by {name}: the mean over "
-                f"{len(found)} seeds is {100 * mean:.2f} %"
+                f"{over} is {100 * mean:.2f} %"
             )
     for name in names:
         reasons = [each[name]["why"] for each in rounds if name in each and each[name]["why"]]
         if reasons:
-            lines.append(
-                f"- {name} failed in {len(reasons)} of {len(rounds)} rounds: {reasons[-1]}"
-            )
+            lines.append(f"- {name} failed in {len(reasons)} of {ran[name]} rounds: {reasons[-1]}")
     return lines
 
 
@@ -291,10 +297,13 @@ def rates(newest: results.Sitting) -> list[str]:
     return found
 
 
-def commands(newest: results.Sitting) -> list[str]:
-    """Return the commands of the first round, long ones broken before a flag."""
+def commands(sittings: list[results.Sitting]) -> list[str]:
+    """Return a command of every contestant, the newest; long ones are broken before a flag."""
+    found: dict[str, str] = {}
+    for sitting in sittings:
+        found |= sitting["commands"]
     lines = []
-    for command in newest["commands"].values():
+    for command in found.values():
         line, *flags = command.split(" --")
         for flag in flags:
             if len(line) + len(flag) > 90:

@@ -66,6 +66,23 @@ def test_failures_and_marks_are_told(tmp_path: Path) -> None:
     assert "not yet a result" not in text
 
 
+def test_who_ran_in_fewer_rounds_is_told(tmp_path: Path) -> None:
+    both = {"ours": run(10, 0.992), "pytorch": run(20, 0.992)}
+    shared: dict[str, object] = {"mark": 0.9905, "least_rounds": 2}
+    told = {"keras_jax": "python -m benchmarks.peers.keras --network lenet5"}
+    first = sitting([both | {"keras_jax": run(90, 0.992)}], commands=told, **shared)
+    text = page(tmp_path, first, sitting([both], began="2026-11-24T10:00:00+00:00", **shared))
+    assert "| ours | | 10 (10 to 10) |" in text
+    assert "| keras_jax | 1 of 2 | 90 |" in text
+    assert "- fewer than 2 rounds, so not yet a result: keras_jax\n" in text
+    assert "reached by pytorch: the mean over 2 seeds is 99.20 %" in text
+    assert "not yet known to be reached by keras_jax: the mean over 1 of 2 seeds is 99.20 %" in text
+    assert "\n".join([*told.values(), "folio train lenet5 DATA --epochs 3"]) in text
+    # the workload itself asks for five rounds
+    few = "not yet a result (2 of 5 rounds) |"
+    assert f"| `lenet_mnist` | ours: time | pytorch | 0.5 (0.5 to 0.5) | 0.6 | {few}" in text
+
+
 def test_bf16_is_measured_against_its_own_ceiling(tmp_path: Path) -> None:
     rounds = [{"ours": run(5, 0.99, precision="bf16"), "ours_fp32": run(10, 0.99)}]
     # 2.4e11 of 4e11
