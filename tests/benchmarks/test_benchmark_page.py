@@ -1,7 +1,10 @@
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import results
-from benchmarks.page import write_page
+from benchmarks.page import FINDINGS, write_page
+from benchmarks.workloads import all_workloads
 
 CEILING = {"matmul_fp32": 1e11, "matmul_bf16": 1e11, "conv_fp32": 2e11, "conv_bf16": 4e11}
 
@@ -87,3 +90,14 @@ def test_bf16_is_measured_against_its_own_ceiling(tmp_path: Path) -> None:
     rounds = [{"ours": run(5, 0.99, precision="bf16"), "ours_fp32": run(10, 0.99)}]
     # 2.4e11 of 4e11
     assert "| 60 % |" in page(tmp_path, sitting(rounds))
+
+
+def test_findings_name_the_commands_of_their_figures_or_say_that_there_is_none() -> None:
+    introduction, *entries = FINDINGS.read_text(encoding="utf-8").split("\n- ")
+    assert "no command gives them" in introduction
+    for entry in entries:
+        named = re.findall(r"python -m (benchmarks\.\w+)", entry)
+        assert named or "*(trial)*" in entry or not re.search(r"\d", entry), entry
+        assert all(find_spec(each) for each in named), entry
+        for workloads in re.findall(r"benchmarks\.run ([\w ]+)", entry):
+            assert set(workloads.split()) <= set(all_workloads()), entry
