@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -218,6 +219,21 @@ def test_so_does_one_of_every_family(name: str, tmp_path: Path) -> None:
 def test_no_family_is_left_out() -> None:
     classifiers = [each for each in cards().values() if "image-classification" in each.tasks]
     assert {find_card(each).family for each in FAMILIES} == {each.family for each in classifiers}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_so_does_a_compiled_one(tmp_path: Path) -> None:
+    """It goes on with the last batch of an epoch, which is smaller and compiled by itself."""
+    from torch._dynamo.utils import counters
+
+    def compiled() -> Loop:
+        torch.compiler.reset()  # another process has compiled nothing
+        return row_loop(count=44, val=8, epochs=2, compile=True)
+
+    counters.clear()
+    test_a_stopped_training_ends_as_one_left_alone(compiled, 4, tmp_path)
+    assert counters["stats"]["unique_graphs"] == 7  # four loops; the second sees one form of batch
 
 
 @pytest.mark.parametrize(("make", "every"), [(lenet, 5), (lowered, 2)])
