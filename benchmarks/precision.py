@@ -5,7 +5,8 @@
 Each is one ``folio train`` by the network's recipe (those of docs/results.md), one thread each,
 both precisions of a seed at the same time. A network is cleared where the mean accuracy in bf16, on
 the test split, is not below the 95 % interval of the mean in float32. Its card then says
-``bf16 = true``. Seeds of several calls add up.
+``bf16 = true``. Seeds of several calls add up. The trainings run on the CPU; that a GPU takes bf16
+for a cleared network, too, rests on them and on the times of ``benchmarks.layouts --device cuda``.
 """
 
 import argparse

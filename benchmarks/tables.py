@@ -35,8 +35,11 @@ Whole trainings by the recipe in float32 and in bf16, the same seeds side by sid
 test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. A network is cleared
 where the mean in bf16 is not below the interval of float32, and is then trained in bf16 on
 processors with instructions for it where it is large enough (`wants_bf16` in
-`torchfolio.training.device`). In bf16 several processes have the losses of one to some 1e-2 over
-the first 100 updates, in float32 to 1e-5. The seconds are those of trainings that share a machine.
+`torchfolio.training.device`). The trainings ran on a CPU. On GPUs what they cleared is taken over
+for networks with batch norm, whose steps are quicker in bf16 there (the table before); whole
+trainings in both precisions have not been compared on a GPU. Several processes have the losses of
+one to 1e-5 over 100 updates in float32 (`tests/training/test_processes.py`); no test says how far
+they are apart in bf16. The seconds are those of trainings that share a machine.
 """
 SCHEDULES = """\
 Mean accuracy of the last epoch on the validation split: `python -m benchmarks.schedules`. The test
@@ -59,7 +62,9 @@ COMPILED = """\
 A training step in float32 as written and compiled (`--compile`), in turn, on pictures of the page's
 size, and the seconds of compiling both forms of batch that an epoch has, none of it cached: CPU
 time of one thread, on GPUs by the clock. It pays after as many updates as those seconds divided by
-what a step gains: `python -m benchmarks.compiled`. No rule of ours turns it on.
+what a step gains: `python -m benchmarks.compiled`. No rule of ours turns it on. Both ways are in
+float32 alone, while `resnet20` trains in bf16 by itself where the processor has instructions for
+it: what compiling is worth there has not been measured.
 """
 DECODING = """\
 A JPEG of 500x375, CPU time of one thread, the parts in turn: `python -m benchmarks.decoding`.
