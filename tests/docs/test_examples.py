@@ -171,3 +171,8 @@ def test_the_files_that_the_readme_links_to_exist() -> None:
         links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
         assert links
         assert [link for link in links if not (ROOT / link).exists()] == [], name
+
+
+def test_the_table_of_the_guide_on_data_has_every_reader() -> None:
+    guide = (ROOT / "docs" / "guides" / "data.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", guide, re.MULTILINE)) == READERS.keys()
