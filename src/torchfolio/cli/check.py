@@ -111,8 +111,9 @@ def check_data(
         Write a page with all of it, and pictures, to this file.
     """
     from torchfolio.data.check import inspect_dataset
-    from torchfolio.data.check_boxes import BOXED, inspect_boxes
-    from torchfolio.data.check_masks import MASKED, inspect_masks
+    from torchfolio.data.check_boxes import inspect_boxes
+    from torchfolio.data.check_masks import inspect_masks
+    from torchfolio.data.kinds import BOXED, MASKED
     from torchfolio.data.readers import open_dataset
     from torchfolio.data.splits import SplitOptions, make_splits
 
@@ -292,8 +293,7 @@ def show(out: Output, dataset: "Dataset", splits: "Splits | None", findings: "Fi
             cut = True
             out.show(f"  and {len(problems) - SHOWN:,} more")
     if cut:
-        from torchfolio.data.check_boxes import BOXED
-        from torchfolio.data.check_masks import MASKED
+        from torchfolio.data.kinds import BOXED, MASKED
 
         copy = "" if dataset.kind in (MASKED, BOXED) else "; --fix DIR writes a clean copy"
         out.show(f"--html FILE or --json tells all of them{copy}.")
@@ -303,7 +303,7 @@ def count_table(dataset: "Dataset", splits: "Splits | None", findings: "Findings
     """Return the pictures of each class and split; of many classes the largest and smallest."""
     from rich.table import Table
 
-    from torchfolio.data.check_boxes import BOXED
+    from torchfolio.data.kinds import BOXED
 
     several = dataset.targets is not None
     table = Table(box=None, header_style="bold", pad_edge=False)

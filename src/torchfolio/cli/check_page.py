@@ -8,8 +8,8 @@ import numpy as np
 from torchfolio.cli.check import SETS, facts_line, label_lines, split_counts, without_label
 from torchfolio.data.bands import to_look_at
 from torchfolio.data.check import KINDS, label_sets
-from torchfolio.data.check_boxes import BOXED, relative_sizes
-from torchfolio.data.check_masks import MASKED
+from torchfolio.data.check_boxes import relative_sizes
+from torchfolio.data.kinds import BOXED, MASKED
 from torchfolio.errors import DataError
 from torchfolio.evaluation.report import (
     Block,

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from torchfolio.data.records import ImageArray, ImageFiles
 
-KIND = "object-detection"
-
 Boxes = NDArray[np.float32]  # (objects, 4): left, top, right, bottom
 
 

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from torchfolio.data.boxes import Objects
 from torchfolio.data.check import Findings, note_copies, problem_kind, shapes
-from torchfolio.data.dataset import Dataset, Indices, Progress
+from torchfolio.data.dataset import Dataset, Progress
 from torchfolio.data.splits import NAMES, Splits
 
-BOXED = "object-detection"  # the kind of such data
 FEW = 10  # objects of a class, below which it can hardly be learnt or measured
 SMALL = 8.0  # pixels of a side, below which a detector sees next to nothing
 
@@ -81,9 +80,3 @@ def relative_sizes(dataset: Dataset) -> NDArray[np.float64]:
 def same_objects(one: Objects, other: Objects) -> bool:
     """Return whether two pictures have the same boxes and classes."""
     return np.array_equal(one.boxes, other.boxes) and np.array_equal(one.labels, other.labels)
-
-
-def object_counts(dataset: Dataset) -> Indices:
-    """Return how many objects each picture has."""
-    records: Any = dataset.records
-    return np.array([len(each) for each in records.objects], np.int64)

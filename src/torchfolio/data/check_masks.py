@@ -13,7 +13,6 @@ from torchfolio.data.scan import READERS
 from torchfolio.data.splits import NAMES, Splits
 from torchfolio.errors import DataError
 
-MASKED = "semantic-segmentation"  # the kind of such data
 RARE = 0.001  # of the pixels, below which a class is hardly seen in random crops
 
 

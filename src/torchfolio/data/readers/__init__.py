@@ -9,6 +9,7 @@ from torchfolio.data.dataset import Dataset, Progress, Reader
 from torchfolio.data.downloads import SOURCES, find_known, known_name
 from torchfolio.data.folders import contents, counted, listed_once, listing
 from torchfolio.data.images import SUFFIXES
+from torchfolio.data.kinds import BOXED, MASKED
 from torchfolio.data.readers.cifar import Cifar
 from torchfolio.data.readers.coco import CocoBoxes
 from torchfolio.data.readers.coco_masks import CocoMasks
@@ -48,7 +49,7 @@ ORDER: tuple[type[Reader], ...] = (
 )
 READERS: dict[str, type[Reader]] = {each.name: each for each in ORDER}
 # Kinds of data that may lie in one folder.
-ANNOTATED = {"semantic-segmentation", "object-detection"}
+ANNOTATED = {MASKED, BOXED}
 # Opened by their names.
 BUILT_IN: dict[str, type[Reader]] = {
     normalise(each.name): each for each in (Digits, DigitScenes, DigitBoxes)

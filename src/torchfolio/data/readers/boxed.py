@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.boxes import KIND, BoxFiles, Objects, box_areas, told_objects
+from torchfolio.data.boxes import BoxFiles, Objects, box_areas, told_objects
 from torchfolio.data.dataset import Dataset, Problem, Reader
 from torchfolio.data.folders import given_splits, stop_on, told
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.records import fingerprint
 from torchfolio.data.scan import IGNORED, Scan
 from torchfolio.errors import DataError
@@ -108,7 +109,7 @@ def box_dataset(
         objects,
     )
     return Dataset(
-        kind=KIND,
+        kind=BOXED,
         name=str(path),
         path=str(path),
         reader=reader.name,

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, descend, files_ending, listing, nfc, split_in
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.pairing import IMAGES, is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_again, is_yes
 from torchfolio.data.readers.image_folder import walk
@@ -65,7 +65,7 @@ class CocoBoxes(Reader):
 
     name: ClassVar[str] = "coco-boxes"
     reads: ClassVar[str] = "boxes in JSON files (COCO)"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = BOXED
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:

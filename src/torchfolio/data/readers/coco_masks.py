@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import given_splits, listing, require_some
+from torchfolio.data.kinds import MASKED
 from torchfolio.data.masks import BACKGROUND, IGNORE
 from torchfolio.data.readers.coco import (
     Pictured,
@@ -50,7 +51,7 @@ class CocoMasks(Reader):
 
     name: ClassVar[str] = "coco-masks"
     reads: ClassVar[str] = "masks in JSON files (COCO polygons and run lengths)"
-    kind: ClassVar[str] = "semantic-segmentation"
+    kind: ClassVar[str] = MASKED
     Options = CocoMaskOptions
     options: CocoMaskOptions
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from torchfolio.data.boxes import BoxArray, Objects, box_areas, told_objects
 from torchfolio.data.dataset import Dataset, Progress, Reader
+from torchfolio.data.kinds import BOXED, MASKED
 from torchfolio.data.readers.digits import enlarge, read_digits
 from torchfolio.data.records import fingerprint
 from torchfolio.data.scenes import MaskArray, SceneArray
@@ -31,7 +32,7 @@ class DigitScenes(Reader):
 
     name: ClassVar[str] = NAME
     reads: ClassVar[str] = "the built-in scenes of handwritten digits, by the name 'digit-scenes'"
-    kind: ClassVar[str] = "semantic-segmentation"
+    kind: ClassVar[str] = MASKED
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:
@@ -62,7 +63,7 @@ class DigitBoxes(Reader):
 
     name: ClassVar[str] = "digit-boxes"
     reads: ClassVar[str] = "boxes in the built-in scenes of digits, by the name 'digit-boxes'"
-    kind: ClassVar[str] = "object-detection"
+    kind: ClassVar[str] = BOXED
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:

@@ -23,6 +23,7 @@ from torchfolio.data.folders import (
     nfc,
     require_some,
 )
+from torchfolio.data.kinds import MASKED
 from torchfolio.data.mask_rules import FEW_INDICES, MaskRule, understand
 from torchfolio.data.masks import BACKGROUND, FOREGROUND, MaskFacts, examine_mask
 from torchfolio.data.pairing import (
@@ -44,7 +45,6 @@ from torchfolio.data.scenes import MaskFiles, SceneFiles
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option, plain
 
-KIND = "semantic-segmentation"
 COLOURED = 3  # channels: of pictures that have more, all must have as many
 TOLD = 3  # places of pictures and masks that are said
 LEAST_GROUPS = 5  # of names or folders of pictures, from which on they are groups
@@ -80,7 +80,7 @@ class ImageMasks(Reader):
 
     name: ClassVar[str] = "image-masks"
     reads: ClassVar[str] = "a folder of pictures and one of masks, or NAME beside NAME_mask"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = MASKED
     Options = MaskOptions
     options: MaskOptions
 
@@ -155,7 +155,7 @@ class ImageMasks(Reader):
         """Return the dataset of pictures with masks; ``how`` says where they were found."""
         masks = records.masks
         return Dataset(
-            kind=KIND,
+            kind=MASKED,
             name=str(path),
             path=str(path),
             reader=self.name,

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchfolio.connected import objects
-from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress
 from torchfolio.data.folders import counted, descend
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.mask_rules import numbered
 from torchfolio.data.masks import IGNORE, MaskFacts, read_mask
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
@@ -47,7 +47,7 @@ class MaskBoxes(ImageMasks):
 
     name: ClassVar[str] = "mask-boxes"
     reads: ClassVar[str] = "pictures and masks as of image-masks, a box around each object"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = BOXED
     Options = MaskBoxOptions
     options: MaskBoxOptions
 

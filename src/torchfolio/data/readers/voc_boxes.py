@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
-from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
@@ -19,6 +18,7 @@ from torchfolio.data.folders import (
     nfc,
     split_in,
 )
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_again, is_yes
 from torchfolio.data.readers.image_folder import walk
@@ -58,7 +58,7 @@ class VocBoxes(Reader):
 
     name: ClassVar[str] = "voc-boxes"
     reads: ClassVar[str] = "boxes in an XML file for each picture (PASCAL VOC)"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = BOXED
     Options = VocOptions
     options: VocOptions
 

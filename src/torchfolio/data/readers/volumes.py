@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torchfolio.data.class_names import told_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import SPLIT_OF, counted, descend, given_splits, require_some
+from torchfolio.data.kinds import MASKED
 from torchfolio.data.mask_rules import MaskRule, understand
 from torchfolio.data.masks import MaskFacts
 from torchfolio.data.pairing import MASK_WORDS, TOKEN, key_of
@@ -44,7 +45,6 @@ from torchfolio.data.volumes.volume import (
 from torchfolio.errors import DataError
 from torchfolio.options import option, plain
 
-KIND = "semantic-segmentation"
 FOLDERS = frozenset(
     (
         "imagestr", "labelstr", "imagests", "labelsts", "images", "labels", "image", "mask",
@@ -117,7 +117,7 @@ class Volumes(Reader):
 
     name: ClassVar[str] = "volumes"
     reads: ClassVar[str] = "volumes (NIfTI, DICOM series, TIFF stacks) and their masks"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = MASKED
     Options = VolumeOptions
     options: VolumeOptions
 
@@ -212,7 +212,7 @@ class Volumes(Reader):
         windows = {each.window for each in pairs}
         shown = f"{pairs[0].window[0]:g}:{pairs[0].window[1]:g}" if len(windows) == 1 else "of each"
         return Dataset(
-            kind=KIND,
+            kind=MASKED,
             name=str(path),
             path=str(path),
             reader=self.name,

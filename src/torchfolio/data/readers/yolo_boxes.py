@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from torchfolio.data.boxes import KIND
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import counted, entries, listing, nfc
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
@@ -46,7 +46,7 @@ class YoloBoxes(Reader):
 
     name: ClassVar[str] = "yolo-boxes"
     reads: ClassVar[str] = "boxes in a text file for each picture (YOLO)"
-    kind: ClassVar[str] = KIND
+    kind: ClassVar[str] = BOXED
 
     @classmethod
     def recognise(cls, path: Path) -> str | None:

@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms
 
 from torchfolio.data.boxes import Objects
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.kinds import BOXED
 from torchfolio.data.records import fingerprint
 from torchfolio.errors import RequestError, unknown
 from torchfolio.evaluation.detection import coco_statistics
@@ -76,7 +77,7 @@ class ObjectDetection(Task):
     """Boxes and classes of what is in a picture; each network has the loss of its paper."""
 
     name = "object-detection"
-    kinds = ("object-detection",)
+    kinds = (BOXED,)
     Options = DetectionOptions
     AnswerOptions = DetectionAnswerOptions
     monitor = "ap"

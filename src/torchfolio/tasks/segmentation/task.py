@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.kinds import MASKED
 from torchfolio.data.masks import IGNORE
 from torchfolio.data.records import fingerprint
 from torchfolio.errors import RequestError, unknown
@@ -62,7 +63,7 @@ class SemanticSegmentation(Task):
     """A class for every pixel: cross-entropy, Dice, focal loss, or sums of them."""
 
     name = "semantic-segmentation"
-    kinds = ("semantic-segmentation",)
+    kinds = (MASKED,)
     Options = SegmentationOptions
     AnswerOptions = SegmentationAnswerOptions
     monitor = "mean_iou"
