@@ -272,3 +272,21 @@ def test_boxes_are_counted_by_objects_and_pictures_and_no_copy_is_offered(
     assert re.search(r"all pictures +\d+ +\d+ +\d+ +30\n", told)
     assert "--html FILE" in told
     assert "--fix" not in told
+
+
+@pytest.mark.parametrize("reader", ["digit-scenes", "digit-boxes"])
+def test_a_copy_of_masks_or_boxes_is_refused_before_they_are_looked_through(
+    reader: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def inspect(*_: object, **__: object) -> None:
+        raise AssertionError("the data were looked through")
+
+    monkeypatch.setattr("torchfolio.data.check_masks.inspect_masks", inspect)
+    monkeypatch.setattr("torchfolio.data.check_boxes.inspect_boxes", inspect)
+    assert run(["check", reader, "--fix", str(tmp_path / "clean"), "--json"]) == 2
+    told = capsys.readouterr()
+    assert json.loads(told.out).keys() == {"error"}
+    assert "these have masks or boxes. Leave it out to see what is in them." in told.err

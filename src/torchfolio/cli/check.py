@@ -133,6 +133,11 @@ def check_data(
         download=download,
         progress=Counter(out, "read"),
     )
+    if fix is not None and dataset.kind in (MASKED, BOXED):
+        raise RequestError(
+            "--fix writes copies of classified pictures; these have masks or boxes. Leave it out "
+            "to see what is in them."
+        )
     options = SplitOptions(val_split, test_split, duplicates)
     splits, impossible = None, ""
     try:
@@ -146,8 +151,6 @@ def check_data(
     document = as_document(dataset, splits, findings)
     if not json:
         show(out, dataset, splits, findings)
-    if fix is not None and dataset.kind in (MASKED, BOXED):
-        raise RequestError("--fix writes copies of classified pictures; these have masks or boxes.")
     if fix is not None:
         from torchfolio.data.clean import fix as write_clean
         from torchfolio.data.clean import removed_file
