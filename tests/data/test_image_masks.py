@@ -299,3 +299,23 @@ def test_values_of_palettes_are_named_by_their_colours(tmp_path: Path) -> None:
     assert data.classes == ("background", "cat", "dog")
     assert not data.problems
     assert data.records.masks.get(0)[0].tolist() == [0, 2, 1]
+
+
+def test_lists_of_voc_may_have_names_with_spaces_numbers_behind_them_and_both_splits(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    for name in ("my scan", "2007_32", "2007_33", "2007_34"):
+        draw(tmp_path / "JPEGImages" / f"{name}.png", random.integers(0, 256, (5, 5, 3)))
+        draw(tmp_path / "SegmentationClass" / f"{name}.png", np.eye(5) * 15)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "trainval.txt").write_text("my scan\n2007_32  1\n")
+    (lists / "test.txt").write_text("2007_33 -1\n2007_34.png\n")
+    data = open_data(tmp_path)
+    names = data.records.names
+    assert {split: [names[row] for row in rows] for split, rows in data.given.items()} == {
+        "train": ["JPEGImages/2007_32.png", "JPEGImages/my scan.png"],
+        "test": ["JPEGImages/2007_33.png", "JPEGImages/2007_34.png"],
+    }
+    assert not data.problems

@@ -14,17 +14,15 @@ from torchfolio.data.class_names import told_classes
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
-    SPLITS,
     counted,
     descend,
     entries,
     given_splits,
     listing,
-    nfc,
     require_some,
 )
 from torchfolio.data.kinds import MASKED
-from torchfolio.data.mask_rules import FEW_INDICES, MaskRule, understand
+from torchfolio.data.mask_rules import FEW_INDICES, MaskRule, otsu, understand
 from torchfolio.data.masks import BACKGROUND, FOREGROUND, MaskFacts, examine_mask
 from torchfolio.data.pairing import (
     IMAGES,
@@ -42,6 +40,7 @@ from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.records import digest, fingerprint
 from torchfolio.data.scan import IGNORED, READERS, Scan, scan
 from torchfolio.data.scenes import MaskFiles, SceneFiles
+from torchfolio.data.voc_lists import splits_of_lists, stem_of
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option, plain
 
@@ -333,7 +332,7 @@ def find_pairs(root: Path, problems: list[Problem]) -> tuple[Pairs, str]:
     problems += without_masks(root, places)
     for names, what in ((pairs.alone, "no mask"), (pairs.spare, "a mask without picture")):
         problems += [Problem(name, f"{what}: left out") for name in names]
-    return pairs, how + splits_of_lists(root, pairs, problems)
+    return pairs, how + told_by_lists(root, pairs, problems)
 
 
 def without_masks(root: Path, places: Sequence[Place]) -> list[Problem]:
@@ -366,24 +365,16 @@ def told_places(places: Sequence[Place]) -> str:
     return "; ".join(found) + (f"; and in {more:,} more folders" if more > 0 else "")
 
 
-def splits_of_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> str:
+def told_by_lists(root: Path, pairs: Pairs, problems: list[Problem]) -> str:
     """Take the splits from VOC's lists of names, where there are any; tell what no list names."""
-    folder = root / LISTS
-    if not folder.is_dir():
+    names = [stem_of(each) for each in pairs.images]
+    found: list[Problem] = []
+    splits = splits_of_lists(root, LISTS, set(names), "picture with a mask", found)
+    if not splits:
         return ""
-    of_name: dict[str, str] = {}
-    for split in SPLITS:
-        file = folder / f"{split}.txt"
-        if file.is_file():
-            for line in file.read_text(encoding="utf-8-sig", errors="replace").split():
-                of_name.setdefault(nfc(line), split)
-    names = [nfc(PurePosixPath(each).stem) for each in pairs.images]
-    if not any(name in of_name for name in names):
-        return ""
-    pairs.splits = [of_name.get(name, "") for name in names]
-    for name in sorted(of_name.keys() - set(names)):
-        problems.append(Problem(LISTS, f"{name} is listed and has no picture with a mask"))
-    spare = [name for name in names if name not in of_name]
+    problems += found
+    pairs.splits = [splits.get(name, "") for name in names]
+    spare = [name for name in names if name not in splits]
     what = f"{counted(len(spare), 'picture')} in no list of {LISTS} left out ({listing(spare)})"
     return f"; {what}" if spare else ""
 

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import (
     SPLIT_OF,
-    SPLITS,
     counted,
     descend,
     entries,
@@ -23,6 +22,7 @@ from torchfolio.data.pairing import is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset, is_again, is_yes
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.scan import scan
+from torchfolio.data.voc_lists import splits_of_lists, stem_of
 from torchfolio.errors import DataError
 from torchfolio.options import option
 
@@ -35,7 +35,6 @@ LOOK = 200  # XML files of a folder that are looked at to recognise the layout
 START = 4096  # bytes, in which the root of an XML file begins
 BEFORE = re.compile(rb"<\?.*?\?>|<!--.*?-->|<![^>]*>", re.DOTALL)  # what may stand before it
 OPENED = re.compile(rb"<([^\s/>]+)")
-FLAG = re.compile(r"\s+-?[01]$")  # behind a name in a list: whether a class is in the picture
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,8 @@ class VocBoxes(Reader):
             problems += [Problem(name, each) for each in told.problems]
             split = split_in(name) or "train"
             found.append((Annotated(image, split, [], name, told.size), told.objects))
-        splits = splits_of_lists(root, xmls, problems)
+        stems = {stem_of(each) for each in xmls}
+        splits = splits_of_lists(root, LISTS, stems, "XML file", problems)
         notes = left_out(
             pictures.without(xmls, {each.image for each, _ in found}), "without an XML file"
         )
@@ -201,11 +201,6 @@ def left_out(names: Sequence[str], why: str, what: str = "picture") -> list[Prob
     return [Problem(".", f"{counted(len(names), what)} {why}: left out: {listing(list(names))}")]
 
 
-def stem_of(path: str) -> str:
-    """Return the name of a file without its suffix."""
-    return nfc(PurePosixPath(path).stem)
-
-
 def key_of(path: str) -> str:
     """Return what a picture and its XML file have in common: the path but for usual folders."""
     parts = PurePosixPath(nfc(path)).with_suffix("").parts
@@ -285,39 +280,3 @@ def numbers_of(box: ET.Element | None) -> Iterator[float]:
 def named(root: Path, name: str) -> list[Path]:
     """Return the folders of a name in a folder, whatever the case."""
     return [root / each for each in entries(root)[0] if each.lower() == name]
-
-
-def splits_of_lists(root: Path, xmls: Sequence[str], problems: list[Problem]) -> dict[str, str]:
-    """Return the split of each name in VOC's lists; empty where they name no XML file.
-
-    A line is a name, perhaps with a number behind it that says whether there is an object.
-    """
-    stems = {stem_of(each) for each in xmls}
-    found: dict[str, str] = {}
-    lost: set[str] = set()
-    for split in (*SPLITS, "trainval"):
-        shared: dict[str, int] = {}
-        for line in lines_of(root / LISTS / f"{split}.txt"):
-            bare = FLAG.sub("", line)
-            tries = (line, bare, stem_of(line), stem_of(bare))
-            name = next((each for each in tries if each in stems), None)
-            if name is None:
-                lost.add(bare)
-                continue
-            other = found.setdefault(name, split)
-            if other != split:
-                shared[other] = shared.get(other, 0) + 1
-        for other, number in shared.items():
-            if split != "trainval":  # which has both
-                text = f"{split} names {counted(number, 'picture')} that {other} names too"
-                problems.append(Problem(LISTS, f"{text}: only in {other}"))
-    problems += [Problem(LISTS, f"{each} is listed and has no XML file") for each in sorted(lost)]
-    return {name: "train" if split == "trainval" else split for name, split in found.items()}
-
-
-def lines_of(file: Path) -> list[str]:
-    """Return the lines of a list that hold something; none where there is no such file."""
-    if not file.is_file():
-        return []
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
-    return [nfc(line.strip()) for line in text.splitlines() if line.strip()]
