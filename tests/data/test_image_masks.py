@@ -301,6 +301,57 @@ def test_values_of_palettes_are_named_by_their_colours(tmp_path: Path) -> None:
     assert data.records.masks.get(0)[0].tolist() == [0, 2, 1]
 
 
+def test_a_class_inside_another_lies_over_it_whatever_their_names(tmp_path: Path) -> None:
+    """Of 8 x 8 pixels the disc covers 6 x 6, and 2 x 2 of these are the cup."""
+    for folder in ("optic disc", "z"):
+        for index in range(3):
+            draw(tmp_path / folder / "images" / f"{index}.png", np.full((8, 8, 3), index))
+            disc, cup = np.zeros((8, 8)), np.zeros((8, 8))
+            disc[1:7, 1:7] = cup[3:5, 3:5] = 255
+            names = ("cup", "disc") if folder == "z" else ("z cup", "disc")
+            for name, mask in zip(names, (cup, disc), strict=True):
+                draw(tmp_path / folder / "masks" / name / f"{index}.png", mask)
+    expected = np.zeros((8, 8), np.uint8)
+    expected[1:7, 1:7] = 1
+    expected[3:5, 3:5] = 2
+    last = open_data(tmp_path / "optic disc")
+    assert last.classes == ("background", "disc", "z cup")
+    assert np.array_equal(last.records.masks.get(0), expected)
+    first = open_data(tmp_path / "z")
+    assert first.classes == ("background", "cup", "disc")
+    expected[expected > 0] = 3 - expected[expected > 0]
+    assert np.array_equal(first.records.masks.get(0), expected)
+    assert "the smaller over the larger" in first.reading
+
+
+def test_numbered_files_of_a_class_are_of_that_class(tmp_path: Path) -> None:
+    for index in range(3):
+        draw(tmp_path / f"{index}.png", np.full((4, 9, 3), index))
+        for name, column in (("liver_1", 0), ("liver_2", 3), ("tumour_1", 6)):
+            mask = np.zeros((4, 9))
+            mask[:, column : column + 2] = 255
+            draw(tmp_path / f"{index}_mask_{name}.png", mask)
+    data = open_data(tmp_path)
+    assert data.classes == ("background", "liver", "tumour")
+    assert data.records.masks.get(1)[0].tolist() == [1, 1, 0, 1, 1, 0, 2, 2, 0]
+
+
+def test_a_field_of_view_may_be_compressed_with_loss(tmp_path: Path) -> None:
+    """Ringing beside the edge is above 0, and outside nevertheless."""
+    view = np.zeros((32, 32))
+    view[:, 11:] = 255
+    for index in range(3):
+        draw(tmp_path / "images" / f"{index}.png", np.full((32, 32, 3), index))
+        mask = np.zeros((32, 32))
+        mask[:, 4:20] = 255
+        draw(tmp_path / "1st_manual" / f"{index}.png", mask)
+        draw(tmp_path / "mask" / f"{index}.jpg", view, quality=50)
+    with Image.open(tmp_path / "mask" / "0.jpg") as image:
+        assert np.asarray(image)[:, :11].any()
+    expected = [IGNORE] * 11 + [1] * 9 + [0] * 12
+    assert open_data(tmp_path).records.masks.get(0).tolist() == [expected] * 32
+
+
 def test_lists_of_voc_may_have_names_with_spaces_numbers_behind_them_and_both_splits(
     tmp_path: Path,
 ) -> None:

@@ -96,3 +96,39 @@ def test_tumours_of_which_some_pictures_have_two_or_none_have_boxes(public_data:
     assert len(data) > 10
     assert 0 in counts  # the pictures called normal
     assert max(counts) >= 1
+
+
+def test_of_masks_with_loss_a_box_is_around_the_object_not_its_ringing(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        picture(tmp_path / name / "images" / f"{name}.png")
+        for file, box in (("x", (3, 3, 13, 11)), ("y", (17, 2, 28, 18))):
+            target = tmp_path / name / "masks" / f"{file}.jpg"
+            mask(target.with_suffix(".png"), (*box, 255))
+            with Image.open(target.with_suffix(".png")) as image:
+                image.save(target, quality=50)
+            target.with_suffix(".png").unlink()
+    with Image.open(tmp_path / "one" / "masks" / "x.jpg") as image:
+        assert np.asarray(image)[:, 13:].any()
+    data = open_dataset(tmp_path, reader="mask-boxes")
+    assert "a file for each object" in data.reading
+    assert boxes(data, 0) == [[3, 3, 13, 11, 0], [17, 2, 28, 18, 0]]
+
+
+def test_the_lower_value_is_background_where_a_file_is_an_object(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        picture(tmp_path / name / "images" / f"{name}.png")
+        for file, box in (("x", (1, 1, 5, 5)), ("y", (4, 4, 9, 8))):
+            mask(tmp_path / name / "masks" / f"{file}.png", (0, 0, 30, 20, 10), (*box, 200))
+    data = open_dataset(tmp_path, reader="mask-boxes")
+    assert boxes(data, 0) == [[1, 1, 5, 5, 0], [4, 4, 9, 8, 0]]
+
+
+def test_several_files_of_a_class_are_an_object_each_of_that_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+        mask(tmp_path / f"{name}_mask_liver_1.png", (1, 1, 5, 5, 255), (7, 1, 9, 3, 255))
+        mask(tmp_path / f"{name}_mask_liver_2.png", (4, 4, 9, 8, 255))
+        mask(tmp_path / f"{name}_mask_tumour_1.png", (20, 2, 22, 3, 255))
+    data = open_dataset(tmp_path, reader="mask-boxes")
+    assert data.classes == ("liver", "tumour")
+    assert boxes(data, 0) == [[1, 1, 9, 5, 0], [4, 4, 9, 8, 0], [20, 2, 22, 3, 1]]

@@ -1,7 +1,7 @@
 """Pictures, in files or in memory, with masks that say of every pixel what it shows."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ class MaskFiles:
     """The masks of pictures, in files, read as classes by one rule.
 
     ``parts`` say of each file which class its foreground is, where each file has one class (else
-    none). Of several masks of one picture the later ones lie over the earlier, where they are not
-    background. Outside the field of view, where there is a file of it, nothing counts. ``table``
+    none). Of several masks of one picture the later ones lie over the earlier, and the smaller
+    over the larger where each has one class, where they are not background. Outside the field of
+    view, which is what lies above ``cut`` where there is a file of it, nothing counts. ``table``
     (256,) gives classes other numbers.
     """
 
@@ -34,6 +35,7 @@ class MaskFiles:
         rule: MaskRule,
         digests: NDArray[np.uint64],
         parts: Sequence[tuple[int, ...]] | None = None,
+        cut: int = 0,
     ) -> None:
         self.root = root
         self.names = list(names)
@@ -41,15 +43,16 @@ class MaskFiles:
         self.rule = rule
         self.digests = digests
         self.parts = parts
+        self.cut = cut
         self.table: Classes | None = None
 
     def get(self, index: int) -> Classes:
         """Return the class of every pixel of a picture; raise ``DataError``."""
+        layers: Iterable[Classes] = map(self.classes_of, self.names[index])
+        if self.parts is not None:
+            layers = largest_first(layers, self.parts[index])
         found: Classes | None = None
-        for place, name in enumerate(self.names[index]):
-            over = self.classes_of(name)
-            if self.parts is not None:
-                over = np.where(over == 1, np.uint8(self.parts[index][place]), over)
+        for over in layers:
             inside = (over > 0) & (over != IGNORE)
             found = over if found is None else np.where(inside, over, found)
         assert found is not None  # a picture has at least one mask
@@ -57,7 +60,7 @@ class MaskFiles:
             found = self.table[found]
         view = self.fields[index]
         if view is not None:
-            found = np.where(self.values_of(view, "grey") > 0, found, np.uint8(IGNORE))
+            found = np.where(self.values_of(view, "grey") > self.cut, found, np.uint8(IGNORE))
         return found
 
     def objects(self, index: int) -> NDArray[np.int32] | None:
@@ -91,6 +94,15 @@ class MaskFiles:
         """Return the values of a file."""
         path = self.root / name
         return read_mask(path.read_bytes(), path.suffix.lower(), kind).values
+
+
+def largest_first(layers: Iterable[Classes], parts: Sequence[int]) -> list[Classes]:
+    """Return masks with a foreground, 1, as masks of a class each, by falling foreground.
+
+    Those that cover as much stay in their order.
+    """
+    pairs = sorted(zip(layers, parts, strict=True), key=lambda each: -np.sum(each[0] == 1))
+    return [np.where(layer == 1, np.uint8(part), layer) for layer, part in pairs]
 
 
 class SceneFiles(ImageFiles):

@@ -1,6 +1,7 @@
 """Pictures with a mask each, which says of every pixel what it shows."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -130,6 +131,7 @@ class ImageMasks(Reader):
                 rule,
                 np.array([masks[row].digest for row in keep], np.uint64),
                 parts,
+                cut_of([each for row in keep for each in found.views(row)]),
             ),
         )
         splits = [pairs.splits[row] for row in keep]
@@ -183,7 +185,7 @@ class ImageMasks(Reader):
                     f"the masks are named by classes ({listing(list(of_files))}), and each holds "
                     f"several ({listing(list(found.names))}): {found.reading}."
                 )
-            reading = f"a file for each of {listing(list(of_files))}"
+            reading = f"a file for each of {listing(list(of_files))}, the smaller over the larger"
             return replace(found, names=(BACKGROUND, *of_files), reading=reading)
         return understand(facts, *told_classes(root, self.options))
 
@@ -216,11 +218,24 @@ def groups_by(text: str, names: Sequence[str]) -> NDArray[Any] | None:
 def classes_by_file(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the classes by which the files of masks are named; none where they are not.
 
-    ``parts`` are what each picture's files are called. All have a name, and no picture two alike.
+    ``parts`` are what each picture's files are called, numbers left out: a class may have several.
+    All have a name.
     """
     names = {each for row in parts for each in row}
-    several = 1 < len(names) <= FEW_INDICES and "" not in names
-    return sorted(names) if several and all(len(set(row)) == len(row) for row in parts) else []
+    return sorted(names) if 1 < len(names) <= FEW_INDICES and "" not in names else []
+
+
+def cut_of(views: Sequence[MaskFacts]) -> int:
+    """Return the grey value above which fields of view are: the lowest, or 0 where it is alone.
+
+    Those compressed with loss are cut between their two (Otsu, 1979).
+    """
+    counts: Counter[int] = Counter()
+    for each in views:
+        counts.update(each.as_kind("grey"))
+    if any(each.lossy for each in views):
+        return otsu(counts)
+    return min(counts) if len(counts) > 1 else 0
 
 
 def series(names: Sequence[str]) -> NDArray[Any] | None:
@@ -275,6 +290,10 @@ class Sound:
         """Return what the masks of a picture hold, without its field of view."""
         found: list[MaskFacts] = self.masks[row].facts[: len(self.pairs.masks[row])]
         return found
+
+    def views(self, row: int) -> list[MaskFacts]:
+        """Return what the field of view of a picture holds; none where it has none."""
+        return list(self.masks[row].facts[len(self.pairs.masks[row]) :])
 
     def fitting(self, rule: MaskRule, problems: list[Problem]) -> list[int]:
         """Return the rows whose masks hold values of classes only; name the files of others."""

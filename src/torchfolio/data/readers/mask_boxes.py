@@ -12,7 +12,7 @@ from torchfolio.connected import objects
 from torchfolio.data.dataset import Dataset, Problem, Progress
 from torchfolio.data.folders import counted, descend
 from torchfolio.data.kinds import BOXED
-from torchfolio.data.mask_rules import numbered
+from torchfolio.data.mask_rules import MaskRule, numbered, understand
 from torchfolio.data.masks import IGNORE, MaskFacts, read_mask
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_masks import (
@@ -41,8 +41,9 @@ class MaskBoxes(ImageMasks):
     """The boxes around the objects that masks show: one number an object, or a file.
 
     Pictures and masks are paired as ``image-masks`` pairs them. Masks whose values go from 1 on
-    without a gap number objects; of several masks a picture each is an object; else pixels of a
-    class that touch are one. Record: path of the picture, its boxes and classes.
+    without a gap number objects; of several masks a picture, or several of one class, each is an
+    object; else pixels of a class that touch are one. Record: path of the picture, its boxes and
+    classes.
     """
 
     name: ClassVar[str] = "mask-boxes"
@@ -60,20 +61,23 @@ class MaskBoxes(ImageMasks):
         pairs = found.pairs
         facts = [each for row in found.keep for each in found.facts(row)]
         self.require(path, found.keep, problems, "skip")
-        named = classes_by_file([pairs.parts[row] for row in found.keep])
+        of_files = [pairs.parts[row] for row in found.keep]
+        named = classes_by_file(of_files)
         how, keep = self.options.objects, found.keep
         told = self.options.mask_values is not None or self.options.class_names is not None
         if how == "auto" and told:
             how = "groups"  # values have been given a meaning
         elif how == "auto":
-            how = self.told_by(facts, [pairs.masks[row] for row in found.keep], named)
+            how = self.told_by(facts, of_files, named)
         classes: Sequence[str] = (OBJECT,)
-        rule = None
-        if how == "groups":
-            rule = self.rule(root, facts, named)
-            classes = rule.names[1:]
+        rule: MaskRule | None = None
+        if how != "numbers":
+            meant = how == "groups" or told or named
+            rule = self.rule(root, facts, named) if meant else understand(facts)
             keep = found.fitting(rule, problems)
             self.require(path, keep, problems, on_error)
+            if how == "groups" or named:
+                classes = rule.names[1:]
         annotated = []
         for row in keep:
             each = Annotated(pairs.images[row], pairs.splits[row], [], pairs.masks[row][0])
@@ -83,9 +87,10 @@ class MaskBoxes(ImageMasks):
                     data, Path(name).suffix.lower(), rule.kind if rule else "grey"
                 ).values
                 if rule is None:
-                    parts = numbers_of(raw) if how == "numbers" else whole(raw)
+                    parts = numbers_of(raw)
                 else:
-                    parts = groups_of(rule.classes_of(raw))
+                    inside = rule.classes_of(raw)
+                    parts = whole(inside) if how == "files" else groups_of(inside)
                     if named:
                         own = named.index(pairs.parts[row][place])
                         parts = ((own, mask, text) for _, mask, text in parts)
@@ -113,10 +118,13 @@ class MaskBoxes(ImageMasks):
 
     @staticmethod
     def told_by(
-        facts: Sequence[MaskFacts], masks: Sequence[tuple[str, ...]], named: Sequence[str]
+        facts: Sequence[MaskFacts], of_files: Sequence[tuple[str, ...]], named: Sequence[str]
     ) -> Literal["numbers", "files", "groups"]:
-        """Return what one object is, as the masks tell."""
-        if not named and any(len(each) > 1 for each in masks):
+        """Return what one object is, as the masks tell.
+
+        ``of_files`` are what each picture's files are called, ``named`` the classes among that.
+        """
+        if any(len(each) > (len(set(each)) if named else 1) for each in of_files):
             return "files"
         several = max((max(each.values, default=0) for each in facts), default=0) > 1
         grey = all(each.kind == "grey" and not each.lossy for each in facts)
@@ -135,10 +143,11 @@ def numbers_of(raw: NDArray[np.int32]) -> Iterator[Part]:
         yield 0, raw == value, f"object {value}"
 
 
-def whole(raw: NDArray[np.int32]) -> Iterator[Part]:
-    """Give the one object of a mask: all that is not 0."""
-    if raw.any():
-        yield 0, raw > 0, "object"
+def whole(classes: NDArray[np.uint8]) -> Iterator[Part]:
+    """Give the one object of a mask: all of a class but the first."""
+    inside = (classes > 0) & (classes != IGNORE)
+    if inside.any():
+        yield 0, inside, "object"
 
 
 def groups_of(classes: NDArray[np.uint8]) -> Iterator[Part]:
