@@ -12,7 +12,7 @@ from torch import nn
 
 from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
-from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.dataset import Dataset, Indices, Progress, Reader
 from torchfolio.data.readers import find_reader, open_data
 from torchfolio.errors import FolioError, PeerError, RequestError, unknown
 from torchfolio.options import read_options
@@ -462,11 +462,29 @@ class Run:
             )
         return task.adapt(dataset)
 
+    def find_reader(
+        self,
+        data: str | Path,
+        reader: str | None = None,
+        *,
+        download: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[type[Reader], Path]:
+        """Return what reads other data, and what it reads: the run's own reader where that can.
+
+        Else it is one of data for the run's task, where there is one.
+        """
+        kinds = find_task(self.recipe.task["name"]).kinds
+        own = self.recipe.data.get("reader", "")
+        return find_reader(
+            data, reader, download=download, progress=progress, kinds=kinds, first=own
+        )
+
     def open_other(
         self, data: str | Path, *, reader: str | None = None, download: bool = False, **reading: Any
     ) -> Dataset:
         """Open other data, as the run's own were read where the same reader reads them."""
-        found, _ = find_reader(data, reader, download=download)
+        found, _ = self.find_reader(data, reader, download=download)
         if reader is None and found.name == self.recipe.data.get("reader"):
             reading = self.recipe.data.get("reader_options", {}) | reading
         return open_data(data, reader=found.name, download=download, **reading)

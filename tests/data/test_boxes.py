@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from written_boxes import HEIGHT, WIDTH, coco, listed, picture, voc, yolo
 
-from torchfolio.data.readers import open_dataset
+from torchfolio.data.readers import find_reader, open_dataset
 from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError
 from torchfolio.evaluation.detection import coco_statistics
@@ -257,8 +257,6 @@ def test_shapes_of_coco_are_masks_where_a_network_takes_masks(tmp_path: Path) ->
         "annotation 5: it has no shape (segmentation): left out",
         "annotation 6: its run lengths are of [9, 9], its picture 40 x 60: left out",
     ]
-    from torchfolio.data.readers import find_reader
-
     found, _ = find_reader(tmp_path, kinds={"semantic-segmentation"})
     assert found.name == "coco-masks"
 
@@ -462,3 +460,12 @@ def test_small_and_large_are_by_the_areas_of_shapes_where_a_file_tells_them(tmp_
     found = coco_statistics([first], [answer], np.array([[HEIGHT, WIDTH]]), 1)
     assert found["ap_small"] == pytest.approx(1)  # the medium object alone is missed
     assert found["ap_medium"] == 0
+
+
+def test_of_two_forms_beside_each_other_the_preferred_one_is_read(tmp_path: Path) -> None:
+    voc(tmp_path, "a", ("x", 2, 2, 9, 9))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 .5 .5 .2 .2\n")
+    for preferred, name in (("", "voc"), ("yolo-boxes", "yolo"), ("coco-boxes", "voc")):
+        found, _ = find_reader(tmp_path, kinds={"object-detection"}, first=preferred)
+        assert found.name == f"{name}-boxes"

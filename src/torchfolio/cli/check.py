@@ -15,6 +15,7 @@ from torchfolio.cli.flags import (
     with_flags,
 )
 from torchfolio.cli.output import Json, Output, Quiet
+from torchfolio.cli.process import quick_imports
 from torchfolio.cli.targets import require_writable
 from torchfolio.errors import DataError, FolioError, RequestError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torchfolio.data.check import Findings
     from torchfolio.data.dataset import Dataset
     from torchfolio.data.splits import Splits
+    from torchfolio.run import Run
 
 SHOWN = 3  # problems of a kind that a person sees at once
 CLASSES_SHOWN = 30
@@ -38,16 +40,19 @@ def check(tokens: list[str]) -> None:
     run_verb("check", with_flags(check_data, flags), tokens)
 
 
-def reader_flags(data: str, tokens: list[str], *, defaults: bool = True) -> list[inspect.Parameter]:
+def reader_flags(
+    data: str, tokens: list[str], run: str | None = None
+) -> list[inspect.Parameter]:
     """Return the flags of the reader that reads the data; help fetches no data to know them.
 
-    They have the reader's ``defaults``, or ``None`` where that is said elsewhere.
+    They have the reader's defaults, or none where data are for a ``run``, which says them.
     """
     from torchfolio.data.readers import find_reader
 
     helping = "--help" in tokens or "-h" in tokens
     try:
-        found, _ = find_reader(
+        find = find_reader if run is None else opened_run(run).find_reader
+        found, _ = find(
             data,
             flag_value(tokens, "reader"),
             download="--download" in tokens and not helping,
@@ -57,7 +62,14 @@ def reader_flags(data: str, tokens: list[str], *, defaults: bool = True) -> list
         if helping:
             return []
         raise
-    return flag_parameters(found.Options, f"Reader {found.name}", defaults=defaults)
+    return flag_parameters(found.Options, f"Reader {found.name}", defaults=run is None)
+
+
+def opened_run(path: str) -> "Run":
+    """Return the run of a folder."""
+    with quick_imports():
+        from torchfolio.run import Run
+    return Run(path)
 
 
 def check_data(

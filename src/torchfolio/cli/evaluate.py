@@ -15,8 +15,8 @@ SWITCHES = {"download", "report", "json", "quiet", "help", "h"}
 
 def evaluate(tokens: list[str]) -> None:
     """Read the request, whose flags are also those of the reader of other data, and measure."""
-    data = next(iter(positional_tokens(tokens, SWITCHES)[1:]), None)
-    flags = reader_flags(data, tokens, defaults=False) if data is not None else []
+    given = positional_tokens(tokens, SWITCHES)
+    flags = reader_flags(given[1], tokens, given[0]) if len(given) > 1 else []
     run_verb("evaluate", with_flags(measure, flags), tokens)
 
 

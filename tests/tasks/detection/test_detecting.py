@@ -193,3 +193,28 @@ def test_given_weights_bring_normalisation_and_anchors(trained: Run, tmp_path: P
         assert start.task.parts(start.card).network.anchors[0] == coarse
     start = prepare("yolov2", "digit-boxes", {"weights": str(trained.path), "transfer": "none"})
     assert len(start.task.parts(start.card).network.anchors) == 5
+
+
+def test_masks_are_read_as_boxes_again_for_a_run_that_was_trained_so(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The masks number their objects, which the run's own options overrule."""
+    values = np.zeros((20, 30), np.uint8)
+    values[2:5, 3:9], values[2:5, 9:12] = 1, 2
+    for folder, pixels in (("images", values * 90), ("masks", values)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    run = Run(trained.path)
+    assert run.open_other(tmp_path).reader == "mask-boxes"  # the reader of boxes among these data
+    assert run.open_other(tmp_path).records.objects[0].boxes.tolist() == [
+        [3, 2, 9, 5], [9, 2, 12, 5],
+    ]  # fmt: skip
+    run.recipe.data |= {
+        "reader": "mask-boxes",
+        "reader_options": {"mask_values": "0=none 1=cell 2=cell"},
+    }
+    data = run.open_other(tmp_path)
+    assert data.classes == ("cell",)
+    assert data.records.objects[0].boxes.tolist() == [[3, 2, 12, 5]]
+    assert folio(["evaluate", str(trained.path), str(tmp_path), "--help"]) == 0
+    assert "Reader mask-boxes" in capsys.readouterr().out

@@ -345,3 +345,27 @@ def test_bf16_answers_are_near_those_of_float32(trained: Run, folder: Path) -> N
         with torch.autocast("cpu", torch.bfloat16):
             near = ask(task.state, parts.network, picture, (48, 64))
     assert (exact.classes == near.classes).mean() > 0.99
+
+
+def test_shapes_of_coco_are_read_as_masks_for_a_run_of_masks(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_discs(tmp_path, 2)
+    shape = [[10, 10, 30, 10, 30, 30, 10, 30]]
+    told = {
+        "images": [{"id": n, "file_name": f"{n}.png", "height": 48, "width": 64} for n in (0, 1)],
+        "categories": [{"id": 1, "name": "foreground"}],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [10, 10, 20, 20],
+             "segmentation": shape}
+            for n in (0, 1)
+        ],
+    }  # fmt: skip
+    for mask in (tmp_path / "masks").iterdir():
+        mask.unlink()
+    (tmp_path / "masks").rmdir()
+    (tmp_path / "shapes.json").write_text(json.dumps(told))
+    assert trained.open_other(tmp_path).reader == "coco-masks"
+    flags = ["--group-pattern", "none", "--no-report", "--json"]
+    assert folio(["evaluate", str(trained.path), str(tmp_path), *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 2

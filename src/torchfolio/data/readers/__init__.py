@@ -105,11 +105,13 @@ def find_reader(
     download: bool = False,
     progress: Progress | None = None,
     kinds: Collection[str] = (),
+    first: str = "",
 ) -> tuple[type[Reader], Path]:
     """Return the reader for a path and the folder or file it is to read; no picture is decoded.
 
     An archive is unpacked into the cache folder the first time. ``kinds`` are those that a network
-    takes: where pictures have both masks and boxes, its own are read.
+    takes: where pictures have both masks and boxes, its own are read. ``first`` names a reader that
+    reads what it recognises, whoever else does.
     """
     wanted = named_reader(reader) if reader is not None else None
     asked = Path(path)
@@ -135,7 +137,7 @@ def find_reader(
             )
         asked = find_known(name, download=download, progress=progress)
     place = unpack(asked) if is_archive(asked) else asked
-    found = wanted or recognise(place, kinds)
+    found = wanted or recognise(place, kinds, first)
     if asked.is_dir() and (found is None or found.recognise(place) is None):
         inner = [each for each in contents(asked)[1] if is_archive(each)]
         if len(inner) > 1 and found is None:
@@ -143,7 +145,7 @@ def find_reader(
             raise DataError(f"{path} holds several archives: {names}. Give the path of one.")
         if len(inner) == 1:
             place = unpack(inner[0])
-            found = wanted or recognise(place, kinds)
+            found = wanted or recognise(place, kinds, first)
     if found is None:
         raise DataError(_not_recognised(path, place))
     return found, place
@@ -168,15 +170,17 @@ def _not_recognised(path: str | Path, place: Path) -> str:
 
 
 @listed_once()
-def recognise(place: Path, kinds: Collection[str] = ()) -> type[Reader] | None:
+def recognise(
+    place: Path, kinds: Collection[str] = (), preferred: str = ""
+) -> type[Reader] | None:
     """Return the first reader that recognises a path, or the first of ``kinds`` beside it.
 
-    What one finds wrong is told only if no other recognises it: a damaged table beside class
-    folders does not keep them from being read.
+    The ``preferred`` one is asked before all others. What one finds wrong is told only if no other
+    recognises it: a damaged table beside class folders does not keep them from being read.
     """
     wrong = None
     first: type[Reader] | None = None
-    for each in READERS.values():
+    for each in sorted(READERS.values(), key=lambda reader: reader.name != preferred):
         if first is not None and (each.kind not in kinds or each.kind not in ANNOTATED):
             continue
         try:
