@@ -45,6 +45,12 @@ def test_the_binary_form_of_ten_is_read(tmp_path: Path) -> None:
     assert "data_batch_2.bin" in dataset.problems[0].problem
 
 
+def test_names_of_classes_in_gb_18030_are_read(tmp_path: Path) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(binary(planes(0, 2), [0, 1]))
+    (tmp_path / "batches.meta.txt").write_bytes("飞机\n汽车\n".encode("gb18030"))
+    assert open_dataset(tmp_path).classes == ("飞机", "汽车")
+
+
 def test_fine_and_coarse_labels_of_a_hundred(tmp_path: Path) -> None:
     (tmp_path / "train.bin").write_bytes(binary(planes(0, 2), [1, 0], [2, 1]))
     (tmp_path / "test.bin").write_bytes(binary(planes(1, 1), [0], [0]))

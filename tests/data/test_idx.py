@@ -132,3 +132,16 @@ def test_mnist_is_mnist(public_data: Path) -> None:
     # the mean and standard deviation that everyone normalises by: 0.1307, 0.3081
     assert array[:60_000].mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert array[:60_000].std() / 255 == pytest.approx(0.3081, abs=5e-5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
+def test_names_of_classes_are_read_in_every_usual_encoding(folder: Path, encoding: str) -> None:
+    lines = "\n".join(f"类 {number}" for number in range(10))
+    (folder / "classes.txt").write_text(lines, encoding=encoding)
+    assert open_dataset(folder).classes == ("类 1", "类 7")
+
+
+def test_names_of_classes_that_are_no_text_are_refused(folder: Path) -> None:
+    (folder / "classes.txt").write_bytes(b"a\n\xff\xff\xff\n")
+    with pytest.raises(DataError, match=r"classes\.txt is neither UTF-8 nor GB 18030 text"):
+        open_dataset(folder)

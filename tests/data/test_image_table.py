@@ -196,3 +196,10 @@ def test_a_table_of_absent_files_is_an_error(public_data: Path) -> None:
     # its paths are relative to the folder beside it, not to its own
     with pytest.raises(DataError, match=r"ants/ants_000\.jpg: no such file \(line 2 of messy_fol"):
         open_dataset(public_data / "dirty_images" / "messy_folder.csv")
+
+
+def test_a_table_in_utf_16_that_is_cut_off_is_named_and_does_no_harm(pets: Path) -> None:
+    (pets / "bad.csv").write_bytes("path,label\ncat/0.png,猫\n".encode("utf-16")[:-1])
+    assert open_dataset(pets).reader == "image-folder"
+    with pytest.raises(DataError, match=r"bad\.csv begins as UTF-16 .* damaged or cut off\. Save"):
+        open_dataset(pets / "bad.csv")

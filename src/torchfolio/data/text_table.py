@@ -40,7 +40,7 @@ def read_table(file: Path, values: Collection[str], rows: int | None = None) -> 
             data = source.read(-1 if rows is None else PROBE)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
-    text = _decode(file, data, cut=rows is not None and len(data) == PROBE)
+    text = decode(file, data, cut=rows is not None and len(data) == PROBE)
     separator = _separator(text)
     try:
         records = _records(text, separator, None if rows is None else rows + 1)
@@ -76,9 +76,28 @@ def find_column(table: Table, name: str) -> str:
     raise unknown(f"column in {table.file.name}", name, table.columns)
 
 
-def _decode(file: Path, data: bytes, cut: bool) -> str:
+def read_text(file: Path) -> str:
+    """Return the text of a file, as :func:`decode` reads it; raise ``DataError``."""
+    try:
+        return decode(file, file.read_bytes())
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def decode(file: Path, data: bytes, cut: bool = False) -> str:
+    """Return the text of a file's bytes; raise ``DataError`` for what is none.
+
+    Encoding: UTF-8, UTF-16 with its mark, or GB 18030. ``cut`` says that they are the first ones
+    only.
+    """
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "ignore" if cut else "strict")
+        try:
+            return data.decode("utf-16", "ignore" if cut else "strict")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{file} begins as UTF-16 and is none from byte {error.start:,} on: it is damaged "
+                "or cut off. Save it as UTF-8."
+            ) from error
     if cut:  # end with a whole line, so that no character is cut in two
         data = data[: data.rfind(b"\n") + 1] or data
     for encoding in ENCODINGS:

@@ -12,6 +12,7 @@ from torchfolio.data.dataset import Dataset, Indices, Problem, Progress, Reader
 from torchfolio.data.folders import entries, innermost
 from torchfolio.data.readers.array_pickle import load_arrays
 from torchfolio.data.readers.pictures import array_dataset
+from torchfolio.data.text_table import read_text
 from torchfolio.errors import DataError, RequestError
 from torchfolio.options import option
 
@@ -118,7 +119,7 @@ class _Form:
             file = self.folder / name
             if not file.is_file():
                 return []
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_text(file).splitlines()
             return [line.strip() for line in lines if line.strip()]
         file = self.folder / ("batches.meta" if self.layout is TEN else "meta")
         if not file.is_file():

@@ -14,6 +14,7 @@ from torchfolio.data.dataset import Dataset, Indices, Progress, Reader
 from torchfolio.data.folders import entries, innermost
 from torchfolio.data.images import Pixels
 from torchfolio.data.readers.pictures import array_dataset
+from torchfolio.data.text_table import read_text
 from torchfolio.errors import DataError
 
 PATTERN = re.compile(
@@ -177,7 +178,7 @@ def class_names(folder: Path, values: Indices) -> list[str]:
     """Return the names of the labels: lines of ``classes.txt``, or the labels themselves."""
     file = folder / "classes.txt"
     if file.is_file():
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_text(file).splitlines()]
         names = [line for line in lines if line]
         if int(values.max()) < len(names):
             return [names[int(value)] for value in values]
