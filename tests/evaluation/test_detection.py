@@ -126,6 +126,16 @@ def test_average_precision_of_a_hand_calculation() -> None:
     assert found[0, 0] == pytest.approx(coco)
 
 
+@pytest.mark.parametrize("found", [0, 3, 6, 7, 10])
+def test_a_recall_of_three_tenths_reaches_the_point_of_that_name(found: int) -> None:
+    """Ten objects, some found and nothing else: precision is 1 at 0, 0.1 ... found / 10."""
+    boxes = [(20.0 * place, 0.0, 20.0 * place + 9, 9.0) for place in range(10)]
+    scores = np.linspace(0.9, 0.1, found)
+    matches = match_class([truth(*boxes)], [said(*boxes[:found], scores=scores)], 0)
+    points = (found + 1) / 11 if found else 0
+    assert voc_average_precision(matches, points=True) == pytest.approx(points)
+
+
 def test_what_is_set_aside_is_neither_right_nor_wrong() -> None:
     box, far = (0, 0, 10, 10), (50, 50, 60, 60)
     truths = [truth(box, far, aside=[True, False])]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of overlap
 RECALLS = np.linspace(0, 1, 101)  # at which COCO reads precision
+POINTS = np.arange(11) / 10  # at which VOC did until 2007; the 0.3 of linspace is above 3 / 10
 MOST = 100  # detections of a class in a picture that count
 
 Floats = NDArray[np.float64]
@@ -238,7 +239,7 @@ def voc_average_precision(matches: Matches, threshold: int = 0, *, points: bool 
     right = np.cumsum(matches.right[threshold][counted]).astype(np.float64)
     wrong = np.cumsum(~matches.right[threshold][counted]).astype(np.float64)
     if points:
-        return float(read_precision(right, wrong, amount, np.linspace(0, 1, 11)).mean())
+        return float(read_precision(right, wrong, amount, POINTS).mean())
     recall, precision = right / amount, right / np.maximum(right + wrong, 1)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(recall, prepend=0.0) * best).sum())
