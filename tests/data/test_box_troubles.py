@@ -214,6 +214,19 @@ def test_two_pictures_of_one_text_file_are_named_and_left_out(tmp_path: Path) ->
     ]
 
 
+def test_arrays_that_ultralytics_keeps_beside_pictures_are_no_pictures(tmp_path: Path) -> None:
+    """Its ``cache="disk"`` writes a.npy beside a.jpg; an array alone is a picture."""
+    yolo(tmp_path, "a", "0 .5 .5 .2 .2")
+    yolo(tmp_path, "bb", "0 .5 .5 .2 .2")
+    array = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for name in ("a", "bb", "ccc"):
+        np.save(tmp_path / "images" / "train" / f"{name}.npy", array)
+    (tmp_path / "labels" / "train" / "ccc.txt").write_text("0 .5 .5 .3 .3")
+    data = open_dataset(tmp_path)
+    assert data.records.names == [f"images/train/{name}" for name in ("a.jpg", "bb.jpg", "ccc.npy")]
+    assert not data.problems
+
+
 def test_names_of_yolo_may_be_composed_or_decomposed(tmp_path: Path) -> None:
     name = unicodedata.normalize("NFD", "é")
     yolo(tmp_path, name, "0 .5 .5 .2 .2")

@@ -6,10 +6,11 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from torchfolio.data.bands import ARRAY
 from torchfolio.data.dataset import Dataset, Problem, Progress, Reader
 from torchfolio.data.folders import counted, entries, listing, nfc
 from torchfolio.data.kinds import BOXED
-from torchfolio.data.pairing import is_picture
+from torchfolio.data.pairing import exactly, is_picture
 from torchfolio.data.readers.boxed import Annotated, Row, box_dataset
 from torchfolio.data.readers.image_folder import walk
 from torchfolio.data.readers.voc_boxes import named
@@ -72,7 +73,7 @@ class YoloBoxes(Reader):
         problems: list[Problem] = []
         file, settings = settings_of(path, root, problems)
         files = list(walk(root, root, problems))
-        pictures = [each for each in files if is_picture(each)]
+        pictures = without_copies([each for each in files if is_picture(each)])
         labels = labels_of(root, files, {key_of(each) for each in pictures}, problems)
         splits, lists = splits_of(root, file, settings, pictures, problems)
         labels = {key: name for key, name in labels.items() if name not in lists}
@@ -115,6 +116,13 @@ class YoloBoxes(Reader):
             on_error=on_error,
             reading="boxes in text files: class, centre and size as shares of the picture",
         )
+
+
+def without_copies(pictures: Sequence[str]) -> list[str]:
+    """Return pictures without arrays beside one of the same name: Ultralytics keeps copies so."""
+    suffixes = {each: PurePosixPath(each).suffix.lower() for each in pictures}
+    names = {exactly(each) for each, suffix in suffixes.items() if suffix != ARRAY}
+    return [each for each in pictures if suffixes[each] != ARRAY or exactly(each) not in names]
 
 
 def labels_of(
