@@ -250,6 +250,8 @@ def test_a_further_mask_and_sequences_of_one_patient(tmp_path: Path) -> None:
         "B_002_flair.nii.gz": "B_002_seg.nii.gz",
     }
     assert [each.path for each in data.problems] == ["B_002_seg_rim.nii.gz"]
+    shared = "splits may share patients: of 2 patients there are 3 volumes (--group-pattern)"
+    assert f"slices of one volume stay together, and {shared}" in data.reading
 
 
 def test_blank_slices_of_several_patients_are_no_copies(tmp_path: Path) -> None:

@@ -463,7 +463,12 @@ def groups_of(sources: Sequence[Source], pattern: str | None) -> tuple[NDArray[A
         kept = f"slices of one patient stay together ({counted(number, 'patient')})"
         return np.array(patients, object), kept
     if len(names) >= LEAST_GROUPS:
-        return np.array(names, object), "slices of one volume stay together"
+        kept = "slices of one volume stay together"
+        if len(set(patients)) < len(names):
+            people = counted(len(set(patients)), "patient")
+            kept += f", and splits may share patients: of {people} there are {len(names)} volumes"
+            kept += " (--group-pattern)"
+        return np.array(names, object), kept
     return None, "slices are split one by one, for there are too few volumes"
 
 
