@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from written_boxes import HEIGHT, WIDTH, coco, listed, picture, voc, yolo
 
+from torchfolio.data.check_boxes import inspect_boxes
 from torchfolio.data.readers import find_reader, open_dataset
 from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError
@@ -64,6 +65,8 @@ def test_boxes_that_hold_nothing_are_named_with_their_place(tmp_path: Path) -> N
         "object 2 (x): the box (69, 4, 90, 9) lies outside its picture of 60 x 40 pixels: left out",
         "object 5 (x): the same box as object 4 (x): left out",
         "object 6 (x): not every side is a number: left out",
+        "object 3 (x): the box (49, 29, 99, 99) reaches 59 pixels beyond its picture of 60 x 40 "
+        "pixels: cut off",
     ]
     with pytest.raises(DataError, match="object 1"):
         open_dataset(tmp_path, on_error="stop")
@@ -469,3 +472,28 @@ def test_of_two_forms_beside_each_other_the_preferred_one_is_read(tmp_path: Path
     for preferred, name in (("", "voc"), ("yolo-boxes", "yolo"), ("coco-boxes", "voc")):
         found, _ = find_reader(tmp_path, kinds={"object-detection"}, first=preferred)
         assert found.name == f"{name}-boxes"
+
+
+def test_a_box_that_reaches_far_beyond_its_picture_is_named_and_cut_off(tmp_path: Path) -> None:
+    """Of 60 x 40 pixels up to 3 across (5 %) and 2 down are let pass; the file counts from 0."""
+    voc(
+        tmp_path, "a", ("x", -3, -2, 63, 42), ("y", 10, 10, 63.5, 42), ("y", -20, 10, 20, 20),
+        ("z", 5, -2.5, 30, 30), ("z", 5, 5, 9, 44),
+    )  # fmt: skip
+    data = open_dataset(tmp_path, reader_options={"origin": "zero"})
+    assert data.records.objects[0].boxes.tolist() == [
+        [0, 0, 60, 40], [10, 10, 60, 40], [0, 10, 20, 20], [5, 0, 30, 30], [5, 5, 9, 40],
+    ]  # fmt: skip
+    beyond = "beyond its picture of 60 x 40 pixels: cut off"
+    assert {each.path for each in data.problems} == {"Annotations/a.xml"}
+    assert [each.problem for each in data.problems] == [
+        f"object 2 (y): the box (10, 10, 63.5, 42) reaches 3.5 pixels {beyond}",
+        f"object 3 (y): the box (-20, 10, 20, 20) reaches 20 pixels {beyond}",
+        f"object 4 (z): the box (5, -2.5, 30, 30) reaches 2.5 pixels {beyond}",
+        f"object 5 (z): the box (5, 5, 9, 44) reaches 4 pixels {beyond}",
+    ]
+    found = inspect_boxes(data, None)
+    assert len(found.problems["note"]) == 4
+    assert "file" not in found.problems
+    strict = open_dataset(tmp_path, reader_options={"origin": "zero"}, on_error="stop")
+    assert len(strict.records.objects[0]) == 5

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchfolio.cli.output import Output
+from torchfolio.data.folders import counted
 from torchfolio.run import Monitor, Run
 
 if TYPE_CHECKING:
@@ -172,8 +173,9 @@ def describe(start: "Start") -> list[str]:
     ]
     if dataset.problems:
         first = dataset.problems[0]
+        where = "" if first.path == "." else f"{first.path}: "
         lines.append(
-            f"left out or ignored: {len(dataset.problems)} file(s), first {first.path}: "
+            f"reading met {counted(len(dataset.problems), 'problem')}, the first: {where}"
             f"{first.problem} ('folio check' lists all)"
         )
     lines += [f"- {line}" for line in start.lines]

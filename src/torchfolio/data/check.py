@@ -133,8 +133,8 @@ def count(labels: Indices, side: Indices, classes: int) -> Indices:
 
 
 def problem_kind(problem: Problem) -> str:
-    """Return "note" for what concerns no single bad file, "file" otherwise."""
-    return "note" if problem.path == "." else "file"
+    """Return "note" for what concerns no single file, or leaves nothing out; else "file"."""
+    return "note" if problem.note or problem.path == "." else "file"
 
 
 def _exact(

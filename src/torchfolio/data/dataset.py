@@ -39,10 +39,11 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with one example: where, and what."""
+    """Something wrong with one example: where, and what; a ``note`` where nothing is left out."""
 
     path: str
     problem: str
+    note: bool = False
 
 
 @dataclass

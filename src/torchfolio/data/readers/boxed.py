@@ -19,6 +19,8 @@ from torchfolio.errors import DataError
 from torchfolio.options import plain
 
 LEAST = 1e-3  # pixels: a box that is narrower or lower holds nothing
+BEYOND = 2.0  # pixels that a box may reach beyond its picture without being named
+SHARE_BEYOND = 0.05  # of the side of the picture, where that is more
 YES = ("1", "1.0", "true", "yes")  # how files say that an object is difficult, or a crowd
 
 
@@ -70,10 +72,11 @@ def box_dataset(
 
     Pictures that do not open, and boxes that are none, are named in ``problems`` and left out. A
     picture without objects stays: it says that there is nothing. ``notes`` are problems that stop
-    nothing.
+    nothing; so are boxes that reach far beyond their pictures, which are cut off.
     """
     keep: list[int] = []
     objects: list[Objects] = []
+    cut_off: list[Problem] = []
     for place, each in enumerate(annotated):
         error = scan.errors[place]
         if error:
@@ -92,7 +95,7 @@ def box_dataset(
             )
             continue
         keep.append(place)
-        objects.append(objects_of(sound(each, height, width, problems)))
+        objects.append(objects_of(sound(each, height, width, problems, cut_off)))
     stop_on(problems, on_error, path)
     if not keep or not classes:
         text = f"{path} has no picture with boxes that can be read: {reader.reads} was expected."
@@ -121,7 +124,7 @@ def box_dataset(
         classes=tuple(classes),
         groups=None if groups is None else groups[rows],
         facts=records.facts(),
-        problems=[*problems, *notes],
+        problems=[*problems, *cut_off, *notes],
         reader_options=plain(reader.options),
         reading=reading,
     )
@@ -150,8 +153,13 @@ def objects_of(rows: Sequence[Row]) -> Objects:
     )
 
 
-def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) -> list[Row]:
-    """Return the boxes that hold something, cut off at the picture's edges; name the others."""
+def sound(
+    picture: Annotated, height: int, width: int, problems: list[Problem], cut_off: list[Problem]
+) -> list[Row]:
+    """Return the boxes that hold something, cut off at the picture's edges; name the others.
+
+    ``cut_off`` gets those that reach far beyond the edges.
+    """
     found: list[Row] = []
     seen: dict[tuple[int, tuple[float, ...]], str] = {}
     for row in picture.rows:
@@ -164,12 +172,15 @@ def sound(picture: Annotated, height: int, width: int, problems: list[Problem]) 
         seen[row.label, row.box] = row.where
         left, top, right, bottom = row.box
         cut = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
+        far = beyond(row, height, width)
         if cut != row.box or min(right - left, bottom - top) < 1:  # others still hold something
             wrong = wrong_box(Row(row.label, single(cut), row.where), height, width)
             row = replace(row, box=cut)
         if wrong:
             problems.append(Problem(picture.source, f"{row.where}: {wrong}: left out"))
             continue
+        if far:
+            cut_off.append(Problem(picture.source, f"{row.where}: {far}: cut off", note=True))
         found.append(row)
     return found
 
@@ -183,6 +194,18 @@ def single(box: tuple[float, float, float, float]) -> tuple[float, float, float,
     """Return a box in the precision in which it is kept."""
     left, top, right, bottom = np.array(box, np.float32).tolist()
     return left, top, right, bottom
+
+
+def beyond(row: Row, height: int, width: int) -> str:
+    """Return how far a box reaches beyond its picture; "" where it is little, or not at all."""
+    left, top, right, bottom = row.box
+    across, down = max(-left, right - width), max(-top, bottom - height)
+    if across <= max(BEYOND, SHARE_BEYOND * width) and down <= max(BEYOND, SHARE_BEYOND * height):
+        return ""
+    return (
+        f"the box ({left:g}, {top:g}, {right:g}, {bottom:g}) reaches {max(across, down):g} pixels "
+        f"beyond its picture of {width} x {height} pixels"
+    )
 
 
 def wrong_box(row: Row, height: int, width: int) -> str:
