@@ -10,6 +10,7 @@ from written_boxes import HEIGHT, WIDTH, coco, listed, picture, voc, yolo
 
 from torchfolio.data.check_boxes import inspect_boxes
 from torchfolio.data.readers import find_reader, open_dataset
+from torchfolio.data.readers.voc_boxes import VocBoxes
 from torchfolio.data.splits import SplitOptions, make_splits
 from torchfolio.errors import DataError
 from torchfolio.evaluation.detection import coco_statistics
@@ -497,3 +498,49 @@ def test_a_box_that_reaches_far_beyond_its_picture_is_named_and_cut_off(tmp_path
     assert "file" not in found.problems
     strict = open_dataset(tmp_path, reader_options={"origin": "zero"}, on_error="stop")
     assert len(strict.records.objects[0]) == 5
+
+
+def at(*lefts: int) -> list[tuple[object, ...]]:
+    """Boxes of 9 x 9 pixels, one below the other, with these left sides."""
+    return [("x", left, row, left + 9, row + 9) for row, left in enumerate(lefts, 5)]
+
+
+@pytest.mark.parametrize(
+    ("lefts", "origin"),
+    [
+        ([0, 0, 0, 7, 8, 9], "zero"),
+        ([0, 0, 0, 1, 1, 9], "zero"),
+        ([0, 5, 6, 7, 8, 9], "one"),  # a mistake
+        ([0, 0, 1, 1, 1, 9], "one"),  # those at the edge begin at 1
+        ([0, 0, *range(2, 20)], "zero"),
+        ([5, 6, 7], "one"),
+    ],
+)
+def test_the_first_pixel_of_voc_is_where_boxes_at_the_edge_begin(
+    tmp_path: Path, lefts: list[int], origin: str
+) -> None:
+    voc(tmp_path, "a", *at(*lefts))
+    data = open_dataset(tmp_path)
+    assert data.reader_options == {"origin": origin}
+    shift = origin == "one"
+    assert data.records.objects[0].boxes[:, 0].tolist() == [max(0, x - shift) for x in lefts]
+    wrong = [f"object {n} (x)" for n, left in enumerate(lefts, 1) if shift and not left]
+    assert [each.problem for each in data.problems] == [
+        f"{each}: it begins at 0, and the first pixel is 1 (--origin): cut off" for each in wrong
+    ]
+
+
+def test_few_of_many_boxes_of_voc_at_0_are_mistakes() -> None:
+    """Two are 1 % of 200, and more of 199."""
+    edge, inside = (0.0, 5.0, 9.0, 9.0), (7.0, 5.0, 20.0, 9.0)
+    assert VocBoxes().first([edge] * 2 + [inside] * 198) == 1
+    assert VocBoxes().first([edge] * 2 + [inside] * 197) == 0
+
+
+def test_other_data_are_read_by_the_first_pixel_of_a_run(tmp_path: Path) -> None:
+    voc(tmp_path / "many", "a", *at(0, 0, 0, 7))
+    voc(tmp_path / "few", "a", *at(7))
+    kept = open_dataset(tmp_path / "many").reader_options
+    other = open_dataset(tmp_path / "few", reader_options=kept)
+    assert other.records.objects[0].boxes.tolist() == [[7, 5, 16, 14]]
+    assert open_dataset(tmp_path / "few").records.objects[0].boxes.tolist() == [[6, 4, 16, 14]]

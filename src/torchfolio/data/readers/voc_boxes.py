@@ -35,6 +35,7 @@ LOOK = 200  # XML files of a folder that are looked at to recognise the layout
 START = 4096  # bytes, in which the root of an XML file begins
 BEFORE = re.compile(rb"<\?.*?\?>|<!--.*?-->|<![^>]*>", re.DOTALL)  # what may stand before it
 OPENED = re.compile(rb"<([^\s/>]+)")
+STRAY = 0.01  # of the boxes: as many may begin at 0 by mistake where the first pixel is 1
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class VocOptions:
     origin: Literal["auto", "zero", "one"] = option(
         "auto",
         "What the first pixel is called: one in PASCAL VOC, zero in many tools; auto: zero where "
-        "any box begins there.",
+        "more than 1 % of the boxes begin there, two or more, and more than at one.",
     )
 
 
@@ -120,12 +121,16 @@ class VocBoxes(Reader):
         numbers = {name: place for place, name in enumerate(classes)}
         first = self.first([box for _, rows in found for _, box, _, _ in rows])
         for each, rows in found:
+            for _, box, where, _ in rows:
+                if first and 0 <= min(box[:2]) < 1:
+                    text = f"{where}: it begins at {min(box[:2]):g}, and the first pixel is 1"
+                    notes.append(Problem(each.source, f"{text} (--origin): cut off", note=True))
             each.rows += [
                 Row(numbers[label], (box[0] - first, box[1] - first, box[2], box[3]), where, aside)
                 for label, box, where, aside in rows
             ]
         scanned = scan(root, [each.image for each, _ in found], self.name, progress)
-        return box_dataset(
+        dataset = box_dataset(
             reader=self,
             path=path,
             root=root,
@@ -137,12 +142,16 @@ class VocBoxes(Reader):
             reading=f"boxes in XML files; the first pixel is {first} (--origin)",
             notes=notes,
         )
+        dataset.reader_options["origin"] = "one" if first else "zero"  # of other data, too
+        return dataset
 
     def first(self, boxes: list[tuple[float, ...]]) -> int:
-        """Return what the first pixel is called in these boxes."""
+        """Return what the first pixel is called in these boxes: where those at the edge begin."""
         if self.options.origin != "auto":
             return int(self.options.origin == "one")
-        return 0 if any(min(box[0], box[1]) < 1 for box in boxes) else 1
+        begins = [min(box[:2]) for box in boxes]
+        zero, one = sum(each < 1 for each in begins), sum(1 <= each < 2 for each in begins)
+        return int(zero < 2 or zero <= max(STRAY * len(boxes), one))
 
 
 class Pictures:
