@@ -334,6 +334,7 @@ def test_numbered_files_of_a_class_are_of_that_class(tmp_path: Path) -> None:
     data = open_data(tmp_path)
     assert data.classes == ("background", "liver", "tumour")
     assert data.records.masks.get(1)[0].tolist() == [1, 1, 0, 1, 1, 0, 2, 2, 0]
+    assert data.records.masks.objects(1)[0].tolist() == [1, 1, 0, 2, 2, 0, 3, 3, 0]
 
 
 def test_a_field_of_view_may_be_compressed_with_loss(tmp_path: Path) -> None:

@@ -66,10 +66,11 @@ class MaskFiles:
     def objects(self, index: int) -> NDArray[np.int32] | None:
         """Return the number of the object that each pixel is of, 0 for none, where files tell.
 
-        They do where each holds one object, or where they number objects of one class.
+        They do where they number objects of one class, or where a picture has several of one class:
+        each holds one object then.
         """
         names, rule = self.names[index], self.rule
-        if self.parts is None and len(names) > 1:
+        if len(names) > (1 if self.parts is None else len(set(self.parts[index]))):
             inside = [self.classes_of(name) % IGNORE > 0 for name in names]
             found = np.zeros(inside[0].shape, np.int32)
             for number, each in enumerate(inside, 1):
