@@ -40,9 +40,7 @@ def check(tokens: list[str]) -> None:
     run_verb("check", with_flags(check_data, flags), tokens)
 
 
-def reader_flags(
-    data: str, tokens: list[str], run: str | None = None
-) -> list[inspect.Parameter]:
+def reader_flags(data: str, tokens: list[str], run: str | None = None) -> list[inspect.Parameter]:
     """Return the flags of the reader that reads the data; help fetches no data to know them.
 
     They have the reader's defaults, or none where data are for a ``run``, which says them.

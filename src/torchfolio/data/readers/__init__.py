@@ -170,9 +170,7 @@ def _not_recognised(path: str | Path, place: Path) -> str:
 
 
 @listed_once()
-def recognise(
-    place: Path, kinds: Collection[str] = (), preferred: str = ""
-) -> type[Reader] | None:
+def recognise(place: Path, kinds: Collection[str] = (), preferred: str = "") -> type[Reader] | None:
     """Return the first reader that recognises a path, or the first of ``kinds`` beside it.
 
     The ``preferred`` one is asked before all others. What one finds wrong is told only if no other
