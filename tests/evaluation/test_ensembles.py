@@ -124,6 +124,28 @@ def test_the_section_shows_each_the_gains_and_the_disagreement(result: EnsembleR
     assert "a <b>" not in page
 
 
+def gains_of(found: EnsembleResult) -> Table:
+    section = members_section(found, ["a", "b", "c"], ["mlp"] * 3, "mean")
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    [gains] = [each for each in tables if each.title == "What the ensemble gains"]
+    return gains
+
+
+def test_the_note_names_the_test_that_was_made(result: EnsembleResult) -> None:
+    assert "; p by McNemar's exact test, adjusted" in gains_of(result).note
+    groups = np.repeat([0, 1, 2, 3], 2)
+    grouped = evaluate(surely(ANSWERS), surely(TOGETHER), LABELS, groups=groups)
+    assert "; p by flipping the signs of groups' gains, adjusted" in gains_of(grouped).note
+
+
+def test_of_a_single_unit_no_interval_is_shown() -> None:
+    groups = np.zeros(8, int)
+    one_group = evaluate(surely(ANSWERS), surely(TOGETHER), LABELS, groups=groups)
+    assert [row[1] for row in gains_of(one_group).rows] == ["+12.50", "+25.00", "+12.50"]
+    one = evaluate(surely(ANSWERS[:, 2:3]), surely(TOGETHER[2:3]), LABELS[2:3])
+    assert [row[1] for row in gains_of(one).rows] == ["+0.00", "+100.00", "+0.00"]
+
+
 def test_a_vote_says_what_its_probability_is(result: EnsembleResult) -> None:
     section = members_section(result, ["a", "b", "c"], ["mlp"] * 3, "vote")
     table = section.blocks[0]

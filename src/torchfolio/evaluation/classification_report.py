@@ -50,6 +50,14 @@ def range_text(interval: Interval, *, share: bool) -> str:
     return f"{interval.low:.{digits}f} – {interval.high:.{digits}f}"
 
 
+def points(difference: Interval) -> tuple[str, str]:
+    """Return a difference of shares in points, and the ends of its interval, if they are known."""
+    if not difference.defined:
+        return "–", ""
+    value, low, high = (100 * each for each in (difference.value, difference.low, difference.high))
+    return f"{value:+.2f}", f"{low:+.2f} to {high:+.2f}" if isfinite(low) else ""
+
+
 def opening(result: ClassificationResult, speed: Mapping[str, Any] | None = None) -> Section:
     """Return the numbers that matter, accuracy first, with the baseline beside it."""
     chosen = ["accuracy", "macro_f1", "log_loss", "roc_auc", "ece"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.evaluation.classification_report import range_text, value_text
+from torchfolio.evaluation.classification_report import points, range_text, value_text
 from torchfolio.evaluation.ensembles import EnsembleResult, Standing
 from torchfolio.evaluation.intervals import Interval
 from torchfolio.evaluation.report import Block, Cell, Figure, Section, Table, Text, percent, show
@@ -22,10 +22,6 @@ VOTE = (
     "(members + 1)."
 )
 MANY = 30  # classes or members that a figure or a table of coefficients holds
-PAIRS = (
-    "The difference of accuracy has the same resamples for both (paired bootstrap); p by McNemar's "
-    "exact test, adjusted for the number of members (Holm)."
-)
 
 
 def members_section(
@@ -93,7 +89,7 @@ def gains_table(result: EnsembleResult, names: list[str]) -> Table:
     rows: list[list[Cell]] = [
         [
             name,
-            points(pair.difference),
+            "\n".join(filter(None, points(pair.difference))),
             pair.only_first,
             pair.only_second,
             f"{p:.2g}",
@@ -102,13 +98,11 @@ def gains_table(result: EnsembleResult, names: list[str]) -> Table:
     ]
     columns = ["the ensemble less", "points", "only the ensemble right", "only the member right",
                "p"]  # fmt: skip
-    return Table("What the ensemble gains", columns, rows, PAIRS, aligned(columns))
-
-
-def points(difference: Interval) -> str:
-    """Return a difference of accuracy in points, with the ends of its interval on a line below."""
-    ends = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-    return f"{100 * difference.value:+.2f}\n{ends}"
+    note = (
+        "The difference of accuracy has the same resamples for both (paired bootstrap); "
+        f"{result.pairs[0].said}, adjusted for the number of members (Holm)."
+    )
+    return Table("What the ensemble gains", columns, rows, note, aligned(columns))
 
 
 def disagreement_table(result: EnsembleResult, names: list[str]) -> Table:

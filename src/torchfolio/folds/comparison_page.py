@@ -6,8 +6,9 @@ It offers what :mod:`torchfolio.comparison.page` does for runs, under the same n
 from collections.abc import Sequence
 from pathlib import Path
 
-from torchfolio.comparison.page import COST, cells_of, pair_lines, points, sides_blocks
+from torchfolio.comparison.page import COST, cells_of, pair_lines, sides_blocks
 from torchfolio.comparison.runs import Side
+from torchfolio.evaluation.classification_report import points
 from torchfolio.evaluation.names import AREAS, within
 from torchfolio.evaluation.report import Cell, Report, Section, Table, Text, write_report
 from torchfolio.folds.comparison import FoldsComparison, FoldsFinding, compare_runs
