@@ -5,7 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import torchfolio
 from torchfolio.cli.app import run as folio
@@ -15,6 +17,7 @@ from torchfolio.evaluation.paired import Pair
 from torchfolio.run import Run
 
 SETTINGS: dict[str, Any] = {"device": "cpu", "threads": 1, "workers": 0, "report": False}
+SEEDS = {"first": 0, "trained": 1, "tested": 0}  # of the training pictures
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +104,72 @@ def test_one_run_and_unmeasured_ones_are_refused(runs: list[Run], tmp_path: Path
         compare_runs([none.path, runs[0].path], speed=False)
 
 
-def test_data_of_other_contents_are_told(runs: list[Run], tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(runs[1].path, tmp_path / "copy"))
-    described = json.loads((copy / "data.json").read_text(encoding="utf-8"))
-    told: list[str] = []
-    compare_runs([runs[0].path, copy], speed=False, say=told.append)
-    assert not any("other contents" in each for each in told)
-    described |= {"fingerprint": "0" * 64, "path": "blurred"}
-    (copy / "data.json").write_text(json.dumps(described), encoding="utf-8")
-    compare_runs([runs[0].path, copy], speed=False, say=told.append)
-    assert "long and copy had data of other contents, digits and blurred; " in told[-3]
+def write_pictures(folder: Path, seed: int) -> Path:
+    """Pictures of noise in folders, the same names for every seed; those of test are given."""
+    for split, count in (("train", 8), ("test", 4)):
+        generator = np.random.default_rng(seed if split == "train" else 0)
+        for name in ("ant", "bee"):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (28, 28)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Runs on data of the same names and labels: as they are, trained on, or tested on, others."""
+    folder = tmp_path_factory.mktemp("alike")
+    data = {name: write_pictures(folder / f"{name} data", seed) for name, seed in SEEDS.items()}
+    other = data["tested"] / "test" / "ant" / "1.png"
+    Image.fromarray(255 - np.array(Image.open(other))).save(other)
+    return {
+        name: torchfolio.train("softmax_regression", path, epochs=1, out=folder / name, **SETTINGS)
+        for name, path in data.items()
+    }
+
+
+def test_other_pictures_of_the_same_names_and_labels_are_refused(
+    alike: dict[str, Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert folio(["compare", str(alike["first"].path), str(alike["tested"].path)]) == 2
+    assert (
+        "first and tested were tested on different examples: those of "
+        f"{alike['first'].folder.data()['path']} and {alike['tested'].folder.data()['path']} have "
+        "the same names and labels, and other contents. Train both on the same data."
+    ) in capsys.readouterr().err
+
+
+def test_data_that_differ_in_training_alone_are_compared(alike: dict[str, Run]) -> None:
+    runs = [alike["first"], alike["trained"]]
+    assert len({run.folder.data()["fingerprint"] for run in runs}) == 2
+    found = compare_runs([run.path for run in runs], speed=False)
+    assert (found.notes, found.examples) == ([], 8)
+
+
+def test_what_is_not_known_of_the_examples_is_said(
+    alike: dict[str, Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of runs that keep no digest of what they were tested on."""
+    copies = [
+        Path(shutil.copytree(alike[name].path, tmp_path / name)) for name in ("first", "tested")
+    ]
+    for copy in copies:
+        metrics = json.loads((copy / "metrics.json").read_text(encoding="utf-8"))
+        del metrics["tested"]
+        (copy / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    words = ["compare", *map(str, copies), "--no-speed"]
+    assert folio([*words, "--json", "--quiet", "--out", str(tmp_path / "page.html")]) == 0
+    [note] = json.loads(capsys.readouterr().out)["notes"]
+    assert note.startswith("first and tested had data of other contents, ")
+    assert "only that names and labels are" in note
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "first and tested had data of other contents" in page
+    assert "on 8 test examples, of the same names and labels" in page
+    assert folio([*words, "--quiet"]) == 0
+    assert note in capsys.readouterr().out
+    same = Path(shutil.copytree(copies[0], tmp_path / "same"))
+    assert compare_runs([copies[0], same], speed=False).notes == []
 
 
 @pytest.mark.parametrize(

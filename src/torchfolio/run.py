@@ -14,6 +14,7 @@ from torchfolio.checkpoint import digest
 from torchfolio.data.cache import keep_matplotlib_inside
 from torchfolio.data.dataset import Dataset, Indices, Progress, Reader
 from torchfolio.data.readers import find_reader, open_data
+from torchfolio.data.records import contents_digest
 from torchfolio.errors import FolioError, PeerError, RequestError, unknown
 from torchfolio.options import read_options
 from torchfolio.tasks.base import Context, Evaluation, Parts, Task
@@ -330,7 +331,8 @@ class Run:
     ) -> None:
         """Measure a split and write what the run ends with: metrics, predictions and report.
 
-        ``facts`` ("digest", "training") go into ``metrics.json`` as they are.
+        ``facts`` ("digest", "training") go into ``metrics.json`` as they are; with them a digest of
+        what the examples tested hold ("tested").
         """
         task, parts, context = self.ready(device, say, report)
         if len(splits[split]):
@@ -339,7 +341,8 @@ class Run:
         else:
             say("no examples are held out, so nothing is measured")
             evaluation = Evaluation({}, {}, [], [])
-        result = self.result(evaluation, dataset, split, len(splits[split])) | facts
+        told = facts | {"tested": contents_digest(dataset.records, splits[split])}
+        result = self.result(evaluation, dataset, split, len(splits[split])) | told
         if evaluation.predictions:
             self.folder.write_predictions(f"predictions/{split}", evaluation)
         self.folder.write_metrics(result)

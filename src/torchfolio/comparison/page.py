@@ -1,11 +1,11 @@
 """Runs compared, as a table, as lines and as a page."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from torchfolio.comparison.runs import Comparison, Finding, Side, compare_runs
+from torchfolio.evaluation.classification_report import points
 from torchfolio.evaluation.figures import class_scores
 from torchfolio.evaluation.intervals import Interval
 from torchfolio.evaluation.names import BOUNDED, title, within
@@ -52,7 +52,8 @@ def write_page(path: Path, comparison: Comparison) -> None:
         Section("Pair by pair", gaps),
         Section("In words", [Text("", lines(comparison))]),
     ]
-    subtitle = f"on {comparison.examples:,} {comparison.split} examples, the same for all"
+    same = "of the same names and labels" if comparison.notes else "the same for all"
+    subtitle = f"on {comparison.examples:,} {comparison.split} examples, {same}"
     write_report(path, Report(f"{len(sides)} runs compared", subtitle, sections))
 
 
@@ -95,17 +96,10 @@ def gaps_table(metric: str, found: Sequence[Finding], names: Sequence[str]) -> T
     return Table(f"Differences of {within(metric)}", columns, rows, note)
 
 
-def points(difference: Interval) -> tuple[str, str]:
-    """Return a difference in points and its interval as cells."""
-    if not difference.defined:
-        return "–", ""
-    value, low, high = (100 * each for each in (difference.value, difference.low, difference.high))
-    return f"{value:+.2f}", f"{low:+.2f} to {high:+.2f}" if isfinite(low) else ""
-
-
 def lines(comparison: Comparison) -> list[str]:
-    """Return the pairs as a person reads them."""
-    return pair_lines([side.name for side in comparison.sides], comparison.findings)
+    """Return the pairs as a person reads them, after what is not known of them."""
+    names = [side.name for side in comparison.sides]
+    return comparison.notes + pair_lines(names, comparison.findings)
 
 
 def pair_lines(names: Sequence[str], findings: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -66,7 +66,8 @@ class Finding:
 class Comparison:
     """Runs, and under each metric that is compared what each pair of them shows.
 
-    ``headline`` names the figures of a run to lay side by side.
+    ``headline`` names the figures of a run to lay side by side; ``notes`` say what is not known of
+    the examples that they were tested on.
     """
 
     sides: list[Side]
@@ -74,6 +75,7 @@ class Comparison:
     findings: dict[str, list[Finding]]
     split: str
     examples: int
+    notes: list[str]
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -82,6 +84,7 @@ class Comparison:
             "pairs": pairs_as_json([side.name for side in self.sides], self.findings),
             "split": self.split,
             "examples": self.examples,
+            "notes": self.notes,
         }
 
 
@@ -119,14 +122,10 @@ def compare_runs(
     names = distinct([run.name for run in runs])
     task = shared_task(names, [run.recipe.task["name"] for run in runs])
     found = [answers_of(run.folder, run.metrics["split"], task.Compared) for run in runs]
-    first, *others = [run.folder.data() for run in runs]
-    for name, answers, data in zip(names[1:], found[1:], others, strict=True):
+    notes: list[str] = []
+    for name, run, answers in zip(names[1:], runs[1:], found[1:], strict=True):
         require_same(names[0], found[0], name, answers)
-        if data["fingerprint"] != first["fingerprint"]:
-            say(
-                f"{names[0]} and {name} had data of other contents, {first['path']} and "
-                f"{data['path']}; the examples tested have the same names and labels"
-            )
+        notes += require_same_contents(names[0], runs[0], name, run)
     gaps = task.Compared.gaps(found, runs[0].recipe.training.seed)
     findings = {metric: judged(each, names) for metric, each in gaps.items()}
     sides = []
@@ -134,7 +133,7 @@ def compare_runs(
         say(f"measuring {name}")
         sides.append(side_of(name, run, device if speed else None))
     split = runs[0].metrics["split"]
-    return Comparison(sides, task.headline, findings, split, len(found[0].names))
+    return Comparison(sides, task.headline, findings, split, len(found[0].names), notes)
 
 
 def judged(gaps: Sequence[Gap], names: Sequence[str]) -> list[Finding]:
@@ -232,6 +231,31 @@ def require_same(first: str, one: Answers, second: str, other: Answers) -> None:
         f"{len(other.names):,}, of which {what}. Train both on the same data with the same --seed, "
         "--val-split and --test-split."
     )
+
+
+def require_same_contents(first: str, one: Run, second: str, other: Run) -> list[str]:
+    """Raise where examples of the same names are others; return a note where that is not known.
+
+    A run has a digest of what it was tested on, but for those of before there was one: if their
+    data differ, it may be in other examples only.
+    """
+    mine, theirs = one.folder.data(), other.folder.data()
+    paths = f"{mine['path']} and {theirs['path']}"
+    digests = [run.metrics.get("tested") for run in (one, other)]
+    if None in digests:
+        if mine["fingerprint"] == theirs["fingerprint"]:
+            return []
+        return [
+            f"{first} and {second} had data of other contents, {paths}: whether the examples "
+            "tested are the same is not known, only that names and labels are. 'folio resume' "
+            "measures a run again, which tells it where its data are still there."
+        ]
+    if digests[0] != digests[1]:
+        raise RequestError(
+            f"{first} and {second} were tested on different examples: those of {paths} have the "
+            "same names and labels, and other contents. Train both on the same data."
+        )
+    return []
 
 
 def side_of(name: str, run: Run, device: str | None) -> Side:

@@ -3,13 +3,14 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.data.dataset import Indices
+from torchfolio.data.dataset import Indices, Records
 from torchfolio.data.images import Pixels, decode
 
 ALL = slice(None)
@@ -120,6 +121,10 @@ class ImageArray:
         return self._array[indices]
 
     def digests(self) -> NDArray[np.uint64]:
+        return self._digests
+
+    @cached_property
+    def _digests(self) -> NDArray[np.uint64]:
         rows = np.ascontiguousarray(self._array).reshape(len(self), -1)
         return np.fromiter((digest(row.data) for row in rows), np.uint64, len(rows))
 
@@ -141,6 +146,13 @@ def fingerprint(*parts: Any) -> str:
         state.update(len(content).to_bytes(8, "little"))
         state.update(content)
     return state.hexdigest()
+
+
+def contents_digest(records: Records, indices: Indices) -> str:
+    """Return one digest of the contents of some examples, in the order of their names."""
+    names = [records.name(index) for index in indices.tolist()]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return fingerprint(records.digests()[indices[order]])
 
 
 def size_facts(sizes: NDArray[Any], channels: int, depth: int) -> dict[str, Any]:
