@@ -66,7 +66,7 @@ def network_features(
         normalize = normalize or card.published_normalize(arguments)
     else:
         tensors = read_weights(weights)
-        state, arguments = preparation(weights)
+        state, arguments = preparation(card, weights)
     channels = channels or state.get("channels") or input_channels(card, tensors, arguments)
     given = {"image_size": image_size, "channels": channels, "normalize": normalize}
     pictures, normalised = prepared(card, state, given)

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import torchfolio
 from torchfolio.errors import RequestError
+from torchfolio.networks.catalogue import find_card
 from torchfolio.run import Run
+from torchfolio.training.given import preparation
 from torchfolio.training.recording import Monitor
 from torchfolio.training.start import Start, make_parts, prepare
 
@@ -102,6 +105,57 @@ def test_a_file_of_exported_weights_tells_as_much_as_its_run(kind: str, tmp_path
         assert start.task.state["std"].flatten().tolist() == [0.5]
     asked = prepare("lenet5", data, settings | {"normalize": "none"})
     assert asked.task.state["std"].flatten().tolist() == [1.0]
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A MobileNet with settings that no tensor of it tells."""
+    folder = tmp_path_factory.mktemp("narrow")
+    data = write(folder / "data", ["ant", "bee"], channels=3)
+    settings = {"set": {"norm_eps": 0.001, "activation": "relu6"}, "image_size": 32}
+    return trained("mobilenet_v1_0.25", data, folder / "run", **settings)[0]
+
+
+def norms_and_bends(start: Start) -> tuple[set[float], bool]:
+    """Return the epsilons of a network's norms, and whether any activation of it is a ReLU6."""
+    modules = list(make_parts(start).network.modules())
+    epsilons = {each.eps for each in modules if isinstance(each, nn.BatchNorm2d)}
+    return epsilons, any(isinstance(each, nn.ReLU6) for each in modules)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_weights_of_a_run_bring_the_settings_that_shapes_do_not_tell(
+    kind: str, narrow: Run, tmp_path: Path
+) -> None:
+    source = str(narrow.path)
+    if kind == "file":
+        source = str(tmp_path / "w.safetensors")
+        narrow.export("safetensors", tmp_path / "w.safetensors")
+    data = write(tmp_path / "data", ["cat", "dog", "owl"], channels=3)
+    start = prepare("mobilenet_v1_0.25", data, QUICK | {"weights": source})
+    told = 'norm_eps=0.001, activation="relu6", as the weights want (--set overrules)'
+    assert told in start.lines
+    assert norms_and_bends(start) == ({0.001}, True)
+    settings = QUICK | {"weights": source, "set": {"norm_eps": 1e-5}}
+    overruled = prepare("mobilenet_v1_0.25", data, settings)
+    assert 'activation="relu6", as the weights want (--set overrules)' in overruled.lines
+    assert norms_and_bends(overruled) == ({1e-5}, True)
+    none = prepare("mobilenet_v1_0.25", data, QUICK | {"weights": source, "transfer": "none"})
+    assert norms_and_bends(none) == ({1e-5}, False)
+
+
+def test_settings_for_training_alone_and_those_of_other_networks_stay(tmp_path: Path) -> None:
+    data = write(tmp_path / "data", ["ant", "bee"])
+    given = {"widths": [24], "dropout": 0.3}
+    first, _ = trained("mlp", data, tmp_path / "first", set=given, image_size=12)
+    settings = QUICK | {"weights": str(first.path)}
+    start = prepare("mlp", data, settings)
+    assert start.recipe.network["set"] == {"widths": [24]}
+    assert "widths=[24], as the weights want (--set overrules)" in start.lines
+    make_parts(start)
+    assert "new: none" in start.lines
+    assert preparation(find_card("mlp"), first.path)[1] == given
+    assert preparation(find_card("mlp_bn"), first.path)[1] == {}
 
 
 def test_pictures_get_the_channels_and_the_size_of_the_run(tmp_path: Path) -> None:

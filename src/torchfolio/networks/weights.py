@@ -40,6 +40,11 @@ HARMLESS: list[Any] = [
     (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
 ]
 ENOUGH = 0.5  # the share of a network's parameters, head aside, that a file must bring
+# Arguments that the weights of a run do not hand on: for training alone, or decided by the data.
+ASIDE = {
+    "dropout", "attention_dropout", "init", "zero_init_residual", "aux_logits", "aux_loss",
+    "proposals", "num_classes", "in_channels", "image_size",
+}  # fmt: skip
 TIMEOUT = 30.0  # seconds that a download may stand still
 
 Renames = Iterable[tuple[str, str]]
@@ -339,10 +344,13 @@ def told_arguments(
 ) -> dict[str, Any]:
     """Return the arguments of a network's page that weights want, which their shapes do not tell.
 
-    ``known`` are those of the run that the weights come from. A page says by ``told_by`` which.
+    ``known`` are those of the run that the weights come from, where it is of the same network: all
+    are wanted but those that are for training alone or follow the data. What the weights themselves
+    tell, a page says by ``told_by``.
     """
     tells = getattr(builder(card), "told_by", None)
-    return {} if tells is None else dict(tells(weights, known))
+    of_run = {key: value for key, value in known.items() if key not in ASIDE}
+    return of_run if tells is None else of_run | dict(tells(weights, known))
 
 
 def input_channels(

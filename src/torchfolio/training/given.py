@@ -44,7 +44,7 @@ def given_weights(
         task.setdefault("channels", 3)
         return imagenet_weights(card), {}
     weights = read_weights(given)
-    state, known = preparation(given)
+    state, known = preparation(card, given)
     if told := told_arguments(card, weights, known):
         network["set"] = told | (network.get("set") or {})
         if not state and card.weights:  # torchvision's own
@@ -58,16 +58,17 @@ def given_weights(
     return weights, state
 
 
-def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what weights tell of their run: its preprocessing, and the arguments of its network.
+def preparation(card: Card, weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what weights tell of their run: its preprocessing, and the arguments of ``card``.
 
     They are a run folder, or a file of weights that ``folio export`` wrote, which tells as much as
     a new head and pictures need: classes, size, channels, normalisation and anchors. Of other files
-    nothing is known.
+    nothing is known. Arguments of another network are left out.
     """
     if (Path(weights) / "recipe.toml").is_file():
         folder = RunFolder.open(weights)
-        return folder.preprocessing(), folder.recipe().network.get("set", {})
+        network = folder.recipe().network
+        return folder.preprocessing(), arguments_of(card, network["name"], network.get("set", {}))
     facts = facts_of_weights(Path(weights))
     if not facts:
         return {}, {}
@@ -78,11 +79,17 @@ def preparation(weights: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if "anchors" in facts:
             state["anchors"] = [[tuple(pair) for pair in group] for group in facts["anchors"]]
         state |= {key: torch.tensor(facts[key], dtype=torch.float32) for key in ("mean", "std")}
-        return state | {"classes": list(facts["classes"])}, dict(facts["settings"])
+        arguments = arguments_of(card, facts["network"], facts["settings"])
+        return state | {"classes": list(facts["classes"])}, arguments
     except (KeyError, TypeError, ValueError) as error:
         raise FolioError(
             f"The facts in {weights} are damaged ({error}). Export it again."
         ) from error
+
+
+def arguments_of(card: Card, network: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a run of a network was given, where that network is ``card``'s."""
+    return dict(given) if network == card.name else {}
 
 
 def check_unfreezing(recipe: Recipe) -> None:
