@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from torchfolio.errors import FolioError
 
@@ -37,6 +37,8 @@ DTYPES = {  # what safetensors calls torch's
     "torch.bool": "BOOL",
 }
 WRITTEN_AT_ONCE = 2**24  # bytes of small tensors that are gathered into one write
+LARGEST_HEADER = 2**28  # bytes
+FACTS = "torchfolio"  # under which a value in a header holds what an export says of itself
 PART = ".part"  # the end of a temporary file's name
 
 
@@ -177,6 +179,21 @@ def read_tensors(path: Path) -> tuple[dict[str, "Tensor"], Any]:
         raise FolioError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (SafetensorError, ValueError) as error:
         raise FolioError(f"{path} is damaged or no safetensors file: {error}.") from error
+
+
+def header_value(file: BinaryIO) -> Any:
+    """Return the JSON value in the header of a safetensors file, without reading its tensors.
+
+    It is what :func:`write_tensors` was given as ``state``; ``None`` where there is none. A file
+    begins with eight bytes that hold the length of its header, which is JSON: of another format it
+    raises ``ValueError``, ``TypeError`` or ``AttributeError``.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes")
+    header = json.loads(file.read(length))
+    entry = header.get("__metadata__", {}).get(STATE_KEY) if isinstance(header, dict) else None
+    return json.loads(entry).get("value") if entry is not None else None
 
 
 def content(tensor: "Tensor") -> memoryview:

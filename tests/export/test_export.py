@@ -16,7 +16,7 @@ from torch import nn
 
 import torchfolio
 from torchfolio import FolioError, RequestError, Run
-from torchfolio.checkpoint import read_tensors
+from torchfolio.checkpoint import read_tensors, write_tensors
 from torchfolio.cli.app import run as folio
 from torchfolio.data.readers import open_dataset
 from torchfolio.export.check import ONE_BY_ONE, Held, check
@@ -137,6 +137,21 @@ def test_settings_of_the_network_are_kept(tmp_path: Path) -> None:
         assert found["torch"] == found["exported"] > 0.3
     _, header = read_tensors(run.path / "exports" / "run.safetensors")
     assert header["torchfolio"]["settings"] == {"widths": [20]}
+
+
+def test_exported_weights_bring_settings_and_size_to_create(tmp_path: Path) -> None:
+    run = torchfolio.train(
+        "mlp", "digits", out=tmp_path / "run", set={"widths": [20]}, image_size=12, **SETTINGS
+    )
+    file = Path(run.export("safetensors")["file"])
+    network = torchfolio.create("mlp", num_classes=10, weights=file).eval()
+    images = torch.rand(2, 1, 12, 12)
+    with torch.no_grad():
+        assert torch.equal(network(images), run.network.eval()(images))
+    tensors, header = read_tensors(file)
+    write_tensors(file, tensors, {"torchfolio": header["torchfolio"] | {"inputs": []}})
+    with pytest.raises(FolioError, match=r"The facts in .* are damaged .* Export it again"):
+        torchfolio.create("mlp", num_classes=10, weights=file)
 
 
 def test_a_run_in_bf16_is_exported_in_float32(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from torchfolio.checkpoint import STATE_KEY
+from torchfolio.checkpoint import FACTS, header_value
 from torchfolio.errors import FolioError, RequestError, unknown
 
-KEY = "torchfolio"  # the name of the entry
+KEY = FACTS  # the name of the entry
 FORMAT = 1
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 NEEDED = ("task", "network", "run", "inputs", "output")
@@ -146,16 +146,8 @@ def in_archive(file: BinaryIO) -> str | None:
 
 
 def in_safetensors(file: BinaryIO) -> str | None:
-    """Return the value in a header of ours, as :func:`torchfolio.checkpoint.write_tensors` put it.
-
-    A file begins with eight bytes that hold the length of its header, which is JSON.
-    """
-    length = int.from_bytes(file.read(8), "little")
-    if length > LARGEST:
-        raise ValueError(f"a header of {length:,} bytes")
-    header = json.loads(file.read(length))
-    entry = header.get("__metadata__", {}).get(STATE_KEY) if isinstance(header, dict) else None
-    value = json.loads(entry).get("value") if entry is not None else None
+    """Return the value in a header of ours (:func:`torchfolio.checkpoint.header_value`)."""
+    value = header_value(file)
     return json.dumps(value[KEY]) if isinstance(value, Mapping) and KEY in value else None
 
 
