@@ -184,7 +184,21 @@ def test_an_ensemble_answers_without_the_runs_it_was_made_of(
     assert list(parts) == ["member_1", "member_2", "member_3", "combination"]
     validated = run.evaluate(split="val", device="cpu", report=True)
     assert validated["examples"] == 270
-    assert (Path(validated["folder"]) / "report.html").is_file()
+    page = (Path(validated["folder"]) / "report.html").read_text(encoding="utf-8")
+    assert "was fitted to these very examples" in page
+
+
+def test_what_was_fitted_says_so_where_it_is_measured_on_the_same_examples(
+    joined: dict[str, Run],
+) -> None:
+    def told_of(method: str, split: str) -> bool:
+        found = joined[method].evaluate(split=split, device="cpu", report=False)
+        notes = found["details"]["notes"]
+        return any("was fitted to these very examples" in each for each in notes)
+
+    methods = ("mean", "weighted", "vote", "stack")
+    assert [told_of(method, "val") for method in methods] == [False, True, False, True]
+    assert not any(told_of(method, "test") for method in ("weighted", "stack"))
 
 
 def test_it_predicts_as_it_was_measured(

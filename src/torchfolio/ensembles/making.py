@@ -12,6 +12,7 @@ from torch import nn
 from torchfolio.checkpoint import write_text
 from torchfolio.comparison.runs import distinct
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.records import fingerprint
 from torchfolio.ensembles.fitting import fit, require_small
 from torchfolio.errors import RequestError
 from torchfolio.options import read_options
@@ -61,9 +62,11 @@ def ensemble(
     require_small(options.method, len(members), len(members[0].folder.data()["classes"]))
     dataset, splits = data_of(members[0].folder)
     joint = combination(options.method, len(members), len(dataset.classes))
+    fitted_on: dict[str, str] = {}
     if options.method in FITTED:
         say(f"fitting {options.method} on {len(splits.indices['val']):,} validation examples")
         fit_on_validation(joint, members, dataset, splits.indices["val"], place.device)
+        fitted_on = {"fitted_on": fingerprint(dataset.fingerprint, splits.indices["val"])}
     weights = {part_name(n): run.network.state_dict() for n, run in enumerate(members)}
     weights["combination"] = joint.state_dict()
     path = Path(out) if out else numbered_folder(f"ensemble-{dataset.name}")
@@ -72,7 +75,7 @@ def ensemble(
         RunFolder.require_free(folder.path)  # still: another may have come meanwhile
         for line in lines:
             say(line)
-        folder.write_preprocessing(state_of(names, members))
+        folder.write_preprocessing(state_of(names, members) | fitted_on)
         folder.write_data(dataset, splits.indices, splits.rule, splits.digest)
         folder.write_environment(place.device, place.threads or 0)
         folder.write_weights("best", weights)

@@ -1,6 +1,6 @@
 """Measuring an image classifier: its figures, its predictions, and the pictures of its report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,8 +83,12 @@ def measured(
     split: Indices,
     probabilities: NDArray[np.float32],
     context: Context,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
-    """Measure the probabilities (examples, classes) that the ``answering`` parts gave."""
+    """Measure the probabilities (examples, classes) that the ``answering`` parts gave.
+
+    ``notes`` are told beside the figures.
+    """
     assert dataset.labels is not None
     kinds = {each.dtype for part in answering.values() for each in part.parameters()}
     precision = "fp32" if kinds <= {torch.float32} else "bf16"
@@ -95,6 +99,7 @@ def measured(
         groups=None if dataset.groups is None else dataset.groups[split],
         seed=context.seed,
     )
+    result.notes.extend(notes)
     rows = prediction_rows(dataset, split, probabilities, task.state["classes"])
     details: dict[str, Any] = {"classes": task.state["classes"], "precision": precision}
     sections: list[Section] = []

@@ -48,7 +48,8 @@ class ImageEnsemble(ImageClassifier):
     """Classifiers of the same pictures, whose probabilities become one by a combination.
 
     ``state`` holds, beside "classes" and "train_counts", the "members": of each its "name", its
-    whole "recipe", and the "state" of its task; and "seconds", how long all were trained. The parts
+    whole "recipe", and the "state" of its task; "seconds", how long all were trained; and
+    "fitted_on", a digest of the examples that the combination was fitted to, if it was. The parts
     are "member_1", "member_2" ... and "combination" (:mod:`torchfolio.tasks.combination`).
     """
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from torchfolio.data.dataset import Dataset, Indices
+from torchfolio.data.records import fingerprint
 from torchfolio.evaluation import ensembles
 from torchfolio.evaluation.ensemble_report import coefficients_table, members_section
 from torchfolio.evaluation.report import Table
@@ -34,7 +35,8 @@ def evaluate(
 
     found = np.concatenate(list(asked(task, dataset, split, context, ask)), axis=1)
     members, together = found[:-1], found[-1]  # (members, examples, classes), (examples, classes)
-    evaluation = measured(task, parts, answering, dataset, split, together, context)
+    notes = fitting_notes(task, dataset, split)
+    evaluation = measured(task, parts, answering, dataset, split, together, context, notes)
     result = ensembles.evaluate(
         members,
         together,
@@ -58,6 +60,16 @@ def evaluate(
         section = members_section(result, names, told, task.options.method, weights, blocks)
         evaluation.sections.insert(1, section)
     return evaluation
+
+
+def fitting_notes(task: "ImageEnsemble", dataset: Dataset, split: Indices) -> list[str]:
+    """Say that the combination was fitted to the very examples measured, where it was."""
+    if task.state.get("fitted_on") != fingerprint(dataset.fingerprint, split):
+        return []
+    return [
+        "How much each member's word counts was fitted to these very examples, which flatters "
+        "every figure of the ensemble, and what it gains."
+    ]
 
 
 def fitted(
