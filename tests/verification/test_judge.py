@@ -12,7 +12,15 @@ from torchfolio.networks.build import build, settings
 from torchfolio.networks.catalogue import find_card, list_networks
 from torchfolio.verification import Verification, judge, verify
 from torchfolio.verification.carrying import check_names
-from torchfolio.verification.criteria import Form, find_criteria, resnet, resnet_cifar, vit, yolov1
+from torchfolio.verification.criteria import (
+    Form,
+    densenet,
+    find_criteria,
+    resnet,
+    resnet_cifar,
+    vit,
+    yolov1,
+)
 
 # The suite compares the smaller forms of a family in full, and names and shapes of all of them;
 # 'folio verify' compares every form in full, and docs/exactness.md is what it said.
@@ -264,6 +272,24 @@ def test_a_missing_second_reference_is_noted(monkeypatch: pytest.MonkeyPatch) ->
         criteria = resnet.criteria(card, form)
         assert len(criteria.references) == 1
         assert any(f"{package}: it is not installed" in note for note in criteria.notes)
+
+
+def test_pytorchcv_has_one_of_the_densenets_for_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pytorchcv")
+    form = Form(10, 3, (32, 32))
+
+    def titles(name: str) -> list[str]:
+        found = densenet.criteria(find_card(name), form)
+        return [make().title for make in found.references] + found.notes
+
+    [ours, theirs] = titles("densenet100_k12_bc")
+    assert ours == "our own calculation of Section 3, for CIFAR"
+    version = importlib.metadata.version("pytorchcv")
+    assert theirs == f"pytorchcv {version} densenet100_k12_bc_cifar10"
+    assert titles("densenet40_k12") == [ours]
+    monkeypatch.setattr(densenet, "installed", lambda package: "")
+    [_, note] = titles("densenet100_k12_bc")
+    assert note.startswith("not compared with pytorchcv: it is not installed")
 
 
 def test_missing_references_of_the_vision_transformer_are_noted(

@@ -1,14 +1,21 @@
-"""DenseNets against torchvision's; those for CIFAR against our own calculation."""
+"""DenseNets against torchvision's; those for CIFAR, our own calculation and pytorchcv's with BC."""
 
+import importlib
 import re
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchfolio.networks.catalogue import Card
 from torchfolio.verification.calculation import Calculation, normalization_shapes
-from torchfolio.verification.criteria import Criteria, Form, from_torchvision
+from torchfolio.verification.criteria import (
+    Criteria,
+    Form,
+    absent,
+    from_torchvision,
+    installed,
+)
 from torchfolio.verification.initialization import (
     batch_norm_rules,
     constant,
@@ -17,7 +24,12 @@ from torchfolio.verification.initialization import (
     torch_bound,
     uniform,
 )
-from torchfolio.verification.reference import CalculatedReference, ModuleReference, Reference
+from torchfolio.verification.reference import (
+    CalculatedReference,
+    ModuleReference,
+    Reference,
+    Rename,
+)
 
 IMAGE = (67, 49)  # (height, width): odd, not square, still 2x1 at the end
 SMALL = (33, 21)
@@ -39,8 +51,12 @@ def criteria(card: Card, form: Form) -> Criteria:
         constant(r"classifier\.bias", 0, "as torchvision's"),
     ]
     if growth:
-        reference = partial(calculated, depth, int(growth), bottleneck, form)
-        return Criteria([reference], SMALL, rules)
+        result = Criteria([partial(calculated, depth, int(growth), bottleneck, form)], SMALL, rules)
+        if bottleneck and installed("pytorchcv"):
+            result.references = [*result.references, partial(from_pytorchcv, depth, growth, form)]
+        elif bottleneck:
+            result.notes.append(absent("pytorchcv"))
+        return result
     if depth == 264:
         return Criteria([partial(deepest, form)], IMAGE, rules)
     return Criteria([partial(from_torchvision, card.name, form)], IMAGE, rules)
@@ -53,6 +69,36 @@ def deepest(form: Form) -> Reference:
     module = torchvision.models.DenseNet(32, (6, 12, 64, 48), 64, num_classes=form.num_classes)
     title = f"torchvision {torchvision.__version__} DenseNet(32, (6, 12, 64, 48), 64)"
     return ModuleReference(title, module, ordered=True)
+
+
+def from_pytorchcv(depth: int, growth: str, form: Form) -> Reference:
+    """Return pytorchcv's network with bottleneck and compression, for any size and classes.
+
+    Its networks without them have another stem than the paper's, and compression all the same.
+    """
+    networks = importlib.import_module("pytorchcv.models.densenet_cifar")
+    name = f"densenet{depth}_k{growth}_bc_cifar10"
+    module = getattr(networks, name)(in_channels=form.in_channels)
+    module.features.final_pool = nn.AdaptiveAvgPool2d(1)
+    module.output = nn.Linear(module.output.in_features, form.num_classes)
+
+    def transition(found: re.Match[str]) -> str:
+        """Its transitions open a stage; ours stand before it."""
+        return f"features.transition{int(found[1]) - 1}."
+
+    names: list[Rename] = [
+        (r"^features\.init_block", "features.conv0"),
+        (r"^features\.stage(\d+)\.trans\d+\.conv\.(?=bn|conv)", transition),
+        (r"^features\.stage(\d+)\.unit(\d+)\.conv(\d)\.bn",
+         r"features.denseblock\1.denselayer\2.norm\3"),
+        (r"^features\.stage(\d+)\.unit(\d+)\.conv(\d)\.conv",
+         r"features.denseblock\1.denselayer\2.conv\3"),
+        (r"^(features\.transition\d+)\.bn", r"\1.norm"),
+        (r"^features\.post_activ\.bn", "features.norm4"),
+        (r"^output", "classifier"),
+    ]  # fmt: skip
+    title = f"pytorchcv {installed('pytorchcv')} {name}"
+    return ModuleReference(title, module, names, joined="features")  # its last ReLU and pool
 
 
 def calculated(depth: int, growth: int, bottleneck: bool, form: Form) -> Reference:
