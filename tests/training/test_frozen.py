@@ -9,7 +9,7 @@ from toys import Listener, digit_loop, weights
 
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import cards, find_card
-from torchfolio.training.transfer import freeze
+from torchfolio.training.transfer import freeze, frozen_modules
 
 # The head, and the last top-level module with parameters before it; both stand in the papers' code.
 HEADS = {
@@ -36,6 +36,7 @@ HEADS = {
     "cifar_quick": ("ip2", "ip1"),
     "darknet19": ("out", "stages"),
     "alexnet": ("classifier", "features"),
+    "alexnet_2012": ("fc8", "fc7"),
     "vgg11_bn": ("classifier", "features"),
 }
 # Where the number of classes decides the sizes of several modules, all of them are the head.
@@ -55,7 +56,8 @@ NO_CLASSIFIERS = {
     "fcn16s": {"score_fr", "score_pool4"},
     "fcn8s": {"score_fr", "score_pool3", "score_pool4"},
 }
-LARGE = ("alexnet", "vgg11_bn")  # whose heads are 60 and 120 million parameters
+LARGE = ("alexnet", "alexnet_2012", "vgg11_bn")  # 60, 20 and 120 million parameters
+SIDES = {"alexnet_2012": 67}  # the smallest; usually 227
 CASES: list[Any] = [
     (name, transfer, set(modules[:count]))
     for name, modules in HEADS.items()
@@ -83,6 +85,7 @@ def test_what_is_not_trained_stays_bit_equal(name: str, transfer: str, trained: 
     loop = digit_loop(
         name,
         {"name": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.1},
+        {"image_size": SIDES.get(name)},
         count=20, val=4, epochs=1, batch_size=8, ema=0.9, prepare=prepared,
     )  # fmt: skip
     before = weights(loop)
@@ -112,5 +115,17 @@ def test_what_trains_is_what_the_design_says(name: str) -> None:
         {"aux1", "aux2", "fc"} & set(modules) if find_card(name).family == "googlenet" else set()
     )
     assert set(freeze(network, "head")) == (head or {modules[-1]})
+    assert moving_norms(network) <= (head or {modules[-1]})
     if len(modules) > 1:
         assert set(freeze(network, "last:2")) == head | set(modules[-2:])
+        assert moving_norms(network) <= head | set(modules[-2:])
+
+
+def moving_norms(network: nn.Module) -> set[str]:
+    """Return the top-level modules with a batch norm whose statistics move in training."""
+    resting = {id(each) for each in frozen_modules(network)}
+    return {
+        key.split(".")[0]
+        for key, each in network.named_modules()
+        if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d) and id(each) not in resting
+    }
