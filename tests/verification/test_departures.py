@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from tools.planted import names
+from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import cards, find_card
 from torchfolio.verification import verify
 from torchfolio.verification.departures import DEPARTURES, Departure, table
@@ -98,6 +100,14 @@ def test_planting_nothing_passes() -> None:
     network = nothing.build("resnet20")
     assert isinstance(network, nn.Module)
     assert verify("resnet20", network=network).passed
+
+
+def test_corners_are_loosened_where_they_are_aligned_alone() -> None:
+    [loose] = [each for each in DEPARTURES if each.name == "vgg-corners-not-aligned"]
+    with torch.device("meta"):
+        network = build("unet_vgg16")  # which repeats pixels
+    with pytest.raises(ValueError, match="it has no corners to align"):
+        loose.plant(network, "decoder.blocks.0.conv1")
 
 
 def test_the_guide_lists_every_departure() -> None:

@@ -35,7 +35,9 @@ def with_loose_corners(network: nn.Module, layer: str) -> None:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return block.conv2(block.conv1(torch.cat([x, skip], 1)))
 
-    block = network.get_submodule(layer.rpartition(".")[0])
+    block: Any = network.get_submodule(layer.rpartition(".")[0])
+    if not block.plain:
+        raise ValueError("this block repeats pixels: it has no corners to align")
     block.forward = types.MethodType(forward, block)
 
 
