@@ -18,7 +18,7 @@ from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from torchfolio.errors import RequestError
-from torchfolio.layers.two_stages import decoded, encoded, matched
+from torchfolio.layers.two_stages import decoded, encoded, matched, placed
 from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import find_card
 from torchfolio.networks.faster_rcnn import FasterRCNN, FasterRCNNVGG16, vgg_anchors
@@ -170,6 +170,23 @@ def test_anchors_that_overlap_a_box_most_propose_it_however_little_that_is() -> 
     assert matched(anchors, boxes, 0.7, 0.3, lowest=False)[0].tolist() == [1, 1, 0, 0]
     assert matched(anchors, boxes, 0.9, 0.3, lowest=False)[0].tolist() == [1, -1, 0, 0]
     assert matched(anchors, torch.zeros(0, 4), 0.7, 0.3, lowest=True)[0].tolist() == [0] * 4
+
+
+def test_a_box_that_no_anchor_overlaps_lets_none_propose_it() -> None:
+    """By hand: of the second box every overlap is 0, the largest as well as all others."""
+    anchors = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50]])
+    boxes = torch.tensor([[0.0, 0, 10, 10], [70, 70, 80, 80]])
+    assert matched(anchors, boxes, 0.7, 0.3, lowest=True)[0].tolist() == [1, 0, 0]
+    assert matched(anchors, boxes[1:], 0.7, 0.3, lowest=True)[0].tolist() == [0, 0, 0]
+
+
+def test_an_object_at_the_edge_that_the_authors_anchors_leave_out_is_none_of_theirs() -> None:
+    """In a square of 256 those within begin 8 pixels off the left: 8 + 16 * 4 - 128 / 2 = 8."""
+    every = placed(torch.tensor(vgg_anchors((8, 16, 32))), torch.Size((16, 16)), (16, 16))
+    within = every[(every >= 0).all(1) & (every <= 256).all(1)]
+    assert within[:, 0].min().item() == 8
+    cut = torch.tensor([[0.0, 100, 8, 130]])
+    assert not matched(within, cut, 0.7, 0.3, lowest=True)[0].any()
 
 
 def test_the_authors_anchors_are_those_that_their_code_prints() -> None:

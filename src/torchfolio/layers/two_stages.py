@@ -277,7 +277,8 @@ def matched(
     """Return what each anchor should say, and the box that it overlaps most.
 
     1 from an overlap of ``found`` on, 0 below ``nothing``, -1 between. With ``lowest`` the anchors
-    that overlap a box most say 1, however little that is (the paper's Section 3.1.2).
+    that overlap a box most say 1, however little that is (the paper's Section 3.1.2); a box that
+    none overlaps lets none say so.
     """
     if not len(boxes) or not len(anchors):
         zeros = torch.zeros(len(anchors), dtype=torch.long, device=anchors.device)
@@ -286,5 +287,6 @@ def matched(
     best, taken = shared.max(0)
     labels = torch.where(best >= found, 1, torch.where(best < nothing, 0, -1))
     if lowest:
-        labels[(shared == shared.amax(1, keepdim=True)).any(0)] = 1
+        most = (shared == shared.amax(1, keepdim=True)) & (shared > 0)
+        labels[most.any(0)] = 1
     return labels, taken
