@@ -121,3 +121,29 @@ def test_the_rand_error_is_that_of_all_pairs_of_pixels() -> None:
     precision, recall = both / told, both / together
     wanted = 1 - 2 * precision * recall / (precision + recall)
     assert rand_error(truth, answer) == pytest.approx(wanted)
+
+
+def test_objects_that_are_told_apart_count_each_where_they_touch() -> None:
+    """Two squares of 4 pixels side by side, of which the answer covers three of the first.
+
+    Told apart, one of two is found; as one group of 8 pixels they are not, and that is the rule
+    again where a pixel has no number.
+    """
+    truth = mask("####", "####")
+    answer = mask("##..", "#...")
+    told = np.array([[7, 7, 300, 300], [7, 7, 300, 300]])
+    found = count_objects(truth, answer, told)
+    assert (found.there, found.found, found.invented, found.pixels, found.said) == (2, 1, 0, 8, 3)
+    for numbers in (None, told * (told > 7)):
+        found = count_objects(truth, answer, numbers)
+        assert (found.there, found.found) == (1, 0)
+
+
+def test_told_objects_are_those_of_their_class_alone() -> None:
+    """The file of one object has pixels of two classes: it is one object of each."""
+    truth = np.array([[1, 1, 2, 0, 2]], np.uint8)
+    told = np.array([[4, 9, 9, 0, 5]])
+    first, second = picture_objects(truth, truth, 3, told)
+    assert (first.there, first.found, second.there, second.found) == (2, 2, 2, 2)
+    first, second = picture_objects(truth, np.zeros_like(truth), 3, told)
+    assert (first.there, first.found, second.there, second.found) == (2, 0, 2, 0)

@@ -221,7 +221,8 @@ def show_result(run: "Run | Folds", output: Output, report: bool) -> None:
 def result_lines(result: dict[str, Any]) -> list[str]:
     """Return metrics with their intervals, beside the baseline's.
 
-    Of several runs together, also mean and standard deviation of the runs' own.
+    Of several runs together, also mean and standard deviation of the runs' own. What the task notes
+    on them follows.
     """
     what = "all data" if result["split"] == "all" else f"{result['split']} split"
     if not result["examples"]:
@@ -242,4 +243,4 @@ def result_lines(result: dict[str, Any]) -> list[str]:
         lines.append(line)
     if len(lines) == 1:
         lines.append("  no figure is defined: there is nothing in these examples to measure by")
-    return lines
+    return lines + result.get("details", {}).get("notes", [])

@@ -37,6 +37,7 @@ BETWEEN = 8  # values between two extremes, from which on a mask was resized
 EXTREME = 0.95  # of the pixels: what the extremes must hold then
 VALLEY = 0.1  # of the pixels of a peak: how many lie midway to the next, at most
 VOID = frozenset(("void", "ignore", "ignored", "unlabelled", "unlabeled", "dontcare", "unknown"))
+NOTHING = VOID | {BACKGROUND, "bg", "none", "class0", "value0"}
 
 
 @dataclass(frozen=True)
@@ -405,6 +406,14 @@ def made(
 def is_void(name: str) -> bool:
     """Return whether a class is called void, ignored or the like."""
     return re.sub(r"\W|_", "", name.lower()) in VOID
+
+
+def is_background(name: str) -> bool:
+    """Return whether a class is called background, or what nothing in particular is called.
+
+    "class 0" and "value 0" are names that we give (:func:`by_index`, :func:`by_value`).
+    """
+    return re.sub(r"\W|_", "", name.lower()) in NOTHING
 
 
 def read_values(text: str) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Objects in masks: connected pixels of one class, and how many of them were found."""
+"""Objects in masks: connected pixels of one class, or those of one number; how many were found."""
 
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torchfolio.connected import objects
 
 Classes = NDArray[np.uint8]
+Numbers = NDArray[np.integer[Any]]  # (height, width): of objects, 0 for none
 FOUND = 0.5  # of an object's pixels: what an answer must cover for it to count as found
 
 
@@ -49,16 +50,20 @@ class ObjectCounts(NamedTuple):
 NOTHING = ObjectCounts(0, 0, 0, 0, 0)
 
 
-def picture_objects(truth: Classes, answer: Classes, classes: int) -> list[ObjectCounts]:
+def picture_objects(
+    truth: Classes, answer: Classes, classes: int, told: Numbers | None = None
+) -> list[ObjectCounts]:
     """Compare the objects of each class but the first, which is background.
 
-    Both (height, width); pixels whose truth is no class (255) are in no object.
+    All (height, width); pixels whose truth is no class (255) are in no object. ``told`` are the
+    numbers of the true objects, where they are known.
     """
     counted = truth < classes
     found = []
     for each in range(1, classes):
         there, said = truth == each, (answer == each) & counted
-        found.append(count_objects(there, said) if there.any() or said.any() else NOTHING)
+        anything = there.any() or said.any()
+        found.append(count_objects(there, said, told) if anything else NOTHING)
     return found
 
 
@@ -81,13 +86,16 @@ def object_figures(counts: NDArray[Any], weights: NDArray[Any]) -> dict[str, NDA
         }
 
 
-def count_objects(truth: NDArray[np.bool_], answer: NDArray[np.bool_]) -> ObjectCounts:
-    """Compare the objects of truth and answer.
+def count_objects(
+    truth: NDArray[np.bool_], answer: NDArray[np.bool_], told: Numbers | None = None
+) -> ObjectCounts:
+    """Compare the objects of truth and answer, groups of pixels that touch; all (height, width).
 
-    An object is found where the answer covers at least half of its pixels, and one of the answer is
+    Where ``told`` has a number for each true pixel, true objects are those of equal numbers. An
+    object is found where the answer covers at least half of its pixels, and one of the answer is
     invented where it touches no pixel of the truth.
     """
-    numbers, there = objects(truth)
+    numbers, there = true_objects(truth, told)
     sizes = np.bincount(numbers.reshape(-1), minlength=there + 1)[1:]
     covered = np.bincount(numbers[answer], minlength=there + 1)[1:]
     said, number = objects(answer)
@@ -99,3 +107,13 @@ def count_objects(truth: NDArray[np.bool_], answer: NDArray[np.bool_]) -> Object
         pixels=int(truth.sum()),
         said=int(answer.sum()),
     )
+
+
+def true_objects(truth: NDArray[np.bool_], told: Numbers | None) -> tuple[Numbers, int]:
+    """Return the number of each true pixel's object, from 1 on, and how many objects there are."""
+    if told is None or not told[truth].all():
+        return objects(truth)
+    kept, places = np.unique(told[truth], return_inverse=True)
+    numbers = np.zeros(truth.shape, np.int64)
+    numbers[truth] = places + 1
+    return numbers, len(kept)

@@ -104,6 +104,7 @@ class Evaluation:
     ``metrics`` maps names to ``{"value", "low", "high"}``; ``baseline`` likewise, of the trivial
     answer; ``predictions`` are rows for ``predictions/``; ``sections`` are for the report, where
     one is wanted. ``arrays`` are written beside the rows as they are, with a row for each of them.
+    The lines of ``details["notes"]`` are printed below the figures.
     """
 
     metrics: dict[str, dict[str, float | None]]

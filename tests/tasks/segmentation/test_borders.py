@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from discs import write_touching
 from PIL import Image
 
 from torchfolio import open_data
@@ -59,29 +60,6 @@ def test_objects_that_touch_have_a_border_beside_them() -> None:
     assert weights[1, 2] == pytest.approx(math.exp(-((1 + math.sqrt(2)) ** 2) / 50))
     assert weights[0, 0] == pytest.approx(math.exp(-((2 + math.sqrt(13)) ** 2) / 50))
     assert not border_weights(np.minimum(numbers, 1)).any()  # as one object they have none
-
-
-def write_touching(root: Path, kind: str) -> Path:
-    """Write four pictures of two squares that touch: a number, or a file, for each of them.
-
-    Below them are 80 dots, so that numbers are too many for class indices.
-    """
-    mask = np.zeros((60, 60), np.uint8)
-    mask[8:16, 4:12], mask[8:16, 12:20] = 1, 2
-    mask[30:54:6, ::3] = np.arange(3, 83).reshape(4, 20)
-    for number in range(4):
-        place = root if kind == "numbers" else root / f"cell{number}"
-        (place / "images").mkdir(parents=True, exist_ok=True)
-        (place / "masks").mkdir(parents=True, exist_ok=True)
-        picture = np.full(mask.shape, 90 + number, np.uint8)
-        Image.fromarray(picture).save(place / "images" / f"{number}.png")
-        if kind == "numbers":
-            Image.fromarray(mask).save(place / "masks" / f"{number}.png")
-            continue
-        for each in (1, 2):
-            own = (mask == each).astype(np.uint8) * 255
-            Image.fromarray(own).save(place / "masks" / f"{each}.png")
-    return root
 
 
 @pytest.mark.parametrize("kind", ["numbers", "files"])

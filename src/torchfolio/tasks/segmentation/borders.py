@@ -9,22 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchfolio.connected import objects
-
 SIGMA = 5.0  # pixels (Section 3)
 REACH = 20  # pixels: where d1 + d2 is larger, the weight is below 0.0004 of the largest
-
-
-def object_numbers(
-    masks: Any, index: int, foreground: NDArray[np.bool_]
-) -> NDArray[np.integer[Any]]:
-    """Return the number of the object that each pixel of a mask is of (height, width), 0 for none.
-
-    Objects are those that the files of ``masks`` tell, which may touch; else groups of pixels that
-    touch.
-    """
-    told = masks.objects(index) if hasattr(masks, "objects") else None
-    return objects(foreground)[0] if told is None else np.where(foreground, told, 0)
 
 
 def border_weights(numbers: NDArray[np.integer[Any]]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchfolio.data.bands import to_look_at
 from torchfolio.data.dataset import Dataset, Indices
-from torchfolio.data.masks import BACKGROUND, IGNORE
+from torchfolio.data.masks import IGNORE
 from torchfolio.evaluation.classification_report import range_text, value_text
 from torchfolio.evaluation.grey_cut import GreyCut, grey
 from torchfolio.evaluation.names import NAMES
@@ -40,10 +40,10 @@ from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.outputs import outputs
 from torchfolio.tasks.segmentation.asking import ask
 from torchfolio.tasks.segmentation.masks import overlay, palette_mask
+from torchfolio.tasks.segmentation.objects import not_counted, told_objects, walled
 
 SHOWN = 6  # pictures of a gallery
 WRITTEN = 10_000  # masks that are written beside the figures
-MOST_CLASSES = 12  # whose objects are counted
 MEANS = ("mean_iou", "mean_dice", "pixel_accuracy", "mean_precision", "mean_recall")
 SPREAD = {
     "picture_dice": "Dice without the first class",
@@ -59,10 +59,12 @@ def evaluate(
     task: Any, parts: Parts, dataset: Dataset, split: Indices, context: Context
 ) -> Evaluation:
     """Measure a split fully, picture by picture."""
-    classes = task.state["classes"]
+    classes, pixels = task.state["classes"], task.state["train_pixels"]
+    records: Any = dataset.records
+    uncounted, told = not_counted(classes, pixels), 0
     confusions = np.zeros((len(split), len(classes), len(classes)), np.int64)
-    objects = np.zeros((len(split), len(classes) - 1, 5), np.int64) if counted(classes) else None
-    rand = np.zeros(len(split)) if walled(task.state["train_pixels"]) else None
+    objects = None if uncounted else np.zeros((len(split), len(classes) - 1, 5), np.int64)
+    rand = np.zeros(len(split)) if walled(pixels) else None
     cut = GreyCut(**task.state["cut"]) if "cut" in task.state else None
     by_cut = np.zeros((2, 2), np.int64)
     files: dict[str, bytes] = {}
@@ -71,7 +73,9 @@ def evaluate(
         truth = task.scenes.mask(dataset, index).numpy()
         confusions[place] = confusion(truth, answer, len(classes))
         if objects is not None:
-            objects[place] = picture_objects(truth, answer, len(classes))
+            numbers = told_objects(records.masks, index)
+            told += numbers is not None
+            objects[place] = picture_objects(truth, answer, len(classes), numbers)
         if rand is not None:
             counts = truth != IGNORE
             rand[place] = rand_error((truth == 1) & counts, (answer == 1) & counts)
@@ -81,47 +85,53 @@ def evaluate(
             files[f"{place:05d}.png"] = palette_mask(answer)
     result = measure(
         confusions,
-        task.state["train_pixels"],
+        pixels,
         objects=objects,
         of_pictures={} if rand is None else {"rand_error": rand},
         groups=None if dataset.groups is None else dataset.groups[split],
         seed=context.seed,
     )
     rows = prediction_rows(dataset, split, confusions, classes)
+    further = [uncounted] if uncounted else []
     sections = []
     if context.report:
+        cuts = [] if cut is None else [told_cut(cut, by_cut)]
         sections = [
-            opening(result, classes, "" if cut is None else told_cut(cut, by_cut)),
+            opening(result, classes, cuts + further),
             galleries(task, parts, dataset, split, result, context),
             class_section(result, classes),
         ]
         if objects is not None:
-            sections.append(object_section(result, classes))
+            sections.append(object_section(result, classes, told))
     found = result.as_json()
     if cut is not None:
         plain = {name: float(value) for name, value in figures(by_cut).items()}
         found["plain_threshold"] = vars(cut) | {"metrics": plain}
+    emptied = [empty_rule(result, classes)] if empty_masks(result) else []
     return Evaluation(
         metrics=found.pop("metrics"),
         baseline=found.pop("baseline"),
         predictions=rows,
         sections=sections,
-        details={"classes": classes} | found,
+        details={"classes": classes, "notes": emptied + further} | found,
         files=files,
     )
 
 
-def counted(classes: list[str]) -> bool:
-    """Return whether the classes are things before a background, whose objects can be counted."""
-    return classes[0] == BACKGROUND and len(classes) <= MOST_CLASSES
+def empty_masks(result: SegmentationResult) -> int:
+    """Return how many pictures hold the first class only, of those of which any pixel counts."""
+    known = judged(result.confusions)
+    return int((result.confusions[known, 1:].sum((1, 2)) == 0).sum())
 
 
-def walled(pixels: list[int]) -> bool:
-    """Return whether the classes are regions and the walls between them: cells and membranes.
-
-    Of two classes, the second then has more than half of the training pixels.
-    """
-    return len(pixels) == 2 and pixels[1] > pixels[0]
+def empty_rule(result: SegmentationResult, classes: list[str]) -> str:
+    """Return in words what the Dice of a picture is whose mask is empty, and how many such are."""
+    empty = empty_masks(result)
+    return (
+        f"Where a mask holds {classes[0]} only ({f'{empty:,}' if empty else 'none'} of these "
+        "pictures), the picture's Dice is 1 if the answer holds nothing else either, and 0 "
+        "otherwise."
+    )
 
 
 def answered(
@@ -209,8 +219,8 @@ def told_cut(cut: GreyCut, by_cut: NDArray[np.int64]) -> str:
     )
 
 
-def opening(result: SegmentationResult, classes: list[str], plain: str) -> Section:
-    """Return the numbers that matter, with the baselines beside them."""
+def opening(result: SegmentationResult, classes: list[str], further: list[str]) -> Section:
+    """Return the numbers that matter, with the baselines beside them, and ``further`` notes."""
     chosen = ["mean_iou", "mean_dice", "picture_dice", "pixel_accuracy"]
     if len(classes) == 2:
         chosen = ["dice", "iou", "picture_dice", "mean_iou", "pixel_accuracy"]
@@ -226,17 +236,12 @@ def opening(result: SegmentationResult, classes: list[str], plain: str) -> Secti
         shown.append(KeyFigure(NAMES["rand_error"], *texts, "of regions, at one threshold"))
     shown.append(KeyFigure("Pictures", show(len(result.pictures))))
     known = judged(result.confusions)
-    empty = int((result.confusions[known, 1:].sum((1, 2)) == 0).sum())
     notes = [
         "Baseline: the commonest class of the training pixels everywhere. A class that neither "
-        "truth nor answers have is in no mean."
+        "truth nor answers have is in no mean.",
+        empty_rule(result, classes),
+        *further,
     ]
-    notes += [plain] * bool(plain)
-    if empty:
-        notes.append(
-            f"{empty:,} masks hold {classes[0]} only. Of such a picture Dice is 1 where the answer "
-            "holds nothing else either, and 0 otherwise."
-        )
     if not known.all():
         notes.append(
             f"Of {(~known).sum():,} of the pictures no pixel counts: they are in no figure."
@@ -282,8 +287,11 @@ def class_section(result: SegmentationResult, classes: list[str]) -> Section:
     return Section("Classes", blocks)
 
 
-def object_section(result: SegmentationResult, classes: list[str]) -> Section:
-    """Return how many objects of each class were found, and how wrong their size is."""
+def object_section(result: SegmentationResult, classes: list[str], told: int) -> Section:
+    """Return how many objects of each class were found, and how wrong their size is.
+
+    ``told`` is of how many pictures the files tell the objects.
+    """
     assert result.objects is not None
     totals = result.objects.sum(0)
     columns = ["class", "objects", "found", "95 % interval", "false alarms a picture", "area error"]
@@ -300,9 +308,17 @@ def object_section(result: SegmentationResult, classes: list[str]) -> Section:
                 value_text(area, share=True),
             ]
         )
+    groups = "a group of pixels that touch, also at corners"
+    what = f"An object is {groups}."
+    if told:
+        some = "" if told == len(result.pictures) else f" of {told:,} pictures"
+        what = (
+            f"Objects of masks{some} are those that the files tell apart, also where they touch; "
+            f"else, and in answers, an object is {groups}."
+        )
     notes = [
-        "An object is a group of pixels that touch, also at corners. It is found where the answer "
-        "covers at least half of it; one of the answer is a false alarm where it touches none.",
+        f"{what} It is found where the answer covers at least half of it; one of the answer is a "
+        f"false alarm where it touches none. What they lie before is {classes[0]}.",
         "Area error: by what share of its pixels the size of a picture's objects is wrong, the "
         "mean over pictures that have any.",
     ]

@@ -20,14 +20,15 @@ from torchfolio.data import transforms
 from torchfolio.data.dataset import Dataset, Indices
 from torchfolio.data.draws import uniforms
 from torchfolio.data.fitting import opened
-from torchfolio.data.masks import BACKGROUND, IGNORE
+from torchfolio.data.masks import IGNORE
 from torchfolio.data.records import fingerprint
 from torchfolio.data.scenes import SceneFiles
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
 from torchfolio.tasks.pictures import unit, with_channels
-from torchfolio.tasks.segmentation.borders import border_weights, object_numbers
+from torchfolio.tasks.segmentation.borders import border_weights
 from torchfolio.tasks.segmentation.moving import displacements, moved, nearest, windowed
+from torchfolio.tasks.segmentation.objects import has_background, object_numbers
 from torchfolio.tasks.segmentation.options import SegmentationOptions
 
 NUMBERS = 26  # random numbers of an example: 6 for where and how large, 18 for bending, 2 to turn
@@ -121,8 +122,7 @@ class Scenes:
     @property
     def border_weight(self) -> float:
         """What narrow gaps between objects weigh more; nothing where no class is a background."""
-        classes = self.state["classes"]
-        things = len(classes) == 2 or classes[0] == BACKGROUND
+        things = has_background(self.state["classes"])
         return self.options.border_weight if things else 0.0
 
     def stores(self, dataset: Dataset) -> tuple[PictureStore, PictureStore]:
