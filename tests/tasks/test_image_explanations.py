@@ -21,6 +21,7 @@ from torchfolio.tasks.image_classification import ImageClassification
 from torchfolio.tasks.image_classification_report import pictures_sections
 from torchfolio.tasks.image_explanations import Explainer, explain
 from torchfolio.tasks.page_pictures import page_sections
+from torchfolio.tasks.registry import TASKS, find_task
 
 CONTEXT = Context(device=torch.device("cpu"), batch_size=16, workers=0)
 
@@ -176,14 +177,18 @@ def test_rollout_has_no_class_and_grad_cam_takes_other_layers(tmp_path: Path) ->
     assert Explainer(task, parts.network, CONTEXT, layer="layer2.1").layer == "layer2.1"
 
 
-def test_tasks_without_explanations_say_so(tmp_path: Path) -> None:
-    class Other(ImageClassification):
-        name = "other"
-        explain = Task.explain
-
+def test_tasks_without_features_or_explanations_name_those_that_have_them(tmp_path: Path) -> None:
+    """An ensemble has none of its own: its members have."""
     given = {"method": None, "label": None, "layer": None}
-    with pytest.raises(RequestError, match="answers of other cannot be explained; those of image-"):
-        Other(None).explain(Parts(), [], CONTEXT, tmp_path, **given)
+    having = {name for name in TASKS if find_task(name).vectors is not Task.vectors}
+    assert having == {name for name in TASKS if find_task(name).explain is not Task.explain}
+    told = " and ".join(sorted(having - {"image-ensemble"}))
+    for name in TASKS.keys() - having:
+        task: Any = object.__new__(find_task(name))
+        with pytest.raises(RequestError, match=f"^{name} has no features; {told} have"):
+            task.vectors(Parts(), [], CONTEXT, None)
+        with pytest.raises(RequestError, match=f"^The answers of {name} .*; those of {told} can"):
+            task.explain(Parts(), [], CONTEXT, tmp_path, **given)
 
 
 def test_rows_say_what_was_answered_explained_and_drawn(tmp_path: Path) -> None:

@@ -308,7 +308,9 @@ class Task(ABC):
 
         ``parts`` are as they were trained; without a ``layer`` it is what the head reads.
         """
-        raise RequestError(f"{self.name} has no features: they are of networks that read pictures.")
+        raise RequestError(
+            f"{self.name} has no features; image-classification and multilabel-classification have."
+        )
 
     def line(self, row: dict[str, Any]) -> str:
         """Return an answer, a row without error, as the text that a person reads."""
@@ -348,7 +350,8 @@ class Task(ABC):
         do.
         """
         raise RequestError(
-            f"The answers of {self.name} cannot be explained; those of image-classification can."
+            f"The answers of {self.name} cannot be explained; those of image-classification and "
+            "multilabel-classification can."
         )
 
     # Export
