@@ -13,7 +13,7 @@ MOST_CLASSES = 12  # whose objects are counted
 
 
 def has_background(classes: Sequence[str]) -> bool:
-    """Return whether the first class is what objects lie before: of two any, of more by its name."""
+    """Return whether objects lie before the first class: of two any, of more by its name."""
     return len(classes) == 2 or is_background(classes[0])
 
 
