@@ -266,14 +266,15 @@ class Run:
         splits = start.splits.indices
         with explained(loop.options, lambda: loop.progress.update):
             self.complete(start.dataset, splits["val"], loop.options.device, say)
+        monitor, best_value = loop.chosen_by()
         training = {
             "reason": reason,
             "epochs": loop.progress.epoch,
             "updates": loop.progress.update,
             "seconds": round(loop.progress.seconds, 3),
             "best_epoch": loop.progress.best_epoch,
-            "monitor": loop.monitor,
-            "best_value": loop.progress.best_value,
+            "monitor": monitor,
+            "best_value": best_value,
         }
         split = start.task.own_split(splits)
         facts = {"digest": last, "training": training}

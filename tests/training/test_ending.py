@@ -3,6 +3,7 @@
 import math
 import time
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from adversaries import Slow
@@ -18,6 +19,7 @@ from toys import (
 
 from torchfolio.errors import RequestError
 from torchfolio.tasks.base import Meter, Parts
+from torchfolio.training.loop import Loop
 
 
 class Scripted(Regression):
@@ -64,6 +66,59 @@ def test_a_metric_that_is_no_number_is_no_best() -> None:
     loop = row_loop(Scripted([math.nan, 0.3, math.nan, 0.4]), epochs=4)
     assert loop.run(Listener()) == "finished"
     assert (loop.progress.best_epoch, loop.progress.best_value) == (4, 0.4)
+
+
+class Unmeasured(Scripted):
+    """Its score is never a number, and its validation loss follows the script."""
+
+    def meter(self) -> Meter:
+        task = self
+
+        class Script(MeanLoss):
+            def compute(self) -> dict[str, float]:
+                loss = task.script[task.asked]
+                task.asked += 1
+                return {"loss": loss, "score": math.nan, "error": math.nan}
+
+        return Script()
+
+
+@pytest.mark.parametrize("monitor", ["score", "error"])
+def test_where_the_metric_is_never_a_number_the_loss_is_watched(monitor: str) -> None:
+    """Of losses 3, 1, 2, 2, 0 the second is best; two epochs without a better one follow."""
+
+    class Told(Listener):
+        def epoch_ended(self, loop: Loop, row: dict[str, Any]) -> None:
+            lines.append(loop.unmeasured())
+
+    lines: list[str] = []
+    listener = Told()
+    loop = row_loop(Unmeasured([3, 1, 2, 2, 0]), epochs=5, patience=2, monitor=monitor)
+    assert loop.run(listener) == "patience"
+    assert loop.progress.epoch == 4
+    assert loop.progress.best_epoch == 2
+    assert loop.chosen_by() == ("loss", 1)
+    told = f"{monitor} cannot be measured on the 8 validation examples: until it can, the loss "
+    assert lines[0].startswith(told)
+    assert lines[1:] == ["", "", ""]
+    assert listener.best is not None
+    best = {f"network.{name}": each for name, each in listener.best["network"].items()}
+    assert_same(best, listener.weights[2 * loop.updates_an_epoch - 1])
+
+
+def test_the_rate_falls_by_the_loss_where_the_metric_is_never_a_number() -> None:
+    """After the third epoch no loss is lower: the fourth is forgiven, the fifth is not."""
+    settings = {"schedule": "plateau", "plateau_patience": 1, "gamma": 0.5}
+    loop = row_loop(Unmeasured([3, 2, 1, 1, 1]), epochs=5, **settings)
+    loop.run(Listener())
+    assert [row["lr"] for row in loop.progress.history] == [0.05] * 5
+    assert loop.plateau.factor == 0.5
+
+
+def test_a_metric_that_becomes_a_number_is_watched_from_then_on() -> None:
+    loop = row_loop(Scripted([math.nan, 0.3, 0.2]), epochs=3)
+    loop.run(Listener())
+    assert (loop.progress.best_epoch, loop.chosen_by()) == (2, ("score", 0.3))
 
 
 def test_an_unknown_metric_is_refused_before_training_with_the_nearest() -> None:

@@ -145,6 +145,8 @@ class TrainingMonitor(Monitor):
         if row["data_wait"] > 0.1:
             shown.append(f"waited for data {row['data_wait']:.0%}")
         self.output.say("  ".join(shown))
+        if line := loop.unmeasured():
+            self.output.say(line)
 
     def say(self, line: str) -> None:
         self.stop_bar()

@@ -389,19 +389,24 @@ class Loop:
         """Compare the monitored metric with the best so far; keep the weights of a new best.
 
         Of epochs with equal values the one with the least loss is best (on a few dozen validation
-        examples many are equal), but patience asks for a better value.
+        examples many are equal), but patience asks for a better value. Until the metric is a number
+        for the first time the loss is watched in its place.
         """
         if monitor not in metrics:
             raise FolioError(f"monitor is {monitor!r}; this task measures {', '.join(metrics)}.")
         progress = self.progress
         value, loss = metrics[monitor], metrics.get("loss", math.inf)
-        self.plateau.update(value)
         best = progress.best_value
-        better = self.sign * value > (-math.inf if best is None else self.sign * best)
-        equal = value == best and loss < progress.best_loss
+        by_loss = math.isnan(value) and best is None
+        self.plateau.update(-self.sign * loss if by_loss else value)
+        if by_loss:
+            better, equal = loss < progress.best_loss, False
+        else:
+            better = self.sign * value > (-math.inf if best is None else self.sign * best)
+            equal = value == best and loss < progress.best_loss
         progress.bad_epochs = 0 if better else progress.bad_epochs + 1
         if better or equal:
-            progress.best_value, progress.best_loss = value, loss
+            progress.best_value, progress.best_loss = None if by_loss else value, loss
             progress.best_epoch = progress.epoch + 1
             states = self.weights()
             if self.world.main:
@@ -409,6 +414,22 @@ class Loop:
                     name: {key: tensor.detach().cpu().clone() for key, tensor in state.items()}
                     for name, state in states.items()
                 }
+
+    def chosen_by(self) -> tuple[str | None, float | None]:
+        """Return what has chosen the best weights, and its best value: the metric, or the loss."""
+        progress = self.progress
+        if progress.best_epoch is None or progress.best_value is not None:
+            return self.monitor, progress.best_value
+        return "loss", progress.best_loss
+
+    def unmeasured(self) -> str:
+        """Return in words, after the first epoch, that the metric is no number; else ""."""
+        if self.progress.epoch != 1 or self.chosen_by()[0] == self.monitor:
+            return ""
+        return (
+            f"{self.monitor} cannot be measured on the {len(self.splits['val']):,} validation "
+            "examples: until it can, the loss of these is watched in its place"
+        )
 
     def usable_parts(self) -> Parts:
         """Return the parts to measure and use: the averaged ones where an average is kept."""

@@ -103,6 +103,8 @@ class Recorder:
             return
         self.monitor.epoch_ended(loop, row)
         self.folder.log(", ".join(f"{name} {value}" for name, value in row.items()))
+        if line := loop.unmeasured():
+            self.folder.log(line)
         if self.board is not None:
             for name, value in row.items():
                 if isinstance(value, int | float):

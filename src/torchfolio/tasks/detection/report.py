@@ -108,6 +108,11 @@ def choose_threshold(
     matches = [match_class(truths, answers, k) for k in range(len(task.state["classes"]))]
     threshold, f1 = best_threshold(matches)
     task.state["threshold"] = threshold
+    if not any(each.objects.sum() for each in matches):
+        return [
+            f"boxes are answered from a score of {threshold:.3f} on, as usual: of "
+            f"{len(validation):,} validation pictures none has an object to choose it by"
+        ]
     return [
         f"boxes are answered from a score of {threshold:.3f} on: the best F1 ({f1:.3f}) on "
         f"{len(validation):,} validation pictures"
