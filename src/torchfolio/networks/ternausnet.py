@@ -8,13 +8,11 @@ Differences: the paper describes the form with VGG11. Layers of VGG16 start as t
 others as PyTorch's. A picture whose sides cannot be halved five times is padded as a whole.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from torchfolio.networks.unet_vgg16 import Encoder
+from torchfolio.layers.padding import padded
+from torchfolio.networks.unet_vgg16 import Encoder, of_vgg16
 
 # Of each step of the expanding path: maps of the convolution, and of the up-convolution after it.
 STEPS = ((512, 256), (512, 256), (512, 256), (256, 64), (128, 32))
@@ -45,6 +43,7 @@ class TernausNet16(nn.Module):
     """
 
     reach = 256
+    adapted = staticmethod(of_vgg16)
     body = ("encoder",)  # what weights of a VGG16 bring: less than half of all
     step = 32  # pixels of the picture for one of the smallest map
 
@@ -61,18 +60,7 @@ class TernausNet16(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        down, across = -height % self.step, -width % self.step
-        if down or across:
-            images = F.pad(images, (0, across, 0, down), mode="replicate")
-        *skips, x = self.encoder(images)  # x: (batch, 512, height / 32, width / 32)
+        *skips, x = self.encoder(padded(images, self.step))  # x: (batch, 512, height / 32, ...)
         for up in self.up:
             x = torch.cat([up(x), skips.pop()], 1)
         return self.head(self.last(x))[..., :height, :width]
-
-    @staticmethod
-    def adapted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with those of a VGG16 under the names of the contracting path."""
-        return {
-            f"encoder.{name}" if name.startswith("features.") else name: value
-            for name, value in weights.items()
-        }

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.layers.padding import padded
+
 
 class Block(nn.Sequential):
     """Two 3x3 convolutions, each with a ReLU.
@@ -111,10 +113,7 @@ class UNet(nn.Module):
         """Return images whose sides can be halved: padded where the network pads, else as is."""
         height, width = images.shape[-2:]
         if self.padded:
-            after = (-width % self.step, -height % self.step)
-            if not any(after):
-                return images
-            return F.pad(images, (0, after[0], 0, after[1]), mode="replicate")
+            return padded(images, self.step)
         if (height, width) != (self.input_side(height), self.input_side(width)):
             raise ValueError(
                 f"images are {height}x{width}; without padding a side plus 4 is a multiple of "

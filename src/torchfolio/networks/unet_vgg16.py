@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from torchfolio.layers.padding import padded
 from torchfolio.networks.vgg import VGG, convolutions
 
 DECODER = (256, 128, 64, 32, 16)  # maps of segmentation-models-pytorch's blocks
@@ -43,6 +44,14 @@ class Encoder(nn.Module):
                 found.append(x)
             x = layer(x)
         return [*found, x]
+
+
+def of_vgg16(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with those of a VGG16 under the names of the contracting path."""
+    return {
+        f"encoder.{name}" if name.startswith("features.") else name: value
+        for name, value in weights.items()
+    }
 
 
 def convolution(in_channels: int, width: int, batch_norm: bool) -> nn.Sequential:
@@ -111,6 +120,7 @@ class UNetVGG16(nn.Module):
     """
 
     reach = 256
+    adapted = staticmethod(of_vgg16)
 
     def __init__(
         self,
@@ -132,16 +142,6 @@ class UNetVGG16(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        down, across = -height % self.step, -width % self.step
-        if down or across:
-            images = F.pad(images, (0, across, 0, down), mode="replicate")
-        scores = self.segmentation_head(self.decoder(self.encoder(images)))
+        stages = self.encoder(padded(images, self.step))
+        scores = self.segmentation_head(self.decoder(stages))
         return scores[..., :height, :width]
-
-    @staticmethod
-    def adapted(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return weights with those of a VGG16 under the names of the contracting path."""
-        return {
-            f"encoder.{name}" if name.startswith("features.") else name: value
-            for name, value in weights.items()
-        }

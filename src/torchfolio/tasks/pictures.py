@@ -84,7 +84,7 @@ class Pictures:
     def fitted(self, dataset: Dataset, indices: Indices) -> Tensor:
         """Return pictures at the network's size, without anything random."""
         if isinstance(dataset.records, ImageArray):
-            return self.fit(self.tensor(dataset.records.batch(indices))).contiguous()
+            return self.fit(tensor_of(dataset.records.batch(indices), self.state)).contiguous()
         return self.store(dataset, large=False).batch(indices)
 
     def large(self, dataset: Dataset, index: int) -> Tensor:
@@ -165,24 +165,14 @@ class Pictures:
     def picture_of(self, dataset: Dataset, index: int) -> Tensor:
         """Return a record's picture (channels, height, width) with the network's channels."""
         records: Any = dataset.records
-        return self.tensor(records.pixels(index, self.state["depth"]))
+        return tensor_of(records.pixels(index, self.state["depth"]), self.state)
 
     def read(self, source: Path | NDArray[Any]) -> Tensor:
         """Return a picture of a file or an array as the network takes it; raise ``DataError``.
 
         It has the very pixels that the same picture has in a dataset.
         """
-        return self.fit(self.tensor(opened(source, self.state["depth"])))
-
-    def tensor(self, pixels: NDArray[Any]) -> Tensor:
-        """Turn (..., height, width, channels) pixels into (..., channels, height, width)."""
-        pixels = np.require(pixels, requirements=["C", "W"])  # a copy only where it is needed
-        picture = torch.from_numpy(np.moveaxis(pixels, -1, -3))
-        if self.state["depth"] == 8 and picture.is_floating_point():  # other data than trained on
-            picture = (picture * 255).round().to(torch.uint8)
-        elif self.state["depth"] != 8:
-            picture = unit(picture)
-        return with_channels(picture, self.state["channels"])
+        return self.fit(tensor_of(opened(source, self.state["depth"]), self.state))
 
     def fit(self, picture: Tensor) -> Tensor:
         """Return a picture at the network's size."""
@@ -276,6 +266,30 @@ def inherit_normalisation(
         return []
     state |= {"mean": mean, "std": std}
     return ["normalised as the run that the weights come from (--normalize overrules)"]
+
+
+def tensor_of(pixels: NDArray[Any], state: Mapping[str, Any]) -> Tensor:
+    """Turn (..., height, width, channels) pixels into (..., channels, height, width).
+
+    They get the depth and the channels that ``state`` says.
+    """
+    pixels = np.require(pixels, requirements=["C", "W"])  # a copy only where it is needed
+    picture = torch.from_numpy(np.moveaxis(pixels, -1, -3))
+    if state["depth"] == 8 and picture.is_floating_point():  # other data than trained on
+        picture = (picture * 255).round().to(torch.uint8)
+    elif state["depth"] != 8:
+        picture = unit(picture)
+    return with_channels(picture, state["channels"])
+
+
+def normalised(images: Tensor, state: Mapping[str, Any]) -> Tensor:
+    """Return float32 images of any size as a network takes them, on the images' device.
+
+    ``state`` has their mean and deviation, of values from 0 to 1.
+    """
+    scale = 255.0 if images.dtype == torch.uint8 else 1.0
+    mean, std = (state[key].to(images.device) for key in ("mean", "std"))
+    return (images.to(torch.float32) - mean * scale) / (std * scale)
 
 
 def unit(images: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
 from torchfolio.tasks.detection.boxes import GREY, Placed, fitted, mirrored, within
 from torchfolio.tasks.detection.options import DetectionOptions
-from torchfolio.tasks.pictures import unit, with_channels
+from torchfolio.tasks.pictures import tensor_of
 
 NUMBERS = 8  # random numbers of a picture: its size, its shape, its place, whether it is mirrored
 MIDDLE = (0.3, 0.7)  # of a side: where four pictures in one meet
@@ -84,7 +84,7 @@ class DetectionPictures:
         state, records = self.state, cast("BoxFiles", dataset.records)
         sizes = np.array([self.scaled(*each) for each in records.sizes.tolist()], np.int64)
         return PictureStore(
-            lambda index: self.fit(self.tensor(records.pixels(index, state["depth"]))),
+            lambda index: self.fit(tensor_of(records.pixels(index, state["depth"]), state)),
             sizes.reshape(-1, 2),
             state["channels"],
             torch.uint8 if state["depth"] == 8 else torch.float32,
@@ -106,18 +106,9 @@ class DetectionPictures:
         """Return a picture scaled so that its longer side is the square's."""
         return transforms.resize(picture, *self.scaled(*picture.shape[-2:])).contiguous()
 
-    def tensor(self, pixels: NDArray[Any]) -> Tensor:
-        """Turn (height, width, channels) pixels into (channels, height, width)."""
-        picture = torch.from_numpy(np.moveaxis(np.require(pixels, requirements=["C", "W"]), -1, -3))
-        if self.state["depth"] == 8 and picture.is_floating_point():
-            picture = (picture * 255).round().to(torch.uint8)
-        elif self.state["depth"] != 8:
-            picture = unit(picture)
-        return with_channels(picture, self.state["channels"])
-
     def read(self, source: Path | NDArray[Any]) -> tuple[Tensor, Placed]:
         """Return the square of a file's or an array's picture, and how it lies there."""
-        picture = self.tensor(opened(source, self.state["depth"]))
+        picture = tensor_of(opened(source, self.state["depth"]), self.state)
         height, width = picture.shape[-2:]
         room = self.room([(height, width)])
         placed = fitted(height, width, self.state["size"], room)

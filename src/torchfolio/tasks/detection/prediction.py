@@ -14,6 +14,7 @@ from torchfolio.tasks.detection.suppression import USUAL
 from torchfolio.tasks.detection.task import kept, needs_targets
 from torchfolio.tasks.image_answers import read
 from torchfolio.tasks.outputs import batch_size, outputs
+from torchfolio.tasks.pictures import normalised
 
 Read = list[tuple[torch.Tensor, Placed] | str]
 
@@ -64,7 +65,7 @@ def ask(
     task: Any, parts: Parts, images: torch.Tensor, context: Context, most: int
 ) -> list[Detections]:
     """Return what the network finds in pictures, in their pixels."""
-    images = task.normalised(images.to(context.device))
+    images = normalised(images.to(context.device), task.state)
     with torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16):
         said = parts.network(images)
     return kept(parts.network, said, most)

@@ -36,7 +36,7 @@ from torchfolio.tasks.detection.suppression import (
     found_in,
     same,
 )
-from torchfolio.tasks.pictures import inherit_normalisation
+from torchfolio.tasks.pictures import inherit_normalisation, normalised
 
 
 @dataclass
@@ -158,16 +158,10 @@ class ObjectDetection(Task):
 
     def outputs(self, parts: Parts, batch: BoxBatch) -> Any:
         """Return what the network says of a batch; some learn from what they are told meanwhile."""
-        images = self.normalised(batch.images)
+        images = normalised(batch.images, self.state)
         if needs_targets(parts["network"]):
             return parts.network(images, batch.targets)
         return parts.network(images)
-
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return float32 images as the network takes them, on the images' device."""
-        scale = 255.0 if images.dtype == torch.uint8 else 1.0
-        mean, std = (self.state[key].to(images.device) for key in ("mean", "std"))
-        return (images.to(torch.float32) - mean * scale) / (std * scale)
 
     def what_is_random(self) -> str:
         still = self.options.augment == "none" and not self.options.multi_scale
@@ -177,7 +171,7 @@ class ObjectDetection(Task):
 
     def predict(self, parts: Parts, batch: BoxBatch) -> Said:
         network: Any = parts.network
-        images = self.normalised(batch.images)
+        images = normalised(batch.images, self.state)
         if needs_targets(network):  # the answers know nothing of the truth
             outputs, told = network(images, batch.targets, answers=True)
         else:
@@ -289,7 +283,7 @@ class ObjectDetection(Task):
 
     def outputs_of(self, parts: Parts, batch: BoxBatch) -> NDArray[np.float32]:
         network: Any = parts.network
-        outputs, side = network(self.normalised(batch.images)), self.state["size"]
+        outputs, side = network(normalised(batch.images, self.state)), self.state["size"]
         if not needs_targets(network):
             boxes, scores = network.scored(outputs)
             return together(boxes, scores, side).numpy()

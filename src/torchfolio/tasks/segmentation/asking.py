@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torchfolio.data.masks import IGNORE
+from torchfolio.tasks.pictures import normalised
 from torchfolio.tasks.segmentation.tiles import resampled, scores
 from torchfolio.tasks.segmentation.tiling import EDGE, MARGIN, TYPICAL_STEP, bands, tiles
 
@@ -47,7 +48,7 @@ def ask(
     rows, columns = size
     step, margin = how_tiled(network)
     found = Answer(np.empty((rows, columns), np.uint8), np.empty((rows, columns), np.uint8))
-    images = normalised(state, picture[None])
+    images = normalised(picture[None], state)
     edge = 0 if size == (height, width) else EDGE
     for tile in tiles(height, width, margin, step):
         wider = tile.wider(edge)
@@ -87,10 +88,3 @@ def note(
         truth = mask[place].long()[None]
         found.loss += float(F.cross_entropy(part, truth, reduction="sum", ignore_index=IGNORE))
         found.pixels += float((truth != IGNORE).sum())
-
-
-def normalised(state: dict[str, Any], images: Tensor) -> Tensor:
-    """Return float32 images as the network takes them, on the images' device."""
-    scale = 255.0 if images.dtype == torch.uint8 else 1.0
-    mean, std = (state[key].to(images.device) for key in ("mean", "std"))
-    return (images.to(torch.float32) - mean * scale) / (std * scale)

@@ -25,7 +25,7 @@ from torchfolio.data.records import fingerprint
 from torchfolio.data.scenes import SceneFiles
 from torchfolio.data.store import PictureStore, memory_budget
 from torchfolio.tasks.base import Batch
-from torchfolio.tasks.pictures import unit, with_channels
+from torchfolio.tasks.pictures import tensor_of
 from torchfolio.tasks.segmentation.borders import border_weights
 from torchfolio.tasks.segmentation.moving import displacements, moved, nearest, windowed
 from torchfolio.tasks.segmentation.objects import has_background, object_numbers
@@ -166,7 +166,7 @@ class Scenes:
         )
         pictures = PictureStore(
             lambda index: self.fit(
-                self.tensor(records.pixels(index, state["depth"])), factors[index]
+                tensor_of(records.pixels(index, state["depth"]), state), factors[index]
             ),
             sizes.reshape(-1, 2),
             state["channels"],
@@ -212,18 +212,8 @@ class Scenes:
 
     def read(self, source: Path | NDArray[Any]) -> tuple[Tensor, tuple[int, int]]:
         """Return a scaled picture of a file or an array, and the size that it had."""
-        picture = self.tensor(opened(source, self.state["depth"]))
+        picture = tensor_of(opened(source, self.state["depth"]), self.state)
         return self.fit(picture), (picture.shape[-2], picture.shape[-1])
-
-    def tensor(self, pixels: NDArray[Any]) -> Tensor:
-        """Turn (height, width, channels) pixels into (channels, height, width)."""
-        pixels = np.require(pixels, requirements=["C", "W"])
-        picture = torch.from_numpy(np.moveaxis(pixels, -1, -3))
-        if self.state["depth"] == 8 and picture.is_floating_point():
-            picture = (picture * 255).round().to(torch.uint8)
-        elif self.state["depth"] != 8:
-            picture = unit(picture)
-        return with_channels(picture, self.state["channels"])
 
     def fit(self, picture: Tensor, factors: tuple[float, float] = (1.0, 1.0)) -> Tensor:
         """Return a picture scaled."""

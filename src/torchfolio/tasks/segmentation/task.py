@@ -20,9 +20,9 @@ from torchfolio.networks.build import build
 from torchfolio.networks.catalogue import Card
 from torchfolio.tasks.base import Context, Evaluation, Meter, Parts, Step, Task
 from torchfolio.tasks.class_scores import page_loss
-from torchfolio.tasks.pictures import inherit_normalisation
+from torchfolio.tasks.pictures import inherit_normalisation, normalised
 from torchfolio.tasks.segmentation import losses
-from torchfolio.tasks.segmentation.asking import Answer, ask, how_tiled, normalised
+from torchfolio.tasks.segmentation.asking import Answer, ask, how_tiled
 from torchfolio.tasks.segmentation.export import Segmenter, sides_of
 from torchfolio.tasks.segmentation.options import SegmentationAnswerOptions, SegmentationOptions
 from torchfolio.tasks.segmentation.plan import plan_scenes
@@ -153,7 +153,7 @@ class SemanticSegmentation(Task):
 
     def loss(self, parts: Parts, batch: CropBatch, logs: dict[str, Tensor]) -> Tensor:
         """Return the loss of a batch of crops; pixel accuracy goes to ``logs``."""
-        outputs = parts.network(normalised(self.state, batch.images))
+        outputs = parts.network(normalised(batch.images, self.state))
         scores = outputs if isinstance(outputs, Tensor) else outputs[0]
         masks = inner(batch.masks, scores)
         with torch.no_grad():

@@ -25,6 +25,7 @@ from torchfolio.data.volumes.volume import (
 )
 from torchfolio.errors import FolioError
 from torchfolio.tasks.base import Context, Parts
+from torchfolio.tasks.pictures import tensor_of
 from torchfolio.tasks.segmentation.asking import ask
 from torchfolio.tasks.segmentation.masks import describe, tinted
 
@@ -153,7 +154,7 @@ def answered(
     most, whole = 0, np.float16 if probabilities else None
     for place in range(number):
         pixels = shaded(cut(volume.array, axis, place), window)
-        picture = task.scenes.fit(task.scenes.tensor(pixels[..., None]), factors)
+        picture = task.scenes.fit(tensor_of(pixels[..., None], task.state), factors)
         with (
             torch.inference_mode(),
             torch.autocast(context.device.type, torch.bfloat16, enabled=context.bf16),
