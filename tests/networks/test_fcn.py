@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from torchfolio.networks.build import build
@@ -101,3 +102,22 @@ def test_a_vgg16_that_classifies_gives_its_weights() -> None:
         {"classifier.0.weight": kernel.expand(4096, -1), "classifier.0.bias": kernel[:1]}
     )
     assert adapted["fc6.weight"][0, 3, 2, 1] == 3 * 49 + 2 * 7 + 1
+
+
+@pytest.mark.parametrize(("depth", "pixels"), [(50, 229), (101, 501)])
+def test_scores_on_a_resnet_look_as_far_as_its_convolutions(depth: int, pixels: int) -> None:
+    """By hand at a depth of 50, from the first score of a part down, in pixels.
+
+    8 for enlarging, 8 for the head, 8 * (4 + 4 + 2) in layer4, 8 * (5 * 2 + 1) in layer3, 8 * 3 + 4
+    in layer2, 4 * 3 in layer1, 2 for the pool and 3 for conv1; at 101 layer3 has 22 * 2 + 1.
+    """
+    network = build(f"fcn_resnet{depth}", num_classes=1, in_channels=1, aux_loss=False).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.constant_(layer.weight, 1 / layer.in_channels)
+    # The pool hands on the leftmost of each window, which is the largest.
+    images = torch.linspace(2, 1, 528).expand(1, 1, 8, 528).clone().requires_grad_()
+    network(images)[..., 512:].sum().backward()
+    assert images.grad is not None
+    seen = images.grad.abs().sum((0, 1, 2)).nonzero().flatten()
+    assert 512 - int(seen[0]) == pixels == network.reach

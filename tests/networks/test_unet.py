@@ -62,6 +62,26 @@ def test_a_part_from_a_multiple_of_the_step_on_looks_so_far_beyond_it(
     assert 64 - int(seen[0]) == pixels <= network.reach
 
 
+@pytest.mark.parametrize(("name", "pixels"), [("unet_vgg16", 218), ("unet_vgg16_ternaus", 186)])
+def test_a_part_on_vgg16_looks_so_far_beyond_it(name: str, pixels: int) -> None:
+    """By hand, from the first score of a part down, in pixels of the maps of each size.
+
+    unet_vgg16: 1 + 2 = 3; 2 + 2 = 4 at each of four sizes, 2 + 2 = 4 at the smallest;
+    8 + 3 = 11, 22 + 3 = 25, 50 + 3 = 53, 106 + 2 = 108, 216 + 2 = 218. TernausNet: 1; 1 + 1 = 2,
+    2 + 1 = 3 at each of four sizes; 6 + 3 = 9, 18 + 3 = 21, 42 + 3 = 45, 90 + 2, 184 + 2 = 186.
+    """
+    network = build(name, num_classes=1, in_channels=1).eval()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.constant_(layer.weight, 1 / layer.in_channels)
+    # Pools hand on the leftmost of each window, which is the largest.
+    images = torch.linspace(2, 1, 288).expand(1, 1, 32, 288).clone().requires_grad_()
+    network(images)[..., 256:].sum().backward()
+    assert images.grad is not None
+    seen = images.grad.abs().sum((0, 1, 2)).nonzero().flatten()
+    assert 256 - int(seen[0]) == pixels <= network.reach
+
+
 @pytest.mark.parametrize("name", ["unet", "unet_bn", "unet_bn_bilinear"])
 @pytest.mark.parametrize("size", [(1, 1), (37, 50), (64, 16)])
 @torch.no_grad()

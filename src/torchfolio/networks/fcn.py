@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torchfolio.networks.resnet import Bottleneck, ResNet
+from torchfolio.networks.resnet import BLOCKS, Bottleneck, ResNet
 
 STAGES = {1: (2, 64), 2: (2, 128), 3: (3, 256), 4: (3, 512), 5: (3, 512)}  # VGG16
 PADDING = 100  # of the first convolution: the scores of small pictures too are larger than they
@@ -166,11 +166,10 @@ class FCNResNet(nn.Module):
     """torchvision's FCN on a ResNet whose last two stages keep the size of the second.
 
     Shape: (batch, in_channels, height, width) -> class scores (batch, num_classes, ...). In
-    training mode with ``aux_loss`` it returns (scores, those of the auxiliary head). Beyond
-    ``reach`` pixels a score depends on little.
+    training mode with ``aux_loss`` it returns (scores, those of the auxiliary head). ``reach`` is
+    how many pixels a score looks away, at most.
     """
 
-    reach = 256
     class_modules = ("classifier", "aux_classifier")
 
     def __init__(
@@ -183,6 +182,7 @@ class FCNResNet(nn.Module):
         super().__init__()
         if depth not in (50, 101, 152):
             raise ValueError(f"depth is 50, 101 or 152, whose blocks are bottlenecks, not {depth}")
+        self.reach = reach(depth)
         resnet = ResNet(depth, 1, in_channels)
         dilate(resnet.layer3, 1, 2)
         dilate(resnet.layer4, 2, 4)
@@ -218,6 +218,18 @@ class FCNResNet(nn.Module):
         if any(name.startswith("backbone.") for name in weights):
             return dict(weights)
         return {f"backbone.{name}": value for name, value in weights.items()}
+
+
+def reach(depth: int) -> int:
+    """Return how many pixels scores look beyond a part that begins and ends at multiples of 8.
+
+    Each 3x3 convolution looks its dilation further, in pixels of its maps; before them conv1 and
+    its pool 5 pixels, after them the enlarging 8.
+    """
+    first, second, third, fourth = BLOCKS[depth]
+    at_quarter = first + 1  # layer1, and the first of layer2, which halves its maps
+    at_eighth = second - 1 + (1 + 2 * (third - 1)) + (2 + 4 * (fourth - 1)) + 1  # and the head
+    return 5 + 4 * at_quarter + 8 * at_eighth + 8
 
 
 def dilate(stage: nn.Sequential, first: int, rest: int) -> None:

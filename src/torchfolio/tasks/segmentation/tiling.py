@@ -1,8 +1,11 @@
 """How a picture of any size is cut into overlapping tiles (Ronneberger et al., 2015, Figure 2).
 
 A tile sees a ``margin`` of pixels more on each side than it answers for, and begins at a multiple
-of the network's step, so that its answer is that of the whole picture. Runs and exported files,
-which answer without torch, cut alike.
+of the network's step. Where scores look no further, its answer is that of the whole picture, unless
+layers depend on the size of what they see: those that enlarge with corners aligned, or to the size
+of a picture that is no multiple of their step. At the picture's own edges tiles end, and networks
+pad their maps there, as in training; only where scores lack a border is the picture mirrored beyond
+its edges (:func:`mirrored`). Runs and exported files, which answer without torch, cut alike.
 """
 
 from collections.abc import Iterator
