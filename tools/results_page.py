@@ -255,9 +255,9 @@ def kill_lines(test: dict[str, Any], title: str) -> list[str]:
     ]
     for number, training in enumerate(test["trainings"], start=1):
         for kill in training["kills"]:
+            struck = [f"{kill['seconds']:.2f}", *([kill["during"]] if "during" in kill else [])]
             lines.append(
-                f"| {number} | {kill['seconds']:.2f} | {state(kill)} | "
-                f"`{training['digest'][:16]}` |"
+                f"| {number} | {', '.join(struck)} | {state(kill)} | `{training['digest'][:16]}` |"
             )
     return [*lines, ""]
 
