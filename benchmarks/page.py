@@ -23,6 +23,7 @@ from benchmarks.tables import (
     local_response,
     precisions,
     schedules,
+    weight_gradients,
 )
 from benchmarks.workloads import all_workloads
 
@@ -70,6 +71,7 @@ python -m benchmarks.run lenet_mnist --rounds 5     one of them
 python -m benchmarks.canonical                      our networks beside the same ones of others
 python -m benchmarks.local_response                 local response normalisation beside torch's
 python -m benchmarks.layouts                        steps in each layout and precision
+python -m benchmarks.weight_gradients               weight gradients by oneDNN and as products
 python -m benchmarks.precision                      whole trainings in float32 and bf16
 python -m benchmarks.schedules time_mnist           schedules of the time to accuracy
 python -m benchmarks.growth                         time and memory as the data grow
@@ -102,6 +104,7 @@ def write_page(folder: Path = results.RESULTS, docs: Path = ROOT / "docs") -> No
     lines += canonical(folder.parent / "canonical")
     lines += local_response(folder.parent / "local_response")
     lines += layouts(folder.parent / "layouts")
+    lines += weight_gradients(folder.parent / "weight_gradients")
     lines += precisions(folder.parent / "precision")
     lines += schedules(folder.parent / "schedules")
     lines += growth(folder.parent / "growth")

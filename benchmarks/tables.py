@@ -30,6 +30,12 @@ as a CUDA graph. The rules are `wants_channels_last` and `resolve_arithmetic` in
 `torchfolio.training.device`, and `resolve_graphs` in `torchfolio.training.graphs`; the precision is
 that of the next table.
 """
+WEIGHT_GRADIENTS = """\
+The gradient by the weights of ResNet-18's convolutions of 3x3 at 128 and 224 pixels, batch 32,
+channels-last, by oneDNN and as matrix products; milliseconds, median, in turn:
+`python -m benchmarks.weight_gradients`. The rule is `torchfolio.training.convolution`: products
+from 256 channels on in bf16 with AMX, from 128 on in float32 without avx512.
+"""
 PRECISION = """\
 Whole trainings by the recipe in float32 and in bf16, the same seeds side by side, accuracy on the
 test split in %, mean with its 95 % interval: `python -m benchmarks.precision`. A network is cleared
@@ -148,6 +154,30 @@ def local_response(folder: Path) -> list[str]:
             f"{far}.",
             "",
         ]
+    return lines
+
+
+def weight_gradients(folder: Path) -> list[str]:
+    """Return the tables of ``benchmarks.weight_gradients``, one for each hardware."""
+    files = sorted(folder.glob("*.json"))
+    lines = ["## Weight gradients", "", WEIGHT_GRADIENTS] if files else []
+    for path in files:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        amx = "with" if found["amx"] else "without"
+        lines += [
+            f"{found['hardware']}, {amx} AMX, {found['threads']} threads, torch {found['torch']}, "
+            f"{found['began'][:10]}, {found['rounds']} rounds:",
+            "",
+            "| precision | channels | maps | side | stride | oneDNN | products | products / oneDNN "
+            "|\n|" + 8 * "---|",
+        ]
+        for row in found["rows"]:
+            times = row["milliseconds"]
+            cells = [str(row[key]) for key in ("precision", "channels", "maps", "side", "stride")]
+            cells += [f"{times[name]:.3g}" for name in ("oneDNN", "products")]
+            cells.append(f"{times['products'] / times['oneDNN']:.2f}")
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
     return lines
 
 

@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,7 +65,7 @@ def test_only_wide_convolutions_take_them_as_products(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(convolution, "weight_gradient", counted)
     network = two_layers()
-    quicken([network])
+    quicken([network], "fp32")
     assert [type(each).__name__ for each in network] == ["Conv2d"] * 3
     assert ["forward" in vars(each) for each in network] == [False, True, False]
     network(torch.randn(2, 3, 9, 9)).sum().backward()
@@ -76,33 +77,71 @@ def test_only_wide_convolutions_take_them_as_products(monkeypatch: pytest.Monkey
     [
         ("AVX2", {}, "products"),
         ("AVX512", {}, "convolutions"),
-        ("AVX2", {"precision": "bf16"}, "convolutions"),
+        ("AMX", {}, "convolutions"),
+        ("AVX512", {"precision": "bf16"}, "convolutions"),
+        ("AMX", {"precision": "bf16"}, "products"),
+        ("AMX", {"precision": "bf16", "channels_last": False}, "convolutions"),
+        ("AVX2", {"precision": "fp16"}, "convolutions"),
         ("AVX2", {"channels_last": False}, "convolutions"),
         ("AVX2", {"compile": True}, "convolutions"),
         ("AVX2", {"device": "cuda"}, "convolutions"),
         ("AVX2", {"weight_gradients": "convolutions"}, "convolutions"),
         ("AVX512", {"weight_gradients": "products"}, "products"),
+        ("AVX512", {"precision": "bf16", "weight_gradients": "products"}, "products"),
     ],
 )
 def test_products_where_they_are_quicker_or_asked_for(
     monkeypatch: pytest.MonkeyPatch, capability: str, settings: dict[str, object], chosen: str
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    width = "AVX512" if capability == "AMX" else capability
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: width)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: capability == "AMX")
     options = TrainingOptions(**(vars(USUAL) | settings))
     assert resolve_weight_gradients(options).weight_gradients == chosen
 
 
 def test_products_that_cannot_be_are_refused() -> None:
     options = TrainingOptions(
-        **(vars(USUAL) | {"precision": "bf16", "weight_gradients": "products"})
+        **(vars(USUAL) | {"precision": "fp16", "weight_gradients": "products"})
     )
-    with pytest.raises(RequestError, match="weight-gradients products is for the CPU, fp32"):
+    with pytest.raises(RequestError, match="weight-gradients products is for the CPU, fp32 or"):
         resolve_weight_gradients(options)
+
+
+@pytest.mark.parametrize("patches", [2**24, 2**16])  # all pictures at once, and some
+def test_in_bf16_they_are_as_near_to_exact_ones_as_torchs(
+    monkeypatch: pytest.MonkeyPatch, patches: int
+) -> None:
+    monkeypatch.setattr(convolution, "PATCHES", patches)
+    torch.manual_seed(0)
+    layer = nn.Conv2d(256, 32, 3, 2, 1).to(memory_format=LAST)
+    images = torch.randn(40, 256, 8, 8).to(memory_format=LAST)
+    slopes = torch.randn(40, 32, 4, 4)
+
+    def gradients(compute: Callable[[torch.Tensor], torch.Tensor], bf16: bool) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            output = compute(images)
+        assert output.dtype == (torch.bfloat16 if bf16 else torch.float32)
+        (output.float() * slopes).sum().backward()
+        found = layer.weight.grad
+        layer.weight.grad = None
+        return found
+
+    exact = gradients(layer, False)
+    torchs = (gradients(layer, True) - exact).norm() / exact.norm()
+    ours = (gradients(lambda each: convolve(layer, each), True) - exact).norm() / exact.norm()
+    assert ours < 1.25 * torchs < 0.01  # each part of the sum is rounded once
+
+
+def test_in_bf16_wider_convolutions_alone_gain() -> None:
+    network = nn.Sequential(nn.Conv2d(128, 256, 3), nn.Conv2d(256, 4, 3)).to(memory_format=LAST)
+    quicken([network], "bf16")
+    assert ["forward" in vars(each) for each in network] == [False, True]
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:
     network = two_layers()
-    quicken([network])
+    quicken([network], "fp32")
     other = copy.deepcopy(network)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -113,7 +152,7 @@ def test_a_copy_computes_with_its_own_weights() -> None:
 
 def test_what_is_frozen_gets_no_gradient() -> None:
     network = two_layers()
-    quicken([network])
+    quicken([network], "fp32")
     network[1].weight.requires_grad_(False)
     network(torch.randn(2, 3, 9, 9)).sum().backward()
     assert network[1].weight.grad is None
@@ -123,7 +162,7 @@ def test_what_is_frozen_gets_no_gradient() -> None:
 
 def test_second_derivatives() -> None:
     results = []
-    for change in (lambda _: None, lambda network: quicken([network])):
+    for change in (lambda _: None, lambda network: quicken([network], "fp32")):
         network = two_layers().double()
         change(network)
         torch.manual_seed(1)

@@ -61,7 +61,7 @@ class Loop:
         self.device = torch.device(options.device)
         self.parts = Parts({name: place(part, options) for name, part in parts.items()})
         if options.weight_gradients == "products":
-            quicken(self.parts.values())
+            quicken(self.parts.values(), options.precision)
         self.features: Features | None = None
         self.reader = task  # whose batches are taken
         if options.cache_features:
