@@ -35,6 +35,7 @@ TORCHRUN = {
     "rdzv-id",
     "rdzv-backend",
     "rdzv-endpoint",
+    "shutdown-timeout",
 }
 ENDURANCE = {"go-on"}  # of the command that make endurance calls
 SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
