@@ -37,7 +37,7 @@ TORCHRUN = {
     "rdzv-endpoint",
     "shutdown-timeout",
 }
-ENDURANCE = {"go-on"}  # of the command that make endurance calls
+ENDURANCE = {"go-on", "sample"}  # of the command that make endurance calls
 SLURM = {"nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "signal"}
 # Of the pictures that pages name.
 FEW = {"digits": "few", "digit-scenes": "few-scenes", "digit-boxes": "few-boxes"}
