@@ -83,6 +83,12 @@ def free_path(path: Path) -> Path:
     return found
 
 
+def free_name(folder: Path, name: str) -> str:
+    """Return the first of ``name``, ``name-2``, ``name-3`` ... that the folder does not hold."""
+    candidates = [name, *(f"{name}-{number}" for number in range(2, 10_000))]
+    return next(each for each in candidates if not (folder / each).exists())
+
+
 def is_temporary(name: str) -> bool:
     """Return whether a file's name is that of a temporary file of :func:`replacing`."""
     return name.startswith(".") and name.endswith(PART)

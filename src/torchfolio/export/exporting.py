@@ -1,8 +1,11 @@
 """From a run to a file in another format: written, checked, and only then put into its place."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from torchfolio import __version__
 from torchfolio.checkpoint import replacing
@@ -70,15 +73,17 @@ def export(
 ) -> Checked:
     """Write a run's network to ``path`` in a format, checked on the ``held`` examples.
 
-    ``parts`` are in evaluation mode and on the CPU, as is ``context``; ``renew`` builds parts of
-    the same form anew. Nothing is left at ``path`` where the file does not answer as the run does:
-    what was there before stays. Raises ``FolioError`` then, and where it cannot be written.
+    ``parts`` are in evaluation mode; ``context`` is on the CPU, where the network is taken to be
+    written; ``renew`` builds parts of the same form anew. Nothing is left at ``path`` where the
+    file does not answer as the run does: what was there before stays. Raises ``FolioError`` then,
+    and where it cannot be written.
     """
     if kind == "safetensors" and "network" not in parts:
         raise RequestError(
             f"The format safetensors holds the weights of one network; {facts['run']} has several. "
             "Export its members, or take --format onnx or torch."
         )
+    parts = Parts({name: on_cpu(part) for name, part in parts.items()})
     say(f"writing {facts['network']} as {kind}")
     with replacing(path) as temporary:
         if kind == "safetensors":
@@ -97,6 +102,13 @@ def export(
         run = by_task(task, parts, held.dataset, context)
         at_once = batch_size(context, values_of(facts["inputs"]))
         return check(run, file, held, at_once, str(path), task)
+
+
+def on_cpu(part: nn.Module) -> nn.Module:
+    """Return a module on the CPU: itself, or a copy where it lies elsewhere."""
+    if all(each.device.type == "cpu" for each in part.parameters()):
+        return part
+    return copy.deepcopy(part).cpu()
 
 
 def by_weights(task: Task, parts: Parts, path: Path, held: Held, context: Context) -> Ask:
