@@ -7,19 +7,16 @@ CPU time of one thread, the parts in turn, the median of all rounds, in millisec
 
 import argparse
 import io
-import json
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from benchmarks.ceiling import hardware
-from benchmarks.results import slug
+from benchmarks.document import begun, write
 from torchfolio.data import transforms
 from torchfolio.data.images import decode, examine
 
@@ -75,6 +72,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     request = parser.parse_args()
     torch.set_num_threads(1)
+    document = begun(request.rounds)
     work = parts(pictures())
     found: dict[str, list[float]] = {name: [] for name in work}
     for number in range(request.rounds + 1):  # the first one warms up
@@ -90,16 +88,7 @@ def main() -> None:
     ]
     for row in rows:
         print(f"{row['milliseconds']:8.3f}  {row['part']}")
-    machine = hardware("cpu")
-    document = {
-        "hardware": machine,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "parts": rows,
-    }
-    path = RESULTS / f"decoding_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write("decoding", document | {"parts": rows}, RESULTS)
 
 
 if __name__ == "__main__":

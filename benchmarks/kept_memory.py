@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +86,9 @@ def main() -> None:
         size, way = request.one
         print(json.dumps(steps(int(size), request.steps, way == WAYS[0])))
         return
-    from benchmarks.ceiling import hardware
-    from benchmarks.results import slug
+    from benchmarks.document import begun, write
 
+    document = begun(request.rounds)
     rows: list[dict[str, Any]] = []
     for size in SIZES:
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -103,16 +102,7 @@ def main() -> None:
             row["all_milliseconds"] = [round(each["milliseconds"], 1) for each in found[way]]
             rows.append(row)
             print(row, flush=True)
-    machine = hardware("cpu")
-    document = {
-        "hardware": machine,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "steps": rows,
-    }
-    path = RESULTS / f"kept_memory_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write("kept_memory", document | {"steps": rows}, RESULTS)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,18 @@ themselves are in ``torchfolio.training.device`` and ``torchfolio.training.graph
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks.ceiling import hardware
-from benchmarks.results import RESULTS, slug
+from benchmarks.document import begun, write
+from benchmarks.results import RESULTS
 from torchfolio import create
 from torchfolio.networks.catalogue import find_card
 from torchfolio.training.device import wants_channels_last
@@ -123,7 +121,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, default=RESULTS.parent / "layouts")
     request = parser.parse_args()
-    rows = []
+    document, rows = begun(request.rounds, request.device.type), []
     for name in request.networks or NETWORKS:
         batch, size = NETWORKS[name]
         if request.device.type == "cuda":
@@ -133,19 +131,7 @@ def main() -> None:
         rows.append({"network": name, "batch": batch, "size": size or find_card(name).input[-1],
                      "milliseconds": milliseconds, "chosen": chosen})  # fmt: skip
         print(rows[-1], flush=True)
-    now = datetime.now(UTC)
-    machine = hardware(request.device.type)
-    document = {
-        "hardware": machine,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "began": now.isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "networks": rows,
-    }
-    path = request.out / f"layouts_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write("layouts", document | {"networks": rows}, request.out)
 
 
 if __name__ == "__main__":

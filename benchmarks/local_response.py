@@ -8,10 +8,8 @@ torch's own in float64, relative to the largest.
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.ceiling import hardware
-from benchmarks.results import RESULTS, slug
+from benchmarks.document import begun, write
+from benchmarks.results import RESULTS
 from benchmarks.turns import take_turns
 from torchfolio.layers.local_response import LocalResponseNorm
 
@@ -143,23 +141,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=RESULTS.parent / "local_response")
     request = parser.parse_args()
-    machine = hardware("cpu")
-    document: dict[str, Any] = {
-        "hardware": machine,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "distances": {name: distances(norm, torch.float32) for name, norm in WAYS.items()},
-        "rows": [],
-    }
+    document = begun(request.rounds)
+    document["distances"] = {name: distances(norm, torch.float32) for name, norm in WAYS.items()}
+    document["rows"] = []
     print(document["distances"], flush=True)
     for row in rows(request.rounds):
         print(row, flush=True)
         document["rows"].append(row)
-    path = request.out / f"local_response_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write("local_response", document, request.out)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ channels-last. Kept are the median milliseconds of each. What the figures decide
 """
 
 import argparse
-import json
 import statistics
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.ceiling import hardware
-from benchmarks.results import RESULTS, slug
+from benchmarks.document import begun, write
+from benchmarks.results import RESULTS
 from benchmarks.turns import take_turns
 from torchfolio.training.convolution import weight_gradient
 
@@ -80,22 +78,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=RESULTS.parent / "weight_gradients")
     request = parser.parse_args()
-    machine = hardware("cpu")
-    document: dict[str, Any] = {
-        "hardware": machine,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "amx": torch.cpu._is_amx_tile_supported(),
-        "began": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": request.rounds,
-        "rows": [],
-    }
+    document = begun(request.rounds)
+    document["amx"] = torch.cpu._is_amx_tile_supported()
+    document["rows"] = []
     for row in rows(request.rounds):
         print(row, flush=True)
         document["rows"].append(row)
-    path = request.out / f"weight_gradients_{slug(machine)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write("weight_gradients", document, request.out)
 
 
 if __name__ == "__main__":
