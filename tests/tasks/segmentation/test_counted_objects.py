@@ -17,7 +17,7 @@ from torchfolio.networks.catalogue import find_card
 from torchfolio.tasks.base import Context
 from torchfolio.tasks.segmentation.objects import not_counted
 from torchfolio.tasks.segmentation.options import SegmentationOptions
-from torchfolio.tasks.segmentation.report import evaluate
+from torchfolio.tasks.segmentation.report import evaluate, shown_places
 from torchfolio.tasks.segmentation.scenes import Scenes
 from torchfolio.tasks.segmentation.task import SemanticSegmentation
 
@@ -152,3 +152,18 @@ def test_why_objects_are_not_counted_is_printed_and_in_the_report(
     why = "Objects are not counted: sky, the first class, is no background."
     assert why in capsys.readouterr().out
     assert why in (out / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [
+        (6, {"All, the worst first": [0, 1, 2, 3, 4, 5]}),
+        (7, {"Worst": [0, 1], "Around the median": [2, 3], "Best": [6, 5]}),
+        (13, {"Worst": [0, 1, 2, 3], "Around the median": [4, 5, 6, 7], "Best": [12, 11, 10, 9]}),
+    ],
+)
+def test_no_picture_is_shown_twice(count: int, wanted: dict[str, list[int]]) -> None:
+    found = shown_places(np.arange(count))
+    assert {name: places.tolist() for name, places in found.items()} == wanted
+    many = np.concatenate(list(shown_places(np.arange(100)).values())).tolist()
+    assert len(set(many)) == len(many) == 18

@@ -43,7 +43,7 @@ def not_counted(classes: Sequence[str], pixels: Sequence[int]) -> str:
     return ""
 
 
-def told_objects(masks: Any, index: int) -> NDArray[np.integer[Any]] | None:
+def objects_of_files(masks: Any, index: int) -> NDArray[np.integer[Any]] | None:
     """Return the number of the object that each pixel of a mask is of (height, width), 0 for none.
 
     ``None`` where the files of ``masks`` do not tell.
@@ -59,5 +59,5 @@ def object_numbers(
     Objects are those that the files of ``masks`` tell, which may touch; else groups of pixels that
     touch.
     """
-    told = told_objects(masks, index)
+    told = objects_of_files(masks, index)
     return objects(foreground)[0] if told is None else np.where(foreground, told, 0)

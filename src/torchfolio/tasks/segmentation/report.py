@@ -40,7 +40,7 @@ from torchfolio.tasks.base import Context, Evaluation, Parts
 from torchfolio.tasks.outputs import outputs
 from torchfolio.tasks.segmentation.asking import ask
 from torchfolio.tasks.segmentation.masks import overlay, palette_mask
-from torchfolio.tasks.segmentation.objects import not_counted, told_objects, walled
+from torchfolio.tasks.segmentation.objects import not_counted, objects_of_files, walled
 
 SHOWN = 6  # pictures of a gallery
 WRITTEN = 10_000  # masks that are written beside the figures
@@ -73,7 +73,7 @@ def evaluate(
         truth = task.scenes.mask(dataset, index).numpy()
         confusions[place] = confusion(truth, answer, len(classes))
         if objects is not None:
-            numbers = told_objects(records.masks, index)
+            numbers = objects_of_files(records.masks, index)
             told += numbers is not None
             objects[place] = picture_objects(truth, answer, len(classes), numbers)
         if rand is not None:
@@ -335,16 +335,8 @@ def galleries(
 ) -> Section:
     """Return the worst, the median and the best pictures with truth and answer drawn in."""
     order = np.argsort(result.pictures, kind="stable")[: judged(result.confusions).sum()]
-    middle = len(order) // 2 - SHOWN // 2
-    chosen = {
-        "Worst": order[:SHOWN],
-        "Around the median": order[max(0, middle) : max(0, middle) + SHOWN],
-        "Best": order[::-1][:SHOWN],
-    }
-    if len(order) <= SHOWN:
-        chosen = {"All, the worst first": order}
     blocks: list[Any] = []
-    for name, places in chosen.items():
+    for name, places in shown_places(order).items():
         items = []
         answers = answered(task, parts, dataset, split[places], context)
         for place, answer in zip(places.tolist(), answers, strict=True):
@@ -357,6 +349,19 @@ def galleries(
         caption = "Left what is there, right what was said; grey pixels do not count."
         blocks.append(Gallery(name, items, caption, pairs=True))
     return Section("Pictures", [*blocks, spread_table(result.confusions)])
+
+
+def shown_places(order: Indices) -> dict[str, Indices]:
+    """Return which places, in order from the worst on, are shown together: none of them twice."""
+    if len(order) <= SHOWN:
+        return {"All, the worst first": order}
+    each = min(SHOWN, len(order) // 3)
+    middle = (len(order) - each) // 2
+    return {
+        "Worst": order[:each],
+        "Around the median": order[middle : middle + each],
+        "Best": order[::-1][:each],
+    }
 
 
 def shown_picture(dataset: Dataset, index: int) -> NDArray[np.uint8]:
